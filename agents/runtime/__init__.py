@@ -1,0 +1,1 @@
+"""The event loop, devices, sockets and processes around the engines."""

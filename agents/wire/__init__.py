@@ -1,0 +1,1 @@
+"""Packet formats: bytes to dataclasses and back. No state, no I/O."""
