@@ -1,0 +1,260 @@
+"""The agents' configuration: dataclasses, read from TOML and written as TOML.
+
+Topologies build these dataclasses and write them; `python -m agents.ha|mn CONFIG` reads them.
+Every mistake is one `ConfigError` that names the file, the key and the cure.
+"""
+
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+MAX_HA_INDEX = 63
+"""An HA's index is the upper 6 bits of its sender id (SID) and the top octet of its SPIs."""
+
+Config = TypeVar("Config", bound="HomeAgentConfig | MobileNodeConfig")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one line for a person."""
+
+
+class Mode(StrEnum):
+    """How security associations are shared (design §1): as the draft says, or hardened."""
+
+    DRAFT = "draft"
+    DRAFT_CBC = "draft-cbc"
+    HARDENED = "hardened"
+
+    @property
+    def transform(self) -> str:
+        """The ESP transform that this mode uses between a mobile node and its home agents."""
+        return "aes-128-cbc-hmac-sha2-256" if self is Mode.DRAFT_CBC else "aes-128-gcm"
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAgentTimers:
+    """Intervals of a home agent, in seconds."""
+
+    hello_interval: float = 0.1
+    hello_misses: int = 3
+    retransmit_interval: float = 0.05
+    retransmit_limit: int = 6
+    floor_interval: float = 0.1
+    floor_packets: int = 1000
+    max_lifetime: float = 420.0
+    hold_packets: int = 32
+    hold_time: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """Another home agent of the same home network; draft §3.3.3 has them configured by hand."""
+
+    name: str
+    index: int
+    address: IPv6Address
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAgentConfig:
+    """One home agent. `key_files` are the mobile nodes whose keys this HA is the first to know."""
+
+    name: str
+    index: int
+    address: IPv6Address
+    directory: Path
+    home_prefix: IPv6Network
+    home_agent_address: IPv6Address
+    mode: Mode = Mode.HARDENED
+    origin_option: bool = True
+    reuse_after_restart: bool = False
+    duplicate_detection: float = 0.0
+    tun: str = "home"
+    path_mtu: int = 1500
+    egress_record: bool = False
+    key_files: tuple[Path, ...] = ()
+    peers: tuple[PeerConfig, ...] = ()
+    timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
+
+
+@dataclass(frozen=True, slots=True)
+class MobileNodeTimers:
+    """Intervals of a mobile node, in seconds (RFC 6275 §12, §13)."""
+
+    first_registration_timeout: float = 1.5
+    acknowledgement_timeout: float = 1.0
+    max_acknowledgement_timeout: float = 32.0
+    max_updates_per_second: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MobileNodeConfig:
+    """One mobile node: one home address, one home agent address, one set of SAs."""
+
+    name: str
+    home_address: IPv6Address
+    home_agent_address: IPv6Address
+    home_prefix: IPv6Network
+    directory: Path
+    key_file: Path
+    mode: Mode = Mode.HARDENED
+    origin_option: bool = True
+    multi_sender: bool = True
+    key_management: bool = False
+    lifetime: float = 420.0
+    tun: str = "mobile"
+    path_mtu: int = 1500
+    egress_record: bool = False
+    interfaces: tuple[str, ...] = ()
+    timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
+
+
+def load_home_agent(path: Path) -> HomeAgentConfig:
+    """Read and check a home agent's configuration; raise `ConfigError`."""
+    config = _load(path, HomeAgentConfig)
+    _check_home(path, config.home_prefix, config.home_agent_address)
+    _check_index(path, "index", config.index)
+    if config.address in config.home_prefix:
+        raise ConfigError(
+            f"{path}: address: {config.address} overlaps the home prefix {config.home_prefix}; "
+            "a home agent's own address belongs to its own link"
+        )
+    seen: dict[object, str] = {config.index: config.name, config.address: config.name}
+    for number, peer in enumerate(config.peers):
+        _check_index(path, f"peers[{number}].index", peer.index)
+        for key, value in (("index", peer.index), ("address", peer.address)):
+            if value in seen:
+                raise ConfigError(
+                    f"{path}: peers[{number}].{key}: {value} is already that of {seen[value]}; "
+                    "every home agent needs its own"
+                )
+            seen[value] = peer.name
+    return config
+
+
+def load_mobile_node(path: Path) -> MobileNodeConfig:
+    """Read and check a mobile node's configuration; raise `ConfigError`."""
+    config = _load(path, MobileNodeConfig)
+    _check_home(path, config.home_prefix, config.home_agent_address)
+    if config.home_address not in config.home_prefix:
+        raise ConfigError(
+            f"{path}: home_address: {config.home_address} is not in the home prefix "
+            f"{config.home_prefix}; choose an address of that prefix"
+        )
+    if config.home_address == config.home_agent_address:
+        raise ConfigError(
+            f"{path}: home_address: {config.home_address} is the home agent address; "
+            "choose another one"
+        )
+    return config
+
+
+def dump(config: HomeAgentConfig | MobileNodeConfig) -> str:
+    """Return `config` as TOML that `load_home_agent` or `load_mobile_node` reads back equal."""
+    return "\n".join(_dump_table(config, ())) + "\n"
+
+
+def _check_home(path: Path, prefix: IPv6Network, address: IPv6Address) -> None:
+    if address not in prefix:
+        raise ConfigError(
+            f"{path}: home_agent_address: {address} is not in the home prefix {prefix}; "
+            "the home agents' shared address is part of the home network"
+        )
+
+
+def _check_index(path: Path, key: str, index: int) -> None:
+    if not 1 <= index <= MAX_HA_INDEX:
+        raise ConfigError(f"{path}: {key}: {index} is not an HA index; use 1 to {MAX_HA_INDEX}")
+
+
+def _load(path: Path, kind: type[Config]) -> Config:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML ({error}); correct that line") from error
+    value = _from_table(path, "", document, kind)
+    assert isinstance(value, kind)
+    return value
+
+
+def _from_table(path: Path, prefix: str, table: Any, kind: type) -> object:
+    """Build dataclass `kind` from a TOML table; every key known, none missing."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{path}: {prefix.rstrip('.')}: expected a table [{prefix.rstrip('.')}]")
+    known: dict[str, Field[Any]] = {each.name: each for each in fields(kind)}
+    for key in table:
+        if key not in known:
+            raise ConfigError(
+                f"{path}: {prefix}{key}: unknown key; known here: {', '.join(sorted(known))}"
+            )
+    hints = typing.get_type_hints(kind)
+    values: dict[str, object] = {}
+    for name, each in known.items():
+        if name in table:
+            values[name] = _convert(path, f"{prefix}{name}", table[name], hints[name])
+        elif each.default is MISSING and each.default_factory is MISSING:
+            raise ConfigError(f"{path}: {prefix}{name}: missing; add it")
+    return kind(**values)
+
+
+def _convert(path: Path, key: str, value: Any, kind: Any) -> object:
+    """Turn one TOML value into the field's type."""
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{path}: {key}: expected a list, not {value!r}")
+        item = typing.get_args(kind)[0]
+        return tuple(_convert(path, f"{key}[{i}]", each, item) for i, each in enumerate(value))
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _from_table(path, f"{key}.", value, kind)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, float, bool):
+        if type(value) is not kind:
+            raise ConfigError(f"{path}: {key}: expected {kind.__name__}, not {value!r}")
+        if kind is not bool and value < 0:
+            raise ConfigError(f"{path}: {key}: {value} is negative; use zero or more")
+        return typing.cast(object, value)
+    if not isinstance(value, str):
+        raise ConfigError(f"{path}: {key}: expected a string, not {value!r}")
+    try:
+        return typing.cast(object, kind(value))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {key}: {error}; correct it") from error
+
+
+def _dump_table(value: Any, path: tuple[str, ...]) -> list[str]:
+    """Render scalars first, then sub-tables and arrays of tables, as TOML wants it."""
+    lines: list[str] = []
+    later: list[str] = []
+    for each in fields(value):
+        content = getattr(value, each.name)
+        here = (*path, each.name)
+        if is_dataclass(content):
+            later += ["", f"[{'.'.join(here)}]", *_dump_table(content, here)]
+        elif isinstance(content, tuple) and content and is_dataclass(content[0]):
+            for item in content:
+                later += ["", f"[[{'.'.join(here)}]]", *_dump_table(item, here)]
+        else:
+            lines.append(f"{each.name} = {_dump_value(content)}")
+    return lines + later
+
+
+def _dump_value(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case tuple():
+            return "[" + ", ".join(_dump_value(each) for each in value) + "]"
+        case _:
+            escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{escaped}"'

@@ -1,0 +1,121 @@
+"""Key files: security associations agreed on by hand, one TOML file of mode 0600 a pair.
+
+They stand in for IKEv2 between a mobile node and its home agents, and between two home agents.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv6Address
+from pathlib import Path
+
+from agents.config import ConfigError
+
+KEY_OCTETS = {"aes-128-gcm": 20, "aes-128-cbc-hmac-sha2-256": 48}
+"""Octets of keying material: GCM 16 + 4 salt (RFC 4106 §8.1); CBC 16 + HMAC 32 (RFC 4868 §2)."""
+
+LOWEST_SPI = 256
+"""SPI 0 is local, 1 to 255 are reserved (RFC 4303 §2.1)."""
+
+
+class SaMode(StrEnum):
+    """ESP transport mode (Mobility Header messages) or tunnel mode (payload)."""
+
+    TRANSPORT = "transport"
+    TUNNEL = "tunnel"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedAssociation:
+    """One direction of one SA: selectors (`source` → `destination`), SPI, transform and key."""
+
+    spi: int
+    source: IPv6Address
+    destination: IPv6Address
+    mode: SaMode
+    transform: str
+    key: bytes = field(repr=False)
+
+
+def read_key_file(path: Path) -> tuple[KeyedAssociation, ...]:
+    """Read the associations in `path`; raise `ConfigError` with file, key and cure."""
+    try:
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise ConfigError(f"{path}: others can read or write this key file; chmod 600 it")
+            document = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: key file cannot be read ({error.strerror}); write one or correct its name"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # The decoder quotes no values, so no key can leak here.
+        raise ConfigError(f"{path}: is not TOML ({error}); correct that line") from error
+    unknown = set(document) - {"security_association"}
+    if unknown:
+        raise ConfigError(
+            f"{path}: {min(unknown)}: unknown key; a key file has [[security_association]] only"
+        )
+    tables = document.get("security_association", [])
+    if not isinstance(tables, list) or not tables:
+        raise ConfigError(f"{path}: security_association: missing; add at least one")
+    return tuple(_read_one(path, number, table) for number, table in enumerate(tables))
+
+
+def write_key_file(path: Path, associations: Iterable[KeyedAssociation]) -> None:
+    """Write `associations` to `path`, readable by its owner alone, in one step."""
+    lines: list[str] = []
+    for each in associations:
+        lines += [
+            "[[security_association]]",
+            f"spi = {each.spi:#010x}",
+            f'source = "{each.source}"',
+            f'destination = "{each.destination}"',
+            f'mode = "{each.mode}"',
+            f'transform = "{each.transform}"',
+            f'key = "{each.key.hex()}"',
+            "",
+        ]
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
+    temporary.replace(path)
+
+
+def _read_one(path: Path, number: int, table: object) -> KeyedAssociation:
+    where = f"{path}: security_association[{number}]"
+    names = {"spi", "source", "destination", "mode", "transform", "key"}
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: expected a table; write [[security_association]]")
+    for name in sorted(set(table) - names):
+        raise ConfigError(f"{where}.{name}: unknown key; known: {', '.join(sorted(names))}")
+    for name in sorted(names - set(table)):
+        raise ConfigError(f"{where}.{name}: missing; add it")
+    spi, transform, key = table["spi"], table["transform"], table["key"]
+    if type(spi) is not int or not LOWEST_SPI <= spi < 2**32:
+        raise ConfigError(f"{where}.spi: not an SPI; use {LOWEST_SPI} to 4294967295")
+    if transform not in KEY_OCTETS:
+        raise ConfigError(f"{where}.transform: unknown; use {' or '.join(KEY_OCTETS)}")
+    try:
+        material = bytes.fromhex(key)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where}.key: not hexadecimal; write it as hex digits") from None
+    if len(material) != KEY_OCTETS[transform]:
+        raise ConfigError(
+            f"{where}.key: {len(material)} octets, but {transform} takes {KEY_OCTETS[transform]}"
+        )
+    try:
+        return KeyedAssociation(
+            spi=spi,
+            source=IPv6Address(table["source"]),
+            destination=IPv6Address(table["destination"]),
+            mode=SaMode(table["mode"]),
+            transform=transform,
+            key=material,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}; correct it") from None

@@ -1,0 +1,144 @@
+"""Configuration and key files: round trips, and one clear line for every mistake."""
+
+import os
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+
+import pytest
+
+from agents import config, keys
+from agents.config import ConfigError, HomeAgentConfig, MobileNodeConfig, PeerConfig
+
+HOME = IPv6Network("fd00:192:168:1::/64")
+ANYCAST = IPv6Address("fd00:192:168:1::254")
+
+
+def home_agent(directory: Path) -> HomeAgentConfig:
+    return HomeAgentConfig(
+        name="HA1",
+        index=1,
+        address=IPv6Address("fd00:1:1::1"),
+        directory=directory,
+        home_prefix=HOME,
+        home_agent_address=ANYCAST,
+        key_files=(directory / "mn.toml",),
+        peers=(
+            PeerConfig("HA2", 2, IPv6Address("fd00:1:2::2"), directory / "HA1-HA2.toml"),
+            PeerConfig("HA3", 3, IPv6Address("fd00:1:3::3"), directory / "HA1-HA3.toml"),
+        ),
+    )
+
+
+def mobile_node(directory: Path) -> MobileNodeConfig:
+    return MobileNodeConfig(
+        name="mn",
+        home_address=IPv6Address("fd00:192:168:1::100"),
+        home_agent_address=ANYCAST,
+        home_prefix=HOME,
+        directory=directory,
+        key_file=directory / "mn.toml",
+        interfaces=("mn-v1", "mn-v2"),
+    )
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(config.dump(home_agent(tmp_path)))
+    assert config.load_home_agent(path) == home_agent(tmp_path)
+    path.write_text(config.dump(mobile_node(tmp_path)))
+    assert config.load_mobile_node(path) == mobile_node(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("index = 1", "index = 64", ["index", "1 to 63"]),
+        ("index = 1", 'index = "1"', ["index", "int"]),
+        ('name = "HA1"', 'nmae = "HA1"', ["nmae", "unknown key", "name"]),
+        ('name = "HA1"', "", ["name", "missing"]),
+        ('address = "fd00:1:1::1"', 'address = "fd00:192:168:1::1"', ["address", "overlaps"]),
+        ('address = "fd00:1:1::1"', 'address = "HA1"', ["address", "HA1"]),
+        ("index = 3", "index = 2", ["peers[1].index", "HA2"]),
+        ('address = "fd00:1:3::3"', "", ["peers[1].address", "missing"]),
+        ("1::254", "2::254", ["home_agent_address", "not in the home prefix"]),
+        ("hello_misses = 3", "hello_misses = -3", ["timers.hello_misses", "negative"]),
+        ('mode = "hardened"', 'mode = "soft"', ["mode", "soft"]),
+        ("index = 1", "index = ", ["not TOML"]),
+    ],
+)
+def test_home_agent_mistakes(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    text = config.dump(home_agent(tmp_path))
+    assert old in text
+    path = tmp_path / "bad.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        config.load_home_agent(path)
+    assert "\n" not in str(caught.value)
+    for word in [str(path), *words]:
+        assert word in str(caught.value)
+
+
+def test_mobile_node_outside_home(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(config.dump(mobile_node(tmp_path)).replace("1::100", "2::100"))
+    with pytest.raises(ConfigError, match=r"home_address.*not in the home prefix"):
+        config.load_mobile_node(path)
+
+
+def association() -> keys.KeyedAssociation:
+    return keys.KeyedAssociation(
+        spi=0x01000001,
+        source=IPv6Address("fd00:192:168:1::100"),
+        destination=ANYCAST,
+        mode=keys.SaMode.TUNNEL,
+        transform="aes-128-gcm",
+        key=os.urandom(20),
+    )
+
+
+def test_key_file_round_trip_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "mn.toml"
+    given = (association(), association())
+    keys.write_key_file(path, given)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert keys.read_key_file(path) == given
+    assert given[0].key.hex() not in repr(given)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace('key = "', 'key = "00'), ["key", "21 octets", "20"]),
+        (lambda text: text.replace('key = "', 'key = "zz'), ["key", "hexadecimal"]),
+        (lambda text: text.replace("0x01000001", "255"), ["spi", "256"]),
+        (lambda text: text.replace("tunnel", "tunel"), ["tunel"]),
+        (lambda text: text.replace("aes-128-gcm", "rot13"), ["transform", "aes-128-gcm"]),
+        (lambda text: text + "\nfoo = 1\n", ["foo", "unknown key"]),
+        (lambda text: "", ["security_association", "missing"]),
+    ],
+)
+def test_key_file_mistakes(tmp_path: Path, change: object, words: list[str]) -> None:
+    path = tmp_path / "mn.toml"
+    given = association()
+    keys.write_key_file(path, [given])
+    assert callable(change)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ConfigError) as caught:
+        keys.read_key_file(path)
+    assert "\n" not in str(caught.value)
+    assert given.key.hex() not in str(caught.value)
+    for word in [str(path), *words]:
+        assert word in str(caught.value)
+
+
+def test_key_file_that_others_can_read(tmp_path: Path) -> None:
+    path = tmp_path / "mn.toml"
+    keys.write_key_file(path, [association()])
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        keys.read_key_file(path)
+
+
+def test_key_file_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        keys.read_key_file(tmp_path / "none.toml")
