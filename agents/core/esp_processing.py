@@ -1,0 +1,91 @@
+"""ESP on shared associations: which number and IV a sender uses, whose window a packet meets.
+
+Hardened: IV = SID (16 bits) | counter (48 bits), window by SID (RFC 6054 §3; design §10, rule 3).
+Draft: the same number for ESP and IV, so that nonces of several senders collide; window by
+ORIGIN_IP (draft §3.1). draft-cbc: random IVs.
+"""
+
+import struct
+from collections.abc import Callable, Hashable
+
+from agents.core.counters import Dropped
+from agents.core.replay_window import SidWindows
+from agents.core.security_associations import SecurityAssociation
+from agents.wire import esp
+from agents.wire.errors import WireError
+
+CIPHERS = 4096
+"""Cipher objects kept; an association holds only its raw key (design §7)."""
+
+_NUMBER = struct.Struct("!Q")
+_HEAD = struct.Struct("!IIH")
+_CBC_IV = 16
+
+EgressRecord = Callable[[int, int, int], None]
+"""Told (SPI, SID, counter) of every packet sealed, for the check of invariant I1."""
+
+
+class EspProcessor:
+    """Seals and opens ESP packets for one agent. `sid` None is draft mode."""
+
+    def __init__(
+        self,
+        random_bytes: Callable[[int], bytes],
+        sid: int | None,
+        record: EgressRecord | None = None,
+    ) -> None:
+        self._random_bytes = random_bytes
+        self._sid = sid
+        self._record = record
+        self._ciphers: dict[bytes, esp.Cipher] = {}
+
+    def seal(self, association: SecurityAssociation, payload: bytes, next_header: int) -> bytes:
+        """Return the ESP packet, from the SPI on. Raises `Dropped` if the SA cannot send."""
+        if association.silent:
+            raise Dropped("silent-after-restart")
+        if association.counter >= association.limit:
+            raise Dropped("sequence-exhausted")
+        association.counter = number = association.counter + 1
+        if association.transform == esp.Transform.AES_128_CBC_HMAC_SHA2_256:
+            iv = self._random_bytes(_CBC_IV)
+        elif self._sid is None:
+            iv = _NUMBER.pack(number)
+        else:
+            iv = _NUMBER.pack(self._sid << 48 | number)
+        if self._record is not None:
+            self._record(association.spi, self._sid or 0, number)
+        return self._cipher(association).seal(
+            association.spi, number & 0xFFFFFFFF, iv, payload, next_header
+        )
+
+    def open(
+        self, association: SecurityAssociation, packet: bytes, origin: Hashable = None
+    ) -> tuple[bytes, int, Hashable]:
+        """Return payload, next header and sender (SID or `origin`). Raises `Dropped`.
+
+        `packet` begins with the SPI. Only an authentic packet moves a window or makes a new one
+        (RFC 4303 §3.4.3).
+        """
+        if len(packet) < _HEAD.size:
+            raise Dropped("esp-truncated")
+        windows = association.windows
+        _, number, sid = _HEAD.unpack_from(packet)
+        sender: Hashable = sid if type(windows) is SidWindows else origin
+        window = windows.find(sender)
+        window.check(number)
+        try:
+            payload, next_header = self._cipher(association).open(packet)
+        except WireError as error:
+            raise Dropped(str(error.reason)) from error
+        window.accept(number)
+        windows.keep(sender, window)
+        return payload, next_header, sender
+
+    def _cipher(self, association: SecurityAssociation) -> esp.Cipher:
+        cipher = self._ciphers.get(association.key)
+        if cipher is None:
+            if len(self._ciphers) >= CIPHERS:
+                del self._ciphers[next(iter(self._ciphers))]
+            cipher = esp.make_cipher(esp.Transform(association.transform), association.key)
+            self._ciphers[association.key] = cipher
+        return cipher

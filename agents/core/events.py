@@ -1,0 +1,149 @@
+"""What the engines report: one small dataclass an event, written to the journal as one object.
+
+`kind` is the name in the journal; experiments/DATA.md lists them with their fields.
+"""
+
+from dataclasses import dataclass, fields
+from ipaddress import IPv6Address, IPv6Network
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+    kind: ClassVar[str] = ""
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields, addresses as text, ready for JSON."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: str(value) if isinstance(value, IPv6Address | IPv6Network) else value
+            for name, value in values.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AdvertisePrefix(Event):
+    """The HA is in step with its peers: its home route may stand (RFC 4786 §4.4.1)."""
+
+    kind: ClassVar[str] = "advertise-prefix"
+    prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawPrefix(Event):
+    """The HA must not draw traffic: take its home route away."""
+
+    kind: ClassVar[str] = "withdraw-prefix"
+    prefix: IPv6Network
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Event):
+    """Something that a person reading the journal should know, in words."""
+
+    kind: ClassVar[str] = "notice"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BindingAccepted(Event):
+    """A home agent accepted a Binding Update."""
+
+    kind: ClassVar[str] = "binding-accepted"
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    sequence: int
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
+class BindingRefused(Event):
+    """A home agent answered a Binding Update with a status of 128 or more."""
+
+    kind: ClassVar[str] = "binding-refused"
+    home_address: IPv6Address
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class BindingRemoved(Event):
+    """A binding ended: `reason` is `expired`, `deregistered` or `peer`."""
+
+    kind: ClassVar[str] = "binding-removed"
+    home_address: IPv6Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BindingLearnt(Event):
+    """A peer's Binding Information changed an entry here."""
+
+    kind: ClassVar[str] = "binding-learnt"
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    sequence: int
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationLearnt(Event):
+    """A peer's SA Information brought an SA that this HA did not hold."""
+
+    kind: ClassVar[str] = "sa-learnt"
+    home_address: IPv6Address
+    spi: int
+    generation: int
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeersInSync(Event):
+    """Every valid peer acknowledged the newest binding of `home_address`."""
+
+    kind: ClassVar[str] = "peers-in-sync"
+    home_address: IPv6Address
+    sequence: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryChanged(Event):
+    """Who is primary for `home_address`, by what: `bu`, `takeover`, `switch` or `peer`."""
+
+    kind: ClassVar[str] = "primary-changed"
+    home_address: IPv6Address
+    primary: int
+    epoch: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerChanged(Event):
+    """A peer home agent moved along `PEER_TRANSITIONS`."""
+
+    kind: ClassVar[str] = "peer-changed"
+    peer: str
+    state: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableReceived(Event):
+    """The whole table of a peer has arrived."""
+
+    kind: ClassVar[str] = "table-received"
+    peer: str
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficBegan(Event):
+    """The first authentic packet of a mobile node here after another HA had served it."""
+
+    kind: ClassVar[str] = "traffic-began"
+    home_address: IPv6Address
+    number: int
+    floor: int

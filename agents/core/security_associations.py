@@ -1,0 +1,158 @@
+"""Security associations: what every home agent shares about one, and what each keeps to itself.
+
+An association is shared (draft §2): key, SPI, selectors, generation. The outbound counter and the
+inbound windows are each sender's and receiver's own; only floors of them travel (rule 5).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv6Address
+
+from agents.core.replay_window import SingleWindow, Windows
+from agents.keys import SaMode
+
+MAX_SEQUENCE = 2**32 - 1
+"""The last sequence number of an SA without ESN (RFC 4303 §3.3.3)."""
+
+
+class SaState(StrEnum):
+    """The life of an SA."""
+
+    LARVAL = "larval"
+    MATURE = "mature"
+    DYING = "dying"
+    DEAD = "dead"
+
+
+class SaEvent(StrEnum):
+    """What moves an SA from one state to the next."""
+
+    KEYED = "keyed"
+    RENEWED = "renewed"
+    DELETED = "deleted"
+
+
+SA_TRANSITIONS: dict[SaState, dict[SaEvent, SaState]] = {
+    SaState.LARVAL: {SaEvent.KEYED: SaState.MATURE, SaEvent.DELETED: SaState.DEAD},
+    SaState.MATURE: {SaEvent.RENEWED: SaState.DYING, SaEvent.DELETED: SaState.DEAD},
+    SaState.DYING: {SaEvent.DELETED: SaState.DEAD},
+    SaState.DEAD: {},
+}
+"""State → event → next state; an event that a state does not name is a fault of the program."""
+
+
+@dataclass(slots=True, eq=False)
+class SecurityAssociation:
+    """One direction of one SA. `source` and `destination` are selectors (RFC 3776 §4.2)."""
+
+    spi: int
+    home_address: IPv6Address
+    source: IPv6Address
+    destination: IPv6Address
+    mode: SaMode
+    transform: str
+    key: bytes = field(repr=False)
+    generation: int = 1
+    state: SaState = SaState.MATURE
+    counter: int = 0
+    """The number last sent here; 32 bits go out as sequence number (RFC 4303 §2.2)."""
+    soft_limit: int = MAX_SEQUENCE - 2**20
+    limit: int = MAX_SEQUENCE
+    silent: bool = False
+    """Draft mode: this HA restarted and must not send on it (rule 3)."""
+    windows: Windows = field(default_factory=SingleWindow)
+    outbound_floor: int = 0
+    """The highest number that another HA reported to have sent (rules 5 and 7)."""
+    unreported: int = 0
+    """Packets since the last Replay Floor."""
+
+    @property
+    def inbound(self) -> bool:
+        """Whether the home agents receive on it."""
+        return self.source == self.home_address
+
+    @property
+    def renewal_due(self) -> bool:
+        """Whether the outbound counter here is near its end (draft §3.2.2)."""
+        return self.counter >= self.soft_limit
+
+    def handle(self, event: SaEvent) -> None:
+        """Move along `SA_TRANSITIONS`; raise `KeyError` for an event that does not apply."""
+        self.state = SA_TRANSITIONS[self.state][event]
+
+
+class SecurityAssociationDatabase:
+    """All SAs of an agent, found by SPI when receiving and by home address and use when sending.
+
+    SPIs of the two directions live in two name spaces: receivers choose them (RFC 4303 §2.1).
+    """
+
+    def __init__(self) -> None:
+        self._inbound: dict[int, SecurityAssociation] = {}
+        self._outbound: dict[tuple[int, IPv6Address], SecurityAssociation] = {}
+        self._by_home: dict[IPv6Address, list[SecurityAssociation]] = {}
+
+    def __len__(self) -> int:
+        return len(self._inbound) + len(self._outbound)
+
+    def add(self, association: SecurityAssociation, *, inbound: bool) -> None:
+        """Hold `association`; `inbound` is from this agent's point of view."""
+        if inbound:
+            self._inbound[association.spi] = association
+        else:
+            self._outbound[association.spi, association.destination] = association
+        held = self._by_home.setdefault(association.home_address, [])
+        held[:] = [each for each in held if not _same(each, association)]
+        held.append(association)
+
+    def remove(self, association: SecurityAssociation) -> None:
+        """Forget `association`."""
+        if self._inbound.get(association.spi) is association:
+            del self._inbound[association.spi]
+        self._outbound.pop((association.spi, association.destination), None)
+        held = self._by_home.get(association.home_address, [])
+        held[:] = [each for each in held if each is not association]
+        if not held:
+            self._by_home.pop(association.home_address, None)
+
+    def by_spi(self, spi: int) -> SecurityAssociation | None:
+        """Return the SA on which a packet with `spi` arrived, or None."""
+        return self._inbound.get(spi)
+
+    def find(
+        self, spi: int, source: IPv6Address, destination: IPv6Address
+    ) -> SecurityAssociation | None:
+        """Return the SA with these selectors and SPI in either direction, or None."""
+        for held in (self._inbound.get(spi), self._outbound.get((spi, destination))):
+            if held is not None and (held.source, held.destination) == (source, destination):
+                return held
+        return None
+
+    def of(self, home_address: IPv6Address) -> Iterable[SecurityAssociation]:
+        """Return all SAs of one mobile node."""
+        return tuple(self._by_home.get(home_address, ()))
+
+    def outbound(self, home_address: IPv6Address, mode: SaMode) -> SecurityAssociation | None:
+        """Return the newest mature SA towards (HA) or from (MN) `home_address`, or None."""
+        best: SecurityAssociation | None = None
+        for each in self._by_home.get(home_address, ()):
+            if each.mode is not mode or each.state not in (SaState.MATURE, SaState.DYING):
+                continue
+            if (each.spi, each.destination) not in self._outbound:
+                continue
+            if best is None or each.generation > best.generation:
+                best = each
+        return best
+
+    def generation(self, home_address: IPv6Address) -> int:
+        """Return the newest generation held for `home_address`; 0 for none."""
+        return max((each.generation for each in self._by_home.get(home_address, ())), default=0)
+
+    def __iter__(self) -> Iterator[SecurityAssociation]:
+        for held in self._by_home.values():
+            yield from held
+
+
+def _same(one: SecurityAssociation, other: SecurityAssociation) -> bool:
+    return (one.spi, one.source, one.destination) == (other.spi, other.source, other.destination)
