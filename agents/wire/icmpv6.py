@@ -1,0 +1,77 @@
+"""ICMPv6 errors (RFC 4443): whole packets in answer to a packet that cannot be taken."""
+
+import struct
+from ipaddress import IPv6Address
+
+from agents.wire import ipv6
+from agents.wire.addresses import address
+from agents.wire.checksum import pseudo_header_checksum
+
+DESTINATION_UNREACHABLE = 1
+PACKET_TOO_BIG = 2
+PARAMETER_PROBLEM = 4
+
+NO_ROUTE = 0
+ADMINISTRATIVELY_PROHIBITED = 1
+ADDRESS_UNREACHABLE = 3
+
+ERRONEOUS_HEADER_FIELD = 0
+UNRECOGNIZED_NEXT_HEADER = 1
+UNRECOGNIZED_OPTION = 2
+
+_HEAD = struct.Struct("!BBHL")
+_CHECKSUM = struct.Struct("!H")
+_QUOTED = ipv6.MINIMUM_MTU - ipv6.HEADER_LENGTH - _HEAD.size
+_LAST_ERROR_TYPE = 127
+
+
+def parameter_problem(source: IPv6Address, packet: bytes, code: int, pointer: int) -> bytes | None:
+    """Answer `packet`; `pointer` is the offending octet's offset in it (RFC 4443 §3.4)."""
+    to_group = code == UNRECOGNIZED_OPTION
+    return _error(source, packet, PARAMETER_PROBLEM, code, pointer, to_group)
+
+
+def destination_unreachable(
+    source: IPv6Address, packet: bytes, code: int = ADDRESS_UNREACHABLE
+) -> bytes | None:
+    """Answer a packet that cannot be delivered (RFC 4443 §3.1)."""
+    return _error(source, packet, DESTINATION_UNREACHABLE, code, 0, to_group=False)
+
+
+def packet_too_big(source: IPv6Address, packet: bytes, mtu: int) -> bytes | None:
+    """Answer a packet longer than `mtu` octets (RFC 4443 §3.2)."""
+    return _error(source, packet, PACKET_TOO_BIG, 0, mtu, to_group=True)
+
+
+def _error(
+    source: IPv6Address, packet: bytes, kind: int, code: int, value: int, to_group: bool
+) -> bytes | None:
+    """Return an ICMPv6 error from `source` to the packet's source, at most 1280 octets.
+
+    None where RFC 4443 §2.4 (e) forbids one: in answer to an ICMPv6 error, to a group (unless
+    `to_group`), or to a source that is not one node.
+    """
+    if len(packet) < ipv6.HEADER_LENGTH or _is_error(packet):
+        return None
+    destination = address(bytes(packet[8:24]))
+    if destination.is_unspecified or destination.is_multicast:
+        return None
+    if packet[24] == 0xFF and not to_group:
+        return None
+    body = bytearray(_HEAD.pack(kind, code, 0, value) + packet[:_QUOTED])
+    checksum = pseudo_header_checksum(source, destination, ipv6.ICMPV6, bytes(body))
+    _CHECKSUM.pack_into(body, 2, checksum)
+    return ipv6.build(source, destination, ipv6.ICMPV6, bytes(body))
+
+
+def _is_error(packet: bytes) -> bool:
+    """Tell whether the packet is an ICMPv6 error, also behind extension headers."""
+    next_header, offset = packet[6], ipv6.HEADER_LENGTH
+    while next_header in (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS, ipv6.FRAGMENT):
+        if offset + 8 > len(packet):
+            return False
+        length = 8 if next_header == ipv6.FRAGMENT else (packet[offset + 1] + 1) * 8
+        next_header, offset = packet[offset], offset + length
+    if next_header != ipv6.ICMPV6 or offset >= len(packet):
+        return False
+    return packet[offset] <= _LAST_ERROR_TYPE

@@ -1,0 +1,131 @@
+"""Inter-HA messages: Mobility Header type 11 (RFC 5096) with a subtype, between own addresses.
+
+Everything that a user of these messages needs can be imported from here.
+"""
+
+import struct
+from collections.abc import Sequence
+from ipaddress import IPv6Address
+from typing import TypeVar
+
+from agents.wire import inter_ha_fields as wire
+from agents.wire import tlv
+from agents.wire.errors import Reason, WireError
+from agents.wire.inter_ha_entries import BindingEntry, Entry, FieldType, FloorEntry, SaEntry
+from agents.wire.inter_ha_messages import (
+    MESSAGES,
+    BindingInformationAcknowledgement,
+    BindingInformationRequest,
+    BindingInformationUpdate,
+    Hello,
+    InterHaMessage,
+    Keepalive,
+    PrimaryHaSwitch,
+    PrimaryHaSwitchAcknowledgement,
+    ReplayFloor,
+    SaInformationAcknowledgement,
+    SaInformationRenewRequest,
+    SaInformationRequest,
+    SaInformationUpdate,
+    Subtype,
+    TableEnd,
+    TableRequest,
+    TableSegment,
+)
+from agents.wire.mobility import EXPERIMENTAL
+from agents.wire.mobility_header import open_header, seal_header
+from agents.wire.status import InterHaStatus
+from agents.wire.transforms import Mode, Transform
+
+__all__ = [
+    "ENTRIES_LIMIT",
+    "MESSAGE_LIMIT",
+    "BindingEntry",
+    "BindingInformationAcknowledgement",
+    "BindingInformationRequest",
+    "BindingInformationUpdate",
+    "Entry",
+    "FieldType",
+    "FloorEntry",
+    "Hello",
+    "InterHaMessage",
+    "InterHaStatus",
+    "Keepalive",
+    "Mode",
+    "PrimaryHaSwitch",
+    "PrimaryHaSwitchAcknowledgement",
+    "ReplayFloor",
+    "SaEntry",
+    "SaInformationAcknowledgement",
+    "SaInformationRenewRequest",
+    "SaInformationRequest",
+    "SaInformationUpdate",
+    "Subtype",
+    "TableEnd",
+    "TableRequest",
+    "TableSegment",
+    "Transform",
+    "fit",
+    "parse_inter_ha",
+    "serialize_inter_ha",
+]
+
+# 1280 less the IPv6 header, and with AES-CBC: ESP header, IV, ICV, trailer up to 16 octets;
+# a multiple of 8. AES-GCM needs less.
+MESSAGE_LIMIT = 1192
+_HEAD = struct.Struct("!6xBBHHxx")
+_SEGMENT_FIELD = 6
+ENTRIES_LIMIT = MESSAGE_LIMIT - _HEAD.size - _SEGMENT_FIELD
+_FLAG = 0x01
+_SMALLEST = {EXPERIMENTAL: 16}
+
+_EntryT = TypeVar("_EntryT", bound=Entry)
+
+
+def fit(entries: Sequence[_EntryT], limit: int = ENTRIES_LIMIT) -> list[tuple[_EntryT, ...]]:
+    """Cut entries into runs, each for one Table Segment, Update or Replay Floor.
+
+    With the default limit the ESP packet around each message has at most 1280 octets.
+    """
+    return wire.fit(entries, limit)
+
+
+def parse_inter_ha(data: bytes, source: IPv6Address, destination: IPv6Address) -> InterHaMessage:
+    """Return the message in a whole Mobility Header of type 11.
+
+    Unknown fields are skipped, reserved bits ignored.
+
+    Raises:
+        WireError: as for every Mobility Header; also for an unknown subtype, the identifier 0,
+            and missing, repeated or malformed fields.
+    """
+    kind, header = open_header(data, source, destination, _SMALLEST)
+    if kind != EXPERIMENTAL:
+        raise WireError(Reason.MESSAGE_TYPE, f"Mobility Header type {kind}, not 11")
+    subtype, flags, identifier, incarnation = _HEAD.unpack_from(header)
+    message = MESSAGES.get(subtype)
+    if message is None:
+        raise WireError(Reason.SUBTYPE, f"inter-HA subtype {subtype}")
+    if not identifier:
+        raise WireError(Reason.IDENTIFIER, f"{message.__name__} with identifier 0")
+    head = {"identifier": identifier, "receiver_incarnation": incarnation}
+    return message.decode(wire.Fields(header, _HEAD.size), bool(flags & _FLAG), head)
+
+
+def serialize_inter_ha(
+    message: InterHaMessage, source: IPv6Address, destination: IPv6Address
+) -> bytes:
+    """Return a whole Mobility Header of type 11.
+
+    Raises:
+        ValueError: the identifier is 0, a field is out of its range, or there are too many.
+    """
+    if not message.identifier:
+        raise ValueError("identifier 0 is not to be used")
+    flags = _FLAG * message.flag
+    try:
+        head = _HEAD.pack(message.subtype, flags, message.identifier, message.receiver_incarnation)
+        fields = message.encode()
+    except struct.error as error:
+        raise ValueError(f"{type(message).__name__}: {error}") from None
+    return seal_header(EXPERIMENTAL, tlv.join(head, [(1, 0, fields)]), source, destination)

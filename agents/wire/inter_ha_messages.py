@@ -1,0 +1,330 @@
+"""Messages between home agents, one dataclass each (draft §3.2; FORMATS.md has the octets)."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from ipaddress import IPv6Address
+from typing import Any, ClassVar, Self
+
+from agents.wire import inter_ha_fields as wire
+from agents.wire.inter_ha_entries import BindingEntry, FieldType, FloorEntry, SaEntry
+from agents.wire.inter_ha_fields import Fields
+from agents.wire.status import InterHaStatus
+
+
+class Subtype(IntEnum):
+    """The first octet behind the checksum."""
+
+    HELLO = 1
+    KEEPALIVE = 2
+    BINDING_INFORMATION_REQUEST = 3
+    BINDING_INFORMATION_UPDATE = 4
+    BINDING_INFORMATION_ACKNOWLEDGEMENT = 5
+    SA_INFORMATION_REQUEST = 6
+    SA_INFORMATION_UPDATE = 7
+    SA_INFORMATION_ACKNOWLEDGEMENT = 8
+    SA_INFORMATION_RENEW_REQUEST = 9
+    REPLAY_FLOOR = 10
+    PRIMARY_HA_SWITCH = 11
+    PRIMARY_HA_SWITCH_ACKNOWLEDGEMENT = 12
+    TABLE_REQUEST = 13
+    TABLE_SEGMENT = 14
+    TABLE_END = 15
+
+
+@dataclass(frozen=True, slots=True)
+class InterHaMessage:
+    """What every message has.
+
+    `identifier` is 1 to 65535; an answer copies it. `receiver_incarnation` is the receiver's
+    incarnation as the sender knows it, 0 if it does not: a message recorded before a restart of
+    the receiver tells itself apart.
+    """
+
+    subtype: ClassVar[Subtype]
+
+    identifier: int = field(kw_only=True)
+    receiver_incarnation: int = field(default=0, kw_only=True)
+
+    @property
+    def flag(self) -> bool:
+        """The flags octet's only bit, whose meaning is the message's own."""
+        return False
+
+    def encode(self) -> bytes:
+        """Return the fields behind the head."""
+        raise NotImplementedError
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        """Make the message from its fields; `head` holds identifier and incarnation."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(InterHaMessage):
+    """I am alive, in this incarnation; the next comes in `interval_ms`.
+
+    `ready` tells that the sender has its peers' tables and advertises the home prefix.
+    """
+
+    subtype = Subtype.HELLO
+    incarnation: int
+    interval_ms: int
+    ready: bool = False
+
+    @property
+    def flag(self) -> bool:
+        return self.ready
+
+    def encode(self) -> bytes:
+        return wire.numbers(FieldType.HELLO, self.incarnation, self.interval_ms)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        incarnation, interval_ms = fields.unpack(FieldType.HELLO)
+        return cls(incarnation, interval_ms, flag, **head)
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive(InterHaMessage):
+    """Are you alive? The response copies the identifier."""
+
+    subtype = Subtype.KEEPALIVE
+    response: bool = False
+
+    @property
+    def flag(self) -> bool:
+        return self.response
+
+    def encode(self) -> bytes:
+        return b""
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(flag, **head)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request(InterHaMessage):
+    """Asks by home address, by the SPI of a packet that came, or by both."""
+
+    home_address: IPv6Address | None = None
+    spi: int | None = None
+
+    def encode(self) -> bytes:
+        return wire.subject(self.home_address, self.spi)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(*fields.subject(), **head)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingInformationRequest(_Request):
+    """Send me the binding of this home address, or of the mobile node with this SPI."""
+
+    subtype = Subtype.BINDING_INFORMATION_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class SaInformationRequest(_Request):
+    """Send me the security associations of this home address, or the one with this SPI."""
+
+    subtype = Subtype.SA_INFORMATION_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class BindingInformationUpdate(InterHaMessage):
+    """These are bindings as they stand; `solicited` answers a request."""
+
+    subtype = Subtype.BINDING_INFORMATION_UPDATE
+    entries: tuple[BindingEntry, ...]
+    solicited: bool = False
+
+    @property
+    def flag(self) -> bool:
+        return self.solicited
+
+    def encode(self) -> bytes:
+        return wire.entries(self.entries)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(fields.entries(BindingEntry), flag, **head)
+
+
+@dataclass(frozen=True, slots=True)
+class SaInformationUpdate(InterHaMessage):
+    """These are security associations as they stand; `solicited` answers a request."""
+
+    subtype = Subtype.SA_INFORMATION_UPDATE
+    entries: tuple[SaEntry, ...]
+    solicited: bool = False
+
+    @property
+    def flag(self) -> bool:
+        return self.solicited
+
+    def encode(self) -> bytes:
+        return wire.entries(self.entries)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(fields.entries(SaEntry), flag, **head)
+
+
+@dataclass(frozen=True, slots=True)
+class _Acknowledgement(InterHaMessage):
+    """Copies the identifier of what it acknowledges."""
+
+    status: InterHaStatus = InterHaStatus.ACCEPTED
+
+    def encode(self) -> bytes:
+        return wire.numbers(FieldType.STATUS, self.status)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(InterHaStatus(fields.unpack(FieldType.STATUS)[0]), **head)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingInformationAcknowledgement(_Acknowledgement):
+    """The update came."""
+
+    subtype = Subtype.BINDING_INFORMATION_ACKNOWLEDGEMENT
+
+
+@dataclass(frozen=True, slots=True)
+class SaInformationAcknowledgement(_Acknowledgement):
+    """The update came."""
+
+    subtype = Subtype.SA_INFORMATION_ACKNOWLEDGEMENT
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryHaSwitchAcknowledgement(_Acknowledgement):
+    """The switch came."""
+
+    subtype = Subtype.PRIMARY_HA_SWITCH_ACKNOWLEDGEMENT
+
+
+@dataclass(frozen=True, slots=True)
+class SaInformationRenewRequest(InterHaMessage):
+    """The numbers on this SA run out here: renew it (draft §3.3)."""
+
+    subtype = Subtype.SA_INFORMATION_RENEW_REQUEST
+    home_address: IPv6Address
+    spi: int
+
+    def encode(self) -> bytes:
+        return wire.subject(self.home_address, self.spi)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(fields.home_address(), fields.unpack(FieldType.SPI)[0], **head)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFloor(InterHaMessage):
+    """So far have the numbers come; the next one supersedes it, nobody acknowledges it."""
+
+    subtype = Subtype.REPLAY_FLOOR
+    entries: tuple[FloorEntry, ...]
+
+    def encode(self) -> bytes:
+        return wire.entries(self.entries)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(fields.entries(FloorEntry), **head)
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryHaSwitch(InterHaMessage):
+    """The home agent of this index is primary for this mobile node, from this epoch on."""
+
+    subtype = Subtype.PRIMARY_HA_SWITCH
+    home_address: IPv6Address
+    epoch: int
+    index: int
+
+    def encode(self) -> bytes:
+        role = wire.numbers(FieldType.ROLE, self.epoch, self.index)
+        return wire.home_address(self.home_address) + role
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(fields.home_address(), *fields.unpack(FieldType.ROLE), **head)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRequest(InterHaMessage):
+    """Send up to `window` segments of your table, from `first_segment` on.
+
+    The receiver drives: it repeats the request, same identifier, as it advances.
+    """
+
+    subtype = Subtype.TABLE_REQUEST
+    first_segment: int
+    window: int
+
+    def encode(self) -> bytes:
+        return wire.numbers(FieldType.WINDOW, self.first_segment, self.window)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(*fields.unpack(FieldType.WINDOW), **head)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSegment(InterHaMessage):
+    """One numbered part of a table; `fit` cuts a table into such parts."""
+
+    subtype = Subtype.TABLE_SEGMENT
+    number: int
+    entries: tuple[BindingEntry | SaEntry, ...]
+
+    def encode(self) -> bytes:
+        return wire.numbers(FieldType.SEGMENT, self.number) + wire.entries(self.entries)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        number = fields.unpack(FieldType.SEGMENT)[0]
+        return cls(number, fields.entries(BindingEntry, SaEntry), **head)
+
+
+@dataclass(frozen=True, slots=True)
+class TableEnd(InterHaMessage):
+    """The table has this many segments."""
+
+    subtype = Subtype.TABLE_END
+    segments: int
+
+    def encode(self) -> bytes:
+        return wire.numbers(FieldType.TOTAL, self.segments)
+
+    @classmethod
+    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
+        return cls(*fields.unpack(FieldType.TOTAL), **head)
+
+
+MESSAGES: dict[int, type[InterHaMessage]] = {
+    message.subtype: message
+    for message in (
+        Hello,
+        Keepalive,
+        BindingInformationRequest,
+        BindingInformationUpdate,
+        BindingInformationAcknowledgement,
+        SaInformationRequest,
+        SaInformationUpdate,
+        SaInformationAcknowledgement,
+        SaInformationRenewRequest,
+        ReplayFloor,
+        PrimaryHaSwitch,
+        PrimaryHaSwitchAcknowledgement,
+        TableRequest,
+        TableSegment,
+        TableEnd,
+    )
+}
