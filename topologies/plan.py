@@ -6,7 +6,7 @@ of plain Mininet, the readiness check and the picture are all derived from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
@@ -98,7 +98,7 @@ class Plan:
     name: str
     nodes: dict[str, NodePlan]
     links: tuple[LinkPlan, ...]
-    originate: dict[int, tuple[IPv6Network, ...]] = field(default_factory=dict)
+    originate: Mapping[int, tuple[IPv6Network, ...]] = field(default_factory=dict)
 
     def of_role(self, role: Role) -> list[NodePlan]:
         """Return the nodes of one role, in order."""

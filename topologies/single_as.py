@@ -1,15 +1,15 @@
-"""Figure 1 of the draft: one AS with three home agents on three links.
+r"""Figure 1 of the draft: one AS with three home agents on three links.
 
 ::
 
      visited networks                          AS 1
                                                      10
       v2 ----.                            .------ r1 ------ HA1
-     /        \\                       10 /         | 15
+     /        \                       10 /         | 15
    mn          t1 ------- br ------------+---20--- r2 ------ HA2      home network
-     \\        /|  eBGP    (AS 1's        \\         | 15  \\            fd00:192:168:1::/64
+     \        /|  eBGP    (AS 1's        \         | 15  \            fd00:192:168:1::/64
       v1 ----'  |          border)      30 `------ r3     cn2        HA address ...::254
-    AS 10, 20  cn1                                | \\------ HA3
+    AS 10, 20  cn1                                | \------ HA3
                (AS 100)                          cn3
 
 All three home agents advertise the home network; from the border HA1 is nearest, then HA2, HA3;
@@ -54,7 +54,7 @@ class PlanTopo(Topo):  # type: ignore[misc]
 
     plan: Plan
 
-    def build(self, plan: Plan, static: bool = True, dad: str = "optimistic") -> None:
+    def add_plan(self, plan: Plan, static: bool, dad: str) -> None:
         """Add the plan's nodes and links."""
         self.plan = plan
         for node in plan.nodes.values():
@@ -77,7 +77,7 @@ class SingleAs(PlanTopo):
     ) -> None:  # fmt: skip
         """Add Figure 1's nodes and links."""
         plan = figure_1(has=has, mns=mns, home_link_mbit=home_link_mbit)
-        super().build(plan, static=static, dad=dad)
+        self.add_plan(plan, static, dad)
 
 
 topos = {"single_as": SingleAs}

@@ -11,7 +11,6 @@ from agents.wire.errors import Reason, WireError
 
 PAD1 = 0
 PADN = 1
-HEAD = 2
 MAX_VALUE = 255
 
 

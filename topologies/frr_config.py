@@ -1,0 +1,189 @@
+"""FRR's configuration files, rendered from a plan: one file for each daemon of each node.
+
+Each daemon reads only its own file (``bfdd`` and ``ospf6d`` stop reading at each other's blocks).
+Nothing of interfaces stands in zebra's file: FRR 10 gave them to another daemon and rejects them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from topologies import addressing
+from topologies.plan import End, NodePlan, Plan, Protocol, Role
+
+HOME_LIST = "HOME"
+BFD_PROFILE = "lab"
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How soon a silent neighbour is noticed. Times in seconds, BFD's interval in ms."""
+
+    name: str
+    hello: int = 1
+    dead: int = 4
+    bfd_interval_ms: int | None = None
+    bfd_multiplier: int = 3
+    bgp_keepalive: int = 1
+    bgp_hold: int = 4
+
+
+DETECTIONS = {
+    each.name: each
+    for each in (
+        Detection("bfd-10x3", bfd_interval_ms=10),
+        Detection("bfd-50x3", bfd_interval_ms=50),
+        Detection("ospf-1-4"),
+        Detection("bgp-default", bgp_keepalive=60, bgp_hold=180),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingOptions:
+    """Every timer of the routing protocols, in the protocol's own unit.
+
+    ``spf_*`` are milliseconds: initial delay, least and greatest hold time between two runs.
+
+    ``min_arrival_ms`` and ``retransmit`` decide how fast OSPFv3 starts. FRR 8.4's ospf6d does not
+    hold back its own originations for 5 s, as it may seem from outside. While adjacencies come up
+    each router originates its router LSA several times within a second, and the neighbour throws
+    away every instance that comes less than MinLSArrival (1 s) after the one before
+    (``ospf6_flood.c: ospf6_lsa_check_min_arrival``), unacknowledged. The sender repeats it after
+    the retransmission interval, and that is 5 s by default. With 0 ms and 1 s the adjacencies are
+    the only thing that start-up waits for, and a second failure within 5 s is as fast as the first.
+    """
+
+    detection: Detection = DETECTIONS["bfd-10x3"]
+    spf_delay: int = 0
+    spf_hold: int = 10
+    spf_max_hold: int = 50
+    min_arrival_ms: int = 0
+    retransmit: int = 1
+
+
+def daemons(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
+    """Return the daemons that a node runs; zebra comes first. Hosts run none."""
+    if node.role.is_host:
+        return []
+    names = ["zebra"]
+    if options.detection.bfd_interval_ms is not None:
+        names.append("bfdd")
+    if plan.speaks(node.name, Protocol.OSPF):
+        names.append("ospf6d")
+    if plan.speaks(node.name, Protocol.BGP):
+        names.append("bgpd")
+    return names
+
+
+def render(plan: Plan, node: NodePlan, daemon: str, options: RoutingOptions) -> str:
+    """Return the configuration file of one daemon of one node."""
+    body = {"zebra": _zebra, "bfdd": _bfdd, "ospf6d": _ospf6d, "bgpd": _bgpd}[daemon]
+    lines = [f"hostname {node.name}", *body(plan, node, options)]
+    return "\n".join(lines) + "\n"
+
+
+def _zebra(_plan: Plan, _node: NodePlan, _options: RoutingOptions) -> list[str]:
+    return []
+
+
+def _bfdd(_plan: Plan, _node: NodePlan, options: RoutingOptions) -> list[str]:
+    detection = options.detection
+    return [
+        "bfd",
+        f" profile {BFD_PROFILE}",
+        f"  detect-multiplier {detection.bfd_multiplier}",
+        f"  receive-interval {detection.bfd_interval_ms}",
+        f"  transmit-interval {detection.bfd_interval_ms}",
+        " exit",
+        "exit",
+    ]
+
+
+def _home_route_map(kind: str) -> list[str]:
+    """Let the home network pass and nothing else; before its use, else FRR re-reads it 5 s later.
+
+    (``ospf6_asbr.c: ospf6_asbr_distribute_list_update`` waits that long after a change.)
+    """
+    return [
+        f"ipv6 prefix-list {HOME_LIST} seq 5 permit {addressing.HOME_PREFIX}",
+        f"route-map {kind} permit 10",
+        f" match ipv6 address prefix-list {HOME_LIST}",
+        "exit",
+    ]
+
+
+def _ospf6d(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
+    lines: list[str] = []
+    if node.role is Role.HOME_AGENT:
+        lines += _home_route_map("FROM-AGENT")
+    for end in plan.ends_of(node.name):
+        if end.link.protocol in (Protocol.OSPF, Protocol.STUB):
+            lines += _ospf6_interface(end, options)
+    lines += [
+        "router ospf6",
+        f" ospf6 router-id {addressing.router_id(node.number)}",
+        f" timers throttle spf {options.spf_delay} {options.spf_hold} {options.spf_max_hold}",
+        f" timers lsa min-arrival {options.min_arrival_ms}",
+    ]
+    if node.role is Role.HOME_AGENT:
+        # The agent's route on its TUN is a kernel route. Metric type 1 adds the way inside the
+        # AS, so that the nearest home agent wins; the metric itself only breaks ties.
+        lines.append(f" redistribute kernel metric {node.index} metric-type 1 route-map FROM-AGENT")
+    if node.role is Role.BORDER:
+        lines.append(" default-information originate always metric 1 metric-type 1")
+    return [*lines, "exit"]
+
+
+def _ospf6_interface(end: End, options: RoutingOptions) -> list[str]:
+    lines = [f"interface {end.interface}", " ipv6 ospf6 area 0.0.0.0"]
+    if end.link.protocol is Protocol.STUB:
+        return [*lines, " ipv6 ospf6 passive", "exit"]
+    detection = options.detection
+    lines += [
+        " ipv6 ospf6 network point-to-point",  # no election, and none of its waiting
+        f" ipv6 ospf6 cost {end.link.cost}",
+        f" ipv6 ospf6 hello-interval {detection.hello}",
+        f" ipv6 ospf6 dead-interval {detection.dead}",
+        f" ipv6 ospf6 retransmit-interval {options.retransmit}",
+    ]
+    if detection.bfd_interval_ms is not None:
+        lines.append(f" ipv6 ospf6 bfd profile {BFD_PROFILE}")
+    return [*lines, "exit"]
+
+
+def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
+    lines = _home_route_map("HOME-ONLY") if node.role is Role.BORDER else []
+    peers = [end for end in plan.ends_of(node.name) if end.link.protocol is Protocol.BGP]
+    lines += [
+        f"router bgp {node.asn}",
+        f" bgp router-id {addressing.router_id(node.number)}",
+        " no bgp ebgp-requires-policy",
+        " no bgp default ipv4-unicast",
+        " no bgp network import-check",  # an AS's own /32 is not a route of its routers
+    ]
+    for end in peers:
+        lines += _bgp_peer(plan, end, options)
+    lines.append(" address-family ipv6 unicast")
+    lines += [f"  network {prefix}" for prefix in plan.originate.get(node.asn, ())]
+    if node.role is Role.BORDER:
+        # Only a living home agent's route makes the aggregate: no `network` statement for it.
+        lines += [
+            "  redistribute ospf6 route-map HOME-ONLY",
+            f"  aggregate-address {addressing.HOME_AGGREGATE} summary-only",
+        ]
+    lines += [f"  neighbor {end.neighbour_address} activate" for end in peers]
+    return [*lines, " exit-address-family", "exit"]
+
+
+def _bgp_peer(plan: Plan, end: End, options: RoutingOptions) -> list[str]:
+    peer, detection = end.neighbour_address, options.detection
+    lines = [
+        f" neighbor {peer} remote-as {plan.nodes[end.neighbour].asn}",
+        f" neighbor {peer} timers {detection.bgp_keepalive} {detection.bgp_hold}",
+        f" neighbor {peer} timers connect 1",
+        f" neighbor {peer} advertisement-interval 0",
+    ]
+    if detection.bfd_interval_ms is not None:
+        lines += [f" neighbor {peer} bfd", f" neighbor {peer} bfd profile {BFD_PROFILE}"]
+    return lines

@@ -1,0 +1,93 @@
+"""The network as a whole: Mininet, routing, router advertisements; steps and how long they took."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mininet.log import setLogLevel
+from mininet.net import Mininet
+
+from topologies.advertise import Advertiser
+from topologies.frr_config import RoutingOptions
+from topologies.links import apply_rates
+from topologies.nodes import SixNode
+from topologies.plan import Plan, Role
+from topologies.routing import Routing
+from topologies.single_as import PlanTopo
+
+RUNTIME = Path("/run/manyhomes")
+"""Sockets, keys and configurations, a folder a node: in the sandbox's own /run, gone with it.
+
+Not in the run folder: a path to a Unix socket has at most 107 octets, and keys do not belong there.
+"""
+
+
+class Network:
+    """A topology brought up in the sandbox.
+
+    ``logs`` is where every node gets a folder for the logs that outlive the sandbox. ``timings``
+    holds seconds from the beginning of :meth:`start` to the end of each step.
+    """
+
+    def __init__(
+        self, topo: PlanTopo, logs: Path, routing: RoutingOptions | None = None
+    ) -> None:  # fmt: skip
+        self.topo, self.logs = topo, logs
+        self.options = routing or RoutingOptions()
+        self.plan: Plan = topo.plan
+        self.timings: dict[str, float] = {}
+        self.nodes: dict[str, SixNode] = {}
+        self.advertisers: list[Advertiser] = []
+        self.routing: Routing
+        self.mininet: Any = None
+        self._begin = 0.0
+
+    def __enter__(self) -> Network:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.stop()
+
+    def record(self, step: str) -> None:
+        """Note that a step is done."""
+        self.timings[step] = time.monotonic() - self._begin
+
+    def start(self) -> None:
+        """Bring up nodes, links, advertisements, routing; wait until every route is there."""
+        self._begin = time.monotonic()
+        setLogLevel("error")
+        self.mininet = Mininet(topo=self.topo, controller=None)
+        self.nodes = {node.name: node for node in self.mininet.hosts}
+        apply_rates(self.plan, self.nodes)
+        self.record("network started")
+        for access in self.plan.of_role(Role.ACCESS):
+            advertiser = Advertiser(
+                self.plan, self.nodes[access.name], RUNTIME / access.name, self.logs / access.name
+            )
+            advertiser.start()
+            self.advertisers.append(advertiser)
+        self.routing = Routing(self.plan, self.nodes, self.options, RUNTIME, self.logs)
+        self.routing.start(self.record)
+        for advertiser in self.advertisers:
+            advertiser.check_alive()
+
+    def wait_detection(self) -> None:
+        """Wait until silent neighbours will be noticed as fast as configured."""
+        self.routing.wait_detection(self.record)
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        if hasattr(self, "routing"):
+            self.routing.stop()
+        for advertiser in self.advertisers:
+            advertiser.stop()
+        if self.mininet is not None:
+            self.mininet.stop()
+            self.mininet = None
