@@ -1,0 +1,491 @@
+"""What a run folder holds: event names, CSV columns with units, metadata, summary.
+
+One place says it, every run is validated against it as it is written, and `DATA.md` is printed
+from it (`python -m experiments.data > experiments/DATA.md`; a test compares the two).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypedDict
+
+SCHEMA = 1
+
+
+class DataError(ValueError):
+    """A record that does not fit the schema, or a folder of another schema. One line."""
+
+
+class EventName(StrEnum):
+    """The names that may stand in `events.jsonl`."""
+
+    RUN_BEGIN = "run-begin"
+    NETWORK_STARTED = "network-started"
+    NETWORK_READY = "network-ready"
+    TRIAL_BEGIN = "trial-begin"
+    FAULT = "fault"
+    BFD = "bfd"
+    NEIGHBOUR = "neighbour"
+    LINK = "link"
+    ROUTE = "route"
+    AGENT = "agent"
+    RECOVERED = "recovered"
+    REPAIR = "repair"
+    RESYNCHRONISED = "resynchronised"
+    FAILED_BACK = "failed-back"
+    TRIAL_END = "trial-end"
+    TRIAL_VOID = "trial-void"
+    TRIAL_FAILED = "trial-failed"
+    MEASUREMENT = "measurement"
+    RUN_END = "run-end"
+
+
+EVENT_FIELDS: Mapping[EventName, tuple[dict[str, type], str]] = {
+    EventName.RUN_BEGIN: ({"experiment": str, "seed": int}, "the run starts"),
+    EventName.NETWORK_STARTED: (
+        {"setting": str},
+        "nodes and links are being made; setting is the detection or the mode",
+    ),
+    EventName.NETWORK_READY: (
+        {"setting": str, "seconds": float},
+        "routes everywhere and the mobile node bound, so long after `network-started`",
+    ),
+    EventName.TRIAL_BEGIN: ({"trial": int, "fault": str, "detection": str}, "probes are started"),
+    EventName.FAULT: (
+        {"trial": int, "fault": str, "node": str, "injection_ms": float},
+        "the fault; `time_ns` is taken before its injection, which took injection_ms",
+    ),
+    EventName.BFD: (
+        {"node": str, "interface": str, "state": str, "outgoing": bool},
+        "a BFD packet whose state is not Up passed this node",
+    ),
+    EventName.NEIGHBOUR: ({"node": str, "text": str}, "a line of a routing daemon on a neighbour"),
+    EventName.LINK: ({"node": str, "interface": str, "state": str}, "a link appeared, went up, …"),
+    EventName.ROUTE: (
+        {"node": str, "destination": str, "change": str, "interface": str},
+        "the kernel's route for the home prefix changed (change: add, delete)",
+    ),
+    EventName.AGENT: ({"node": str, "kind": str}, "an agent's own event, with all its fields"),
+    EventName.RECOVERED: ({"trial": int}, "all probe streams run again"),
+    EventName.REPAIR: ({"trial": int, "node": str}, "the fault is taken away"),
+    EventName.RESYNCHRONISED: ({"trial": int, "node": str}, "the repaired agent has its table"),
+    EventName.FAILED_BACK: ({"trial": int, "node": str}, "routing uses the repaired agent again"),
+    EventName.TRIAL_END: ({"trial": int}, "probes are stopped, the trial counts"),
+    EventName.TRIAL_VOID: ({"trial": int, "reason": str}, "the trial does not count; repeated"),
+    EventName.TRIAL_FAILED: ({"trial": int, "reason": str}, "the testbed did not do its part"),
+    EventName.MEASUREMENT: ({"name": str, "value": float, "unit": str}, "one number, as measured"),
+    EventName.RUN_END: ({"state": str}, "the run ends"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One CSV column. `kind` is str, int, float or bool; `optional` allows an empty field."""
+
+    name: str
+    kind: type
+    text: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One CSV file of a run folder: one row an observation, units in the column names."""
+
+    name: str
+    text: str
+    columns: tuple[Column, ...]
+
+    @property
+    def header(self) -> list[str]:
+        """Column names in their order."""
+        return [column.name for column in self.columns]
+
+    def check(self, row: Mapping[str, Any]) -> list[str]:
+        """Return the row as CSV fields; DataError names the first thing wrong with it."""
+        surplus = set(row) - set(self.header)
+        if surplus:
+            raise DataError(f"{self.name}.csv: no column {sorted(surplus)[0]!r}")
+        return [_field(self.name, column, row.get(column.name)) for column in self.columns]
+
+    def parse(self, fields: Mapping[str, str]) -> dict[str, Any]:
+        """Return a row as written by `check` with its types again."""
+        return {column.name: _value(self.name, column, fields) for column in self.columns}
+
+
+def _field(table: str, column: Column, value: Any) -> str:
+    where = f"{table}.csv: column {column.name}"
+    if value is None:
+        if column.optional:
+            return ""
+        raise DataError(f"{where} is missing")
+    if column.kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not column.kind:
+        raise DataError(f"{where} wants {column.kind.__name__}, got {value!r}")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise DataError(f"{where} is not a number: {value!r}")
+        return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3f}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _value(table: str, column: Column, fields: Mapping[str, str]) -> Any:
+    text = fields.get(column.name)
+    if text is None or (text == "" and not column.optional and column.kind is not str):
+        raise DataError(f"{table}.csv: column {column.name} is missing")
+    if text == "" and column.optional:
+        return None
+    if column.kind is bool:
+        return text == "true"
+    try:
+        return column.kind(text)
+    except ValueError:
+        raise DataError(f"{table}.csv: column {column.name} holds {text!r}") from None
+
+
+CELL = (
+    Column("scheme", str, "who holds what (design: shared-sa is the draft)"),
+    Column("topology", str, "name of the topology"),
+    Column("fault", str, "what was broken"),
+    Column(
+        "detection",
+        str,
+        "how routing notices: bfd-<interval ms>x<multiplier>, ospf-<hello s>-<dead s>",
+    ),
+)
+
+TRIALS = Table(
+    "trials",
+    "One row a trial, void and failed ones too.",
+    (
+        Column("trial", int, "number in the run, from 1, repetitions counted"),
+        *CELL,
+        Column("state", str, "valid, void or failed"),
+        Column("reason", str, "why a trial is void or failed, else empty", optional=True),
+        Column("fault_time_ns", int, "CLOCK_MONOTONIC when the fault was injected", optional=True),
+        Column(
+            "phase_ms", float, "random wait before the fault, against all timers", optional=True
+        ),
+        Column("injection_ms", float, "how long the injection itself took", optional=True),
+        Column(
+            "resynchronised_first",
+            bool,
+            "the repaired agent had its table before it advertised the prefix",
+            optional=True,
+        ),
+        Column(
+            "binding_updates",
+            int,
+            "Binding Updates sent by the MN from fault to recovery",
+            optional=True,
+        ),
+        Column(
+            "sa_messages",
+            int,
+            "SA Information messages of the HAs, fault to recovery",
+            optional=True,
+        ),
+        Column("ike_exchanges", int, "IKE exchanges from fault to recovery", optional=True),
+        Column("load", float, "load average of one minute when the trial began", optional=True),
+    ),
+)
+
+STREAMS = Table(
+    "streams",
+    "One row a probe stream and valid trial: what one correspondent saw in one direction.",
+    (
+        Column("trial", int, "number of the trial"),
+        *CELL,
+        Column("direction", str, "up: from the MN; down: to the MN"),
+        Column("correspondent", str, "node at the other end"),
+        Column("role", str, "affected: through the HA that failed; bystander: through another one"),
+        Column("outage_ms", float, "see the definition below"),
+        Column("lost_packets", int, "sent from the fault to the repair and never delivered"),
+        Column("duplicated_packets", int, "delivered again, whole trial"),
+        Column("reordered_packets", int, "delivered after a later one, fault to repair"),
+        Column("longest_gap_ms", float, "longest time between two arrivals, fault to repair"),
+        Column("delay_before_ms", float, "median one-way delay before the fault"),
+        Column(
+            "delay_after_ms", float, "median one-way delay from recovery to repair", optional=True
+        ),
+        Column("failback_lost_packets", int, "sent from the repair on and never delivered"),
+        Column(
+            "failback_reordered_packets", int, "delivered after a later one, from the repair on"
+        ),
+        Column(
+            "failback_longest_gap_ms",
+            float,
+            "longest time between two arrivals, from the repair on",
+        ),
+    ),
+)
+
+PHASES = Table(
+    "phases",
+    "One row a phase and valid trial; a phase that did not happen has no row.",
+    (
+        Column("trial", int, "number of the trial"),
+        *CELL,
+        Column("phase", str, "one of the phases below"),
+        Column("after_fault_ms", float, "time since the fault"),
+    ),
+)
+
+PACKETS = Table(
+    "packets",
+    "Every probe packet around the fault, for the first valid trial of each cell: the time line.",
+    (
+        Column("trial", int, "number of the trial"),
+        *CELL,
+        Column("direction", str, "up or down"),
+        Column("correspondent", str, "node at the other end"),
+        Column("sequence", int, "number in its stream, from 0"),
+        Column("sent_ms", float, "send time since the fault"),
+        Column("arrived_ms", float, "first arrival since the fault; empty: never", optional=True),
+    ),
+)
+
+GOODPUT = Table(
+    "goodput",
+    "One row a measurement of TCP goodput.",
+    (
+        Column("trial", int, "number in the run, from 1"),
+        Column("topology", str, "name of the topology"),
+        Column("mode", str, "draft, hardened, draft-no-origin; raw path: none"),
+        Column(
+            "path", str, "raw: the same hops without tunnel; tunnel; aggregate: capped home links"
+        ),
+        Column("direction", str, "up: from the MN; down: to the MN"),
+        Column("home_agents", int, "how many HAs carried flows"),
+        Column("cap_mbit_s", float, "rate of each home link; empty: not capped", optional=True),
+        Column("goodput_mbit_s", float, "octets that arrived in the receiver's application"),
+        Column("retransmits", int, "TCP segments sent again"),
+        Column(
+            "replay_drops", int, "packets that the MN refused as replays meanwhile", optional=True
+        ),
+        Column("seconds", float, "length of the measurement"),
+    ),
+)
+
+TABLES: Mapping[str, Table] = {
+    table.name: table for table in (TRIALS, STREAMS, PHASES, PACKETS, GOODPUT)
+}
+
+PHASE_NAMES: Mapping[str, str] = {
+    "detected": "somebody knows: the TUN is gone, the watchdog acts, BFD or OSPFv3 says down",
+    "withdrawn": "the router of the failed HA has lost its route for the home prefix",
+    "fib-changed": "the border router forwards to another HA",
+    "first-packet": "a packet sent after the fault arrives through the new HA",
+    "new-primary": "another HA has taken over as primary (absent in a failover without takeover)",
+    "peers-in-sync": "every other HA has marked the failed one invalid",
+}
+
+DIRECTIONS = ("up", "down")
+
+
+class SummaryRow(TypedDict):
+    """One line of `summary.json`. Numbers are always numbers; target and met may be null."""
+
+    experiment: str
+    metric: str
+    unit: str
+    conditions: dict[str, str | int | float]
+    n: int
+    median: float
+    p95: float
+    min: float
+    max: float
+    target: float | None
+    met: bool | None
+
+
+METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ("failover", "outage"): ("ms", ("scheme", "topology", "fault", "detection", "direction")),
+    ("failover", "lost"): ("packets", ("scheme", "topology", "fault", "detection", "direction")),
+    ("failover", "failback_lost"): (
+        "packets",
+        ("scheme", "topology", "fault", "detection", "direction"),
+    ),
+    ("failover", "bystander_lost"): (
+        "packets",
+        ("scheme", "topology", "fault", "detection", "direction"),
+    ),
+    ("failover", "signalling"): ("exchanges", ("scheme", "topology", "fault", "detection")),
+    ("failover", "ready"): ("s", ("topology", "detection")),
+    ("throughput", "goodput"): ("Mbit/s", ("path", "direction", "mode", "home_agents")),
+    ("throughput", "replay_drops"): ("packets", ("path", "direction", "mode", "home_agents")),
+}
+
+
+def check_event(record: Mapping[str, Any]) -> None:
+    """Raise DataError unless the record has a known name, a time and the fields of its name."""
+    try:
+        name = EventName(record["event"])
+    except (KeyError, ValueError):
+        raise DataError(f"events.jsonl: unknown event {record.get('event')!r}") from None
+    for field, kind in {"time_ns": int, **EVENT_FIELDS[name][0]}.items():
+        value = record.get(field)
+        if kind is float and type(value) is int:
+            continue
+        if type(value) is not kind:
+            raise DataError(f"events.jsonl: {name} wants {field} as {kind.__name__}, got {value!r}")
+
+
+def check_summary(rows: Sequence[SummaryRow]) -> None:
+    """Raise DataError unless every row has a fixed name, its unit, its conditions and numbers."""
+    for row in rows:
+        known = METRICS.get((row["experiment"], row["metric"]))
+        if known is None:
+            raise DataError(f"summary.json: unknown metric {row['experiment']}/{row['metric']}")
+        unit, conditions = known
+        if row["unit"] != unit or tuple(row["conditions"]) != conditions:
+            raise DataError(
+                f"summary.json: {row['metric']} is in {unit} by {', '.join(conditions)}"
+            )
+        for key in ("n", "median", "p95", "min", "max"):
+            value: Any = row[key]
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise DataError(f"summary.json: {row['metric']}: {key} is {value!r}")
+
+
+META_FIELDS: Mapping[str, tuple[type, str]] = {
+    "schema": (int, "version of everything in this folder"),
+    "experiment": (str, "name of the experiment"),
+    "state": (str, "`complete`, or `aborted` from the first moment until the run is complete"),
+    "reason": (str, "why aborted; empty when complete"),
+    "started": (str, "UTC, ISO 8601"),
+    "ended": (str, "UTC, ISO 8601; empty until then"),
+    "parameters": (dict, "what was asked for, defaults filled in"),
+    "seed": (int, "of all randomness of the run but keys"),
+    "git_commit": (str, "of the working tree; empty outside of git"),
+    "git_dirty": (bool, "the working tree had changes"),
+    "kernel": (str, "uname -r"),
+    "cpus": (int, "number of CPUs that the run could use"),
+    "frr": (str, "version of FRR"),
+    "python": (str, "version of Python"),
+    "packages": (dict, "versions of the dependencies"),
+    "data_plane": (str, "what carries the packets of a tunnel"),
+    "delay": (str, "what delays packets: none, netem or its stand-in"),
+    "load": (list, "load averages of 1, 5 and 15 minutes at the start"),
+}
+
+
+def check_meta(meta: Mapping[str, Any]) -> None:
+    """Raise DataError unless the metadata are of this schema and whole."""
+    if meta.get("schema") != SCHEMA:
+        raise DataError(f"meta.json: schema {meta.get('schema')!r}, this program reads {SCHEMA}")
+    for name, (kind, _) in META_FIELDS.items():
+        if type(meta.get(name)) is not kind:
+            raise DataError(f"meta.json: {name} wants {kind.__name__}, got {meta.get(name)!r}")
+    if meta["state"] not in ("complete", "aborted"):
+        raise DataError(f"meta.json: state {meta['state']!r} is neither complete nor aborted")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; DataError (one line) if it is missing or broken."""
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Return a run folder's metadata, or refuse it in one line."""
+    meta = read_json(folder / "meta.json")
+    if not isinstance(meta, dict):
+        raise DataError(f"{folder}/meta.json: not an object")
+    try:
+        check_meta(meta)
+    except DataError as error:
+        raise DataError(f"{folder}: {error}") from None
+    return meta
+
+
+def read_table(folder: Path, table: Table) -> list[dict[str, Any]]:
+    """Return the rows of a table of a run folder; none if the run wrote none."""
+    path = folder / f"{table.name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if list(reader.fieldnames or ()) != table.header:
+            raise DataError(f"{path}: columns are not those of schema {SCHEMA}")
+        return [table.parse(row) for row in reader]
+
+
+def read_summary(folder: Path) -> list[SummaryRow]:
+    """Return the checked rows of a run folder's `summary.json`."""
+    rows: list[SummaryRow] = read_json(folder / "summary.json")
+    check_summary(rows)
+    return rows
+
+
+def markdown() -> str:
+    """Return the text of `DATA.md`."""
+    lines = [
+        _HEAD.format(schema=SCHEMA),
+        "## meta.json",
+        "",
+        "| field | type | what |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{n}` | {kind.__name__} | {text} |" for n, (kind, text) in META_FIELDS.items()]
+    lines += ["", "## events.jsonl", "", _EVENTS, "", "| event | fields | what |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {', '.join(f'`{f}`' for f in fields)} | {text} |"
+        for name, (fields, text) in EVENT_FIELDS.items()
+    ]
+    for table in TABLES.values():
+        lines += ["", f"## {table.name}.csv", "", table.text, ""]
+        lines += ["| column | type | what |", "|---|---|---|"]
+        lines += [
+            f"| `{c.name}` | {c.kind.__name__}{', may be empty' if c.optional else ''} | {c.text} |"
+            for c in table.columns
+        ]
+    lines += ["", "## Phases of a failover", "", "| phase | what |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, text in PHASE_NAMES.items()]
+    lines += ["", "## summary.json", "", _SUMMARY, ""]
+    lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]
+    lines += [
+        f"| {experiment} | `{metric}` | {unit} | {', '.join(conditions)} |"
+        for (experiment, metric), (unit, conditions) in METRICS.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = """# What a run folder holds
+
+Schema {schema}. Printed by `python -m experiments.data`; not edited by hand.
+
+A run writes `results/<experiment>-<UTC time>/`: `meta.json`, `events.jsonl`, CSV files, `plots/`
+(PNG and SVG), `summary.json`, `logs/`, `raw/` (the probes' records, gzip), and captures when asked
+for. `results/latest-<experiment>` points at the newest run. Plots and summary are made from the
+folder alone: `python -m experiments.plots FOLDER`.
+
+**Outage** = send time of the first packet of the first 20 consecutive ones delivered after the
+fault, minus send time of the last one delivered before it, minus 1 ms (probes run at 1 kHz). A
+packet is *after* the fault when it was sent after it. A trial is **void**, counted and repeated,
+when a sender paused for more than 3 ms between the fault and the recovery (from 100 ms before the
+fault on), when a BFD session was lost without a fault, or when the injection took over 15 ms.
+"""
+_EVENTS = """One JSON object a line. `time_ns` is CLOCK_MONOTONIC, one clock for all nodes. An event
+may have more fields than those listed."""
+_SUMMARY = """A list of objects: `experiment`, `metric`, `unit`, `conditions` (object), `n`, `median`,
+`p95` (nearest rank), `min`, `max`, `target`, `met`. Several correspondents of a trial reduce to the
+worst. `met` compares the 95th percentile of times, the maximum of packet counts and the median of
+goodput with `target`; both are null where there is no target."""
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

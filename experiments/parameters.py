@@ -1,0 +1,144 @@
+"""What a user may set, read from the environment or argv: `make failover TRIALS=5`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class ParameterError(ValueError):
+    """A parameter that does not exist or cannot be: one line, and exit code 2."""
+
+
+NAMES: Mapping[str, str] = {
+    "TRIALS": "trials a cell (a whole number from 1)",
+    "SEED": "of all randomness (a whole number)",
+    "QUICK": "1: as few trials as show something, under 4 minutes",
+    "CAPTURE": "1: keep packet captures in the run folder",
+    "TOPO": "topology",
+    "SET": "'key=value …', settings of the topology",
+    "FAULT": "comma list that narrows the faults",
+    "DETECTION": "comma list that narrows the detection settings",
+    "SCHEME": "comma list that narrows the schemes",
+}
+IGNORED = frozenset({"ARGS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an experiment knows: the values of each list, its defaults, and the keys of SET."""
+
+    topologies: tuple[str, ...]
+    trials: int
+    quick_trials: int
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """A checked set of parameters. `chosen` has a tuple for each list of the experiment."""
+
+    trials: int
+    seed: int
+    quick: bool
+    capture: bool
+    topology: str
+    settings: Mapping[str, str]
+    chosen: Mapping[str, tuple[str, ...]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the parameters as `meta.json` keeps them."""
+        return {
+            "trials": self.trials,
+            "seed": self.seed,
+            "quick": self.quick,
+            "capture": self.capture,
+            "topology": self.topology,
+            "set": dict(self.settings),
+            **{name.lower(): list(values) for name, values in self.chosen.items()},
+        }
+
+
+def parse(
+    known: Known, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Parameters:
+    """Read `NAME=value` arguments over environment variables; ParameterError in one line."""
+    values = _collect(known, arguments, os.environ if environment is None else environment)
+    quick = _flag(values, "QUICK")
+    default = known.quick_trials if quick else known.trials
+    return Parameters(
+        trials=_number(values, "TRIALS", default, least=1),
+        seed=_number(values, "SEED", 1, least=0),
+        quick=quick,
+        capture=_flag(values, "CAPTURE"),
+        topology=_choose(values, "TOPO", known.topologies, known.topologies[:1])[0],
+        settings=_settings(values.get("SET", ""), known.settings),
+        chosen={name: _choose(values, name, all_, all_) for name, all_ in known.lists.items()},
+    )
+
+
+def _collect(
+    known: Known, arguments: Sequence[str], environment: Mapping[str, str]
+) -> dict[str, str]:
+    usable = [n for n in NAMES if n in known.lists or n not in ("FAULT", "DETECTION", "SCHEME")]
+    values = {name: environment[name] for name in NAMES if environment.get(name)}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or name not in NAMES:
+            raise ParameterError(f"unknown parameter {argument!r}; known: {', '.join(usable)}")
+        values[name] = value
+    for name in values:
+        if name not in usable:
+            raise ParameterError(f"{name} means nothing here; known: {', '.join(usable)}")
+    return {name: value.strip() for name, value in values.items() if value.strip()}
+
+
+def _number(values: Mapping[str, str], name: str, default: int, least: int) -> int:
+    text = values.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ParameterError(f"{name}={text}: wants a whole number from {least} on")
+    return int(text)
+
+
+def _flag(values: Mapping[str, str], name: str) -> bool:
+    text = values.get(name, "0")
+    if text not in ("0", "1"):
+        raise ParameterError(f"{name}={text}: wants 0 or 1")
+    return text == "1"
+
+
+def _choose(
+    values: Mapping[str, str], name: str, known: Sequence[str], default: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the chosen values of a comma list in the order in which they are known."""
+    text = values.get(name)
+    if text is None:
+        return tuple(default)
+    asked = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [word for word in asked if word not in known]
+    if unknown or not asked:
+        wrong = unknown[0] if unknown else text
+        raise ParameterError(f"{name}={wrong}: unknown; known: {', '.join(known)}")
+    return tuple(word for word in known if word in asked)
+
+
+def _settings(text: str, known: Collection[str]) -> dict[str, str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ParameterError(f"SET={text!r}: {error}") from None
+    settings: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ParameterError(f"SET: {word!r} is not key=value")
+        if key not in known:
+            raise ParameterError(f"SET: unknown key {key!r}; known: {', '.join(known) or 'none'}")
+        settings[key] = value
+    return settings

@@ -1,0 +1,359 @@
+"""Watch the whole network from one thread: kernel routes and links, BFD, agents, probes.
+
+A socket belongs to the network namespace in which it was made, so one process can hold a netlink
+and a packet socket in each node. What happens is time-stamped on arrival (CLOCK_MONOTONIC, ns),
+kept as an `Observation`, and wakes whoever awaits it: no polling, no process for each node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv6Network
+from pathlib import Path
+from typing import Any
+
+from pyroute2.netlink.rtnl.marshal import MarshalRtnl
+
+from experiments.data import EventName
+
+RTMGRP_LINK = 0x1
+RTMGRP_IPV6_ROUTE = 0x400
+CLONE_NEWNET = 0x40000000
+SO_ATTACH_FILTER = 26
+ETH_P_ALL = 3
+PACKET_OUTGOING = 4
+BFD_PORT = 3784
+BFD_STATE = 14 + 40 + 8 + 1  # Ethernet, IPv6, UDP, then the second octet (RFC 5880 §4.1)
+BFD_STATES = {0: "AdminDown", 1: "Down", 2: "Init", 3: "Up"}
+SIOCGIFNAME = 0x8910  # answers for the namespace of its socket
+IN_MODIFY, IN_CREATE = 0x2, 0x100
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Something that happened: when, what, and its fields (as `events.jsonl` has them)."""
+
+    time_ns: int
+    name: EventName
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def matches(self, name: EventName, **wanted: Any) -> bool:
+        """Return whether this is such an event with these field values."""
+        return self.name is name and all(self.fields.get(k) == v for k, v in wanted.items())
+
+
+class Watcher:
+    """One thread that collects observations from all sources until closed."""
+
+    def __init__(self) -> None:
+        self._observations: list[Observation] = []
+        self._changed = threading.Condition()
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+        self._tailer = _Tailer()
+        self._selector.register(self._tailer.descriptor, selectors.EVENT_READ, self._tailed)
+        self._error: BaseException | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self._thread.start()
+
+    def add(self, descriptor: int, handler: Callable[[int], None]) -> None:
+        """Call the handler with the time whenever the descriptor can be read."""
+        self._selector.register(descriptor, selectors.EVENT_READ, handler)
+        os.write(self._wake_write, b".")
+
+    def remove(self, descriptor: int) -> None:
+        """Stop watching a descriptor."""
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(descriptor)
+
+    def observe(self, name: EventName, time_ns: int | None = None, **fields: Any) -> None:
+        """Add an observation and wake those who wait."""
+        when = time.monotonic_ns() if time_ns is None else time_ns
+        with self._changed:
+            self._observations.append(Observation(when, name, fields))
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let those who wait ask again: something that is no observation has happened."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def since(self, time_ns: int) -> list[Observation]:
+        """Return what was observed from this time on, in the order of time."""
+        with self._changed:
+            found = [o for o in self._observations if o.time_ns >= time_ns]
+        return sorted(found, key=lambda o: o.time_ns)
+
+    def forget(self, before_ns: int) -> None:
+        """Drop what is older: a long run keeps its memory."""
+        with self._changed:
+            self._observations = [o for o in self._observations if o.time_ns >= before_ns]
+
+    def wait(self, wanted: Callable[[], bool], timeout: float) -> bool:
+        """Wait until `wanted` holds, asked after each observation; False after `timeout` s."""
+        with self._changed:
+            held = self._changed.wait_for(lambda: self._error is not None or wanted(), timeout)
+        if self._error is not None:
+            raise RuntimeError("the watcher ended") from self._error
+        return held
+
+    def wait_for(
+        self, name: EventName, since_ns: int, timeout: float, **wanted: Any
+    ) -> Observation | None:
+        """Wait for an observation of this kind made since a time; None after `timeout` s."""
+        found: list[Observation] = []
+
+        def seen() -> bool:
+            found[:] = [
+                o for o in self._observations if o.time_ns >= since_ns and o.matches(name, **wanted)
+            ]
+            return bool(found)
+
+        return found[0] if self.wait(seen, timeout) else None
+
+    def watch_routes(self, node: str, pid: int, prefix: IPv6Network) -> None:
+        """Observe the node's links and its kernel routes for one prefix."""
+        with network_namespace(pid):
+            netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        netlink.bind((0, RTMGRP_LINK | RTMGRP_IPV6_ROUTE))
+        netlink.setblocking(False)
+        monitor = _RouteMonitor(self, node, netlink, prefix)
+        self.add(netlink.fileno(), monitor.read)
+
+    def watch_bfd(self, node: str, pid: int) -> None:
+        """Observe every BFD packet through this node whose state is not Up."""
+        with network_namespace(pid):
+            packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        packets.setblocking(False)
+        _attach(packets, _BFD_NOT_UP)
+        with contextlib.suppress(BlockingIOError):
+            while packets.recv(256):  # what came before the filter stood
+                pass
+        self.add(packets.fileno(), _BfdMonitor(self, node, packets).read)
+
+    def watch_file(self, path: Path, handler: Callable[[str, int], None]) -> None:
+        """Call the handler with each line that is appended to a file from now on, and the time."""
+        self._tailer.add(path, handler)
+
+    def watch_agent(self, node: str, path: Path) -> None:
+        """Observe the events that an agent appends to its `events.jsonl`."""
+
+        def line(text: str, _: int) -> None:
+            record = json.loads(text)
+            when, kind = record.pop("time_ns"), record.pop("event")
+            self.observe(EventName.AGENT, when, node=node, kind=kind, **_renamed(record))
+
+        self.watch_file(path, line)
+
+    def close(self) -> None:
+        """End the thread; its sockets close with the process."""
+        self._closing = True
+        os.write(self._wake_write, b".")
+        self._thread.join(timeout=5)
+
+    def _tailed(self, now: int) -> None:
+        self._tailer.read(now)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                for key, _ in self._selector.select():
+                    now = time.monotonic_ns()
+                    if key.data is None:
+                        os.read(self._wake_read, 4096)
+                    else:
+                        key.data(now)
+        except BaseException as error:  # whoever waits shall hear of it
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+            raise
+
+
+def _renamed(record: dict[str, Any]) -> dict[str, Any]:
+    """Keep an agent's own fields from those of the observation."""
+    return {f"agent_{k}" if k in ("node", "kind") else k: v for k, v in record.items()}
+
+
+@contextlib.contextmanager
+def network_namespace(pid: int) -> Iterator[None]:
+    """Be in the network namespace of a process, for this thread: sockets made here stay there."""
+    with open("/proc/thread-self/ns/net") as own, open(f"/proc/{pid}/ns/net") as other:
+        _setns(other.fileno())
+        try:
+            yield
+        finally:
+            _setns(own.fileno())
+
+
+def _setns(descriptor: int) -> None:
+    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+class _RouteMonitor:
+    """Decodes one node's netlink messages."""
+
+    def __init__(
+        self, watcher: Watcher, node: str, netlink: socket.socket, prefix: IPv6Network
+    ) -> None:
+        self._watcher, self._node, self._socket = watcher, node, netlink
+        self._destination = (str(prefix.network_address), prefix.prefixlen)
+        self._marshal = MarshalRtnl()
+        self._names: dict[int, str] = {}
+
+    def read(self, now: int) -> None:
+        """Read all that waits; `now` is its time."""
+        while True:
+            try:
+                data = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError as error:  # ENOBUFS: messages were lost; better said than hidden
+                self._watcher.observe(
+                    EventName.ROUTE, now, node=self._node, destination="", interface="",
+                    change=f"messages lost ({error.strerror})",
+                )  # fmt: skip
+                continue
+            for message in self._marshal.parse(data):
+                if message["event"] in ("RTM_NEWLINK", "RTM_DELLINK"):
+                    self._link(message, now)
+                elif message["event"] in ("RTM_NEWROUTE", "RTM_DELROUTE"):
+                    self._route(message, now)
+
+    def _link(self, message: Any, now: int) -> None:
+        name = message.get_attr("IFLA_IFNAME") or str(message["index"])
+        self._names[message["index"]] = name
+        gone = message["event"] == "RTM_DELLINK"
+        state = "gone" if gone else str(message.get_attr("IFLA_OPERSTATE") or "UNKNOWN").lower()
+        self._watcher.observe(EventName.LINK, now, node=self._node, interface=name, state=state)
+
+    def _route(self, message: Any, now: int) -> None:
+        destination = (message.get_attr("RTA_DST"), message["dst_len"])
+        if destination != self._destination:
+            return
+        hops = [int(hop["oif"]) for hop in message.get_attr("RTA_MULTIPATH") or ()]
+        index = message.get_attr("RTA_OIF") or (hops[0] if hops else 0)
+        self._watcher.observe(
+            EventName.ROUTE,
+            now,
+            node=self._node,
+            destination="/".join(map(str, destination)),
+            change="add" if message["event"] == "RTM_NEWROUTE" else "delete",
+            interface=self._name(index),
+        )
+
+    def _name(self, index: int) -> str:
+        """Return an interface's name; asks the kernel for those that were there before us."""
+        if index not in self._names:
+            with contextlib.suppress(OSError):
+                answer = fcntl.ioctl(self._socket, SIOCGIFNAME, struct.pack("16si20x", b"", index))
+                self._names[index] = answer[:16].split(b"\0")[0].decode()
+        return self._names.get(index, str(index))
+
+
+# Packets with IPv6, UDP, destination port 3784, and a state other than Up (3 << 6).
+_BFD_NOT_UP = (
+    (0x28, 0, 0, 12),
+    (0x15, 0, 7, 0x86DD),
+    (0x30, 0, 0, 20),
+    (0x15, 0, 5, 17),
+    (0x28, 0, 0, 56),
+    (0x15, 0, 3, BFD_PORT),
+    (0x30, 0, 0, BFD_STATE),
+    (0x54, 0, 0, 0xC0),
+    (0x15, 0, 1, 0xC0),
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, 256),
+)
+
+
+def _attach(packets: socket.socket, program: tuple[tuple[int, int, int, int], ...]) -> None:
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+    buffer = ctypes.create_string_buffer(code)
+    fprog = struct.pack("HL", len(program), ctypes.addressof(buffer))
+    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+
+
+class _BfdMonitor:
+    """Reads the BFD packets that the filter lets pass."""
+
+    def __init__(self, watcher: Watcher, node: str, packets: socket.socket) -> None:
+        self._watcher, self._node, self._socket = watcher, node, packets
+
+    def read(self, now: int) -> None:
+        """Read all that waits; `now` is its time."""
+        while True:
+            try:
+                data, (interface, _, kind, *_) = self._socket.recvfrom(256)
+            except (BlockingIOError, OSError):
+                return
+            self._watcher.observe(
+                EventName.BFD,
+                now,
+                node=self._node,
+                interface=interface,
+                state=BFD_STATES[data[BFD_STATE] >> 6],
+                outgoing=kind == PACKET_OUTGOING,
+            )
+
+
+class _Tailer:
+    """Reads what is appended to files, told by inotify."""
+
+    def __init__(self) -> None:
+        self.descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._files: dict[Path, tuple[int, bytes, Callable[[str, int], None]]] = {}
+
+    def add(self, path: Path, handler: Callable[[str, int], None]) -> None:
+        """Follow a file, from its present end; it need not exist yet, its folder must."""
+        self._files[path] = (path.stat().st_size if path.exists() else 0, b"", handler)
+        folder = os.fsencode(path.parent)
+        if _libc.inotify_add_watch(self.descriptor, folder, IN_MODIFY | IN_CREATE) < 0:
+            raise OSError(ctypes.get_errno(), f"inotify_add_watch {path.parent}")
+
+    def read(self, now: int) -> None:
+        """Read the news of all files: they are few, and inotify's own message is not needed."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.descriptor, 1 << 16):
+                pass
+        for path in self._files:
+            self._follow(path, now)
+
+    def _follow(self, path: Path, now: int) -> None:
+        offset, rest, handler = self._files[path]
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return
+        if size < offset:  # begun anew
+            offset, rest = 0, b""
+        if size == offset:
+            return
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+        *lines, rest = (rest + data).split(b"\n")
+        self._files[path] = (offset + len(data), rest, handler)
+        for line in lines:
+            if line.strip():
+                handler(line.decode(errors="replace"), now)
