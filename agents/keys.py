@@ -8,24 +8,17 @@ import stat
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from ipaddress import IPv6Address
 from pathlib import Path
 
 from agents.config import ConfigError
+from agents.wire.transforms import Mode as SaMode
+from agents.wire.transforms import Transform
 
-KEY_OCTETS = {"aes-128-gcm": 20, "aes-128-cbc-hmac-sha2-256": 48}
-"""Octets of keying material: GCM 16 + 4 salt (RFC 4106 §8.1); CBC 16 + HMAC 32 (RFC 4868 §2)."""
+__all__ = ["KeyedAssociation", "SaMode", "Transform", "read_key_file", "write_key_file"]
 
 LOWEST_SPI = 256
 """SPI 0 is local, 1 to 255 are reserved (RFC 4303 §2.1)."""
-
-
-class SaMode(StrEnum):
-    """ESP transport mode (Mobility Header messages) or tunnel mode (payload)."""
-
-    TRANSPORT = "transport"
-    TUNNEL = "tunnel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +29,7 @@ class KeyedAssociation:
     source: IPv6Address
     destination: IPv6Address
     mode: SaMode
-    transform: str
+    transform: Transform
     key: bytes = field(repr=False)
 
 
@@ -98,15 +91,16 @@ def _read_one(path: Path, number: int, table: object) -> KeyedAssociation:
     spi, transform, key = table["spi"], table["transform"], table["key"]
     if type(spi) is not int or not LOWEST_SPI <= spi < 2**32:
         raise ConfigError(f"{where}.spi: not an SPI; use {LOWEST_SPI} to 4294967295")
-    if transform not in KEY_OCTETS:
-        raise ConfigError(f"{where}.transform: unknown; use {' or '.join(KEY_OCTETS)}")
+    if transform not in tuple(Transform):
+        raise ConfigError(f"{where}.transform: unknown; use {' or '.join(Transform)}")
+    transform = Transform(transform)
     try:
         material = bytes.fromhex(key)
     except (TypeError, ValueError):
         raise ConfigError(f"{where}.key: not hexadecimal; write it as hex digits") from None
-    if len(material) != KEY_OCTETS[transform]:
+    if len(material) != transform.key_length:
         raise ConfigError(
-            f"{where}.key: {len(material)} octets, but {transform} takes {KEY_OCTETS[transform]}"
+            f"{where}.key: {len(material)} octets, but {transform} takes {transform.key_length}"
         )
     try:
         return KeyedAssociation(

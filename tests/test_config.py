@@ -91,7 +91,7 @@ def association() -> keys.KeyedAssociation:
         source=IPv6Address("fd00:192:168:1::100"),
         destination=ANYCAST,
         mode=keys.SaMode.TUNNEL,
-        transform="aes-128-gcm",
+        transform=keys.Transform.AES_128_GCM,
         key=os.urandom(20),
     )
 

@@ -13,6 +13,7 @@ from agents.core.replay_window import SidWindows
 from agents.core.security_associations import SecurityAssociation
 from agents.wire import esp
 from agents.wire.errors import WireError
+from agents.wire.transforms import Transform
 
 CIPHERS = 4096
 """Cipher objects kept; an association holds only its raw key (design §7)."""
@@ -46,7 +47,7 @@ class EspProcessor:
         if association.counter >= association.limit:
             raise Dropped("sequence-exhausted")
         association.counter = number = association.counter + 1
-        if association.transform == esp.Transform.AES_128_CBC_HMAC_SHA2_256:
+        if association.transform is Transform.AES_128_CBC_HMAC_SHA2_256:
             iv = self._random_bytes(_CBC_IV)
         elif self._sid is None:
             iv = _NUMBER.pack(number)
@@ -86,6 +87,6 @@ class EspProcessor:
         if cipher is None:
             if len(self._ciphers) >= CIPHERS:
                 del self._ciphers[next(iter(self._ciphers))]
-            cipher = esp.make_cipher(esp.Transform(association.transform), association.key)
+            cipher = esp.make_cipher(association.transform, association.key)
             self._ciphers[association.key] = cipher
         return cipher

@@ -10,7 +10,8 @@ from enum import StrEnum
 from ipaddress import IPv6Address
 
 from agents.core.replay_window import SingleWindow, Windows
-from agents.keys import SaMode
+from agents.wire.transforms import Mode as SaMode
+from agents.wire.transforms import Transform
 
 MAX_SEQUENCE = 2**32 - 1
 """The last sequence number of an SA without ESN (RFC 4303 §3.3.3)."""
@@ -51,7 +52,7 @@ class SecurityAssociation:
     source: IPv6Address
     destination: IPv6Address
     mode: SaMode
-    transform: str
+    transform: Transform
     key: bytes = field(repr=False)
     generation: int = 1
     state: SaState = SaState.MATURE
@@ -62,8 +63,12 @@ class SecurityAssociation:
     silent: bool = False
     """Draft mode: this HA restarted and must not send on it (rule 3)."""
     windows: Windows = field(default_factory=SingleWindow)
+    inbound_floor: int = 0
+    """The highest number that another HA reported to have received (rule 5)."""
     outbound_floor: int = 0
     """The highest number that another HA reported to have sent (rules 5 and 7)."""
+    served: bool = False
+    """Whether the mobile node's packets come here now (rule 5)."""
     unreported: int = 0
     """Packets since the last Replay Floor."""
 

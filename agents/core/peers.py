@@ -1,0 +1,131 @@
+"""The other home agents: who is there, as HELLOs tell (draft §3.3.3).
+
+HELLO carries the sender's incarnation, and the receiver's as the sender knows it. Only a HELLO
+that names the receiver's present incarnation proves that its sender lives now: what was recorded
+before a restart names an older one. Keys and windows are those of `security_associations`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv6Address
+
+from agents.core.security_associations import SecurityAssociation
+from agents.core.timers import Timer
+
+
+class PeerState(StrEnum):
+    """What an HA believes of a peer."""
+
+    UNKNOWN = "unknown"
+    RESYNC = "resync"
+    UP = "up"
+    SUSPECT = "suspect"
+    INVALID = "invalid"
+
+
+class PeerEvent(StrEnum):
+    """What moves a peer from one state to the next."""
+
+    HELLO = "hello"
+    RESTARTED = "restarted"
+    MISSED = "missed"
+    MISSED_OUT = "missed-out"
+    TABLE = "table"
+
+
+PEER_TRANSITIONS: dict[PeerState, dict[PeerEvent, PeerState]] = {
+    PeerState.UNKNOWN: {
+        PeerEvent.HELLO: PeerState.RESYNC,
+        PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.MISSED: PeerState.UNKNOWN,
+        PeerEvent.MISSED_OUT: PeerState.INVALID,
+        PeerEvent.TABLE: PeerState.UNKNOWN,
+    },
+    PeerState.RESYNC: {
+        PeerEvent.HELLO: PeerState.RESYNC,
+        PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.MISSED: PeerState.RESYNC,
+        PeerEvent.MISSED_OUT: PeerState.INVALID,
+        PeerEvent.TABLE: PeerState.UP,
+    },
+    PeerState.UP: {
+        PeerEvent.HELLO: PeerState.UP,
+        PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.MISSED: PeerState.SUSPECT,
+        PeerEvent.MISSED_OUT: PeerState.INVALID,
+        PeerEvent.TABLE: PeerState.UP,
+    },
+    PeerState.SUSPECT: {
+        PeerEvent.HELLO: PeerState.UP,
+        PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.MISSED: PeerState.SUSPECT,
+        PeerEvent.MISSED_OUT: PeerState.INVALID,
+        PeerEvent.TABLE: PeerState.SUSPECT,
+    },
+    PeerState.INVALID: {
+        PeerEvent.HELLO: PeerState.RESYNC,
+        PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.MISSED: PeerState.INVALID,
+        PeerEvent.MISSED_OUT: PeerState.INVALID,
+        PeerEvent.TABLE: PeerState.INVALID,
+    },
+}
+"""State → event → next state."""
+
+VALID = (PeerState.RESYNC, PeerState.UP, PeerState.SUSPECT)
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One other home agent. `misses` counts intervals without a HELLO."""
+
+    name: str
+    index: int
+    address: IPv6Address
+    outbound: SecurityAssociation
+    inbound: SecurityAssociation
+    state: PeerState = PeerState.UNKNOWN
+    incarnation: int = 0
+    ready: bool = False
+    misses: int = 0
+    deadline: Timer | None = None
+    fetching: bool = False
+    """Whether its table is being fetched here."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether it is to be told of changes: it answered lately."""
+        return self.state in VALID
+
+    def handle(self, event: PeerEvent) -> bool:
+        """Move along `PEER_TRANSITIONS`; return whether the state changed."""
+        before = self.state
+        self.state = PEER_TRANSITIONS[before][event]
+        return self.state is not before
+
+
+class Peers:
+    """All configured peers, by index and by address."""
+
+    def __init__(self, peers: list[Peer]) -> None:
+        self._by_index = {peer.index: peer for peer in peers}
+        self._by_address = {peer.address: peer for peer in peers}
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self._by_index.values())
+
+    def __len__(self) -> int:
+        return len(self._by_index)
+
+    def by_index(self, index: int) -> Peer | None:
+        """Return the peer with that HA index, or None (this HA itself, or a stranger)."""
+        return self._by_index.get(index)
+
+    def by_address(self, address: IPv6Address) -> Peer | None:
+        """Return the peer with that own address, or None for a stranger."""
+        return self._by_address.get(address)
+
+    def valid(self) -> list[Peer]:
+        """Return the peers that are to be told of changes."""
+        return [peer for peer in self if peer.valid]

@@ -1,0 +1,172 @@
+"""Binding Updates at a home agent (RFC 6275 §9.5.1, §10.3.1, §10.3.2; draft §2).
+
+Only Binding Updates that came under the mobile node's own SA get here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import TypeVar
+
+from agents.config import HomeAgentConfig
+from agents.core.binding_cache import (
+    Binding,
+    BindingCache,
+    BindingEvent,
+    BindingState,
+    newer_sequence,
+)
+from agents.core.counters import Dropped
+from agents.wire.addresses import is_unicast_routable
+from agents.wire.mobility import BindingUpdate
+from agents.wire.mobility_options import AlternateCareOfAddress, MultiSenderCapable, Priority
+from agents.wire.status import Status
+
+OptionT = TypeVar("OptionT")
+
+LIFETIME_UNIT = 4.0
+"""Seconds in one unit of the Lifetime fields (RFC 6275 §6.1.7)."""
+
+GENERATION_STEP = 1 << 8
+"""Registration instances of one SA generation; a new key begins at the next multiple."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the Binding Acknowledgement is to say, and where it goes."""
+
+    status: Status
+    sequence: int
+    lifetime: float
+    care_of_address: IPv6Address
+    multi_sender: bool
+    binding: Binding | None = None
+
+
+class Registration:
+    """Decides on Binding Updates, and changes the binding cache."""
+
+    def __init__(
+        self,
+        config: HomeAgentConfig,
+        cache: BindingCache,
+        ended: Callable[[Binding, str], None],
+    ) -> None:
+        """`ended(binding, reason)` is told of deregistrations."""
+        self._config = config
+        self._cache = cache
+        self._ended = ended
+
+    def update(
+        self,
+        update: BindingUpdate,
+        home_address: IPv6Address,
+        source: IPv6Address,
+        generation: int,
+        now: float,
+    ) -> Answer:
+        """Return the answer; `source` is the outer one, `generation` that of the SA used.
+
+        Raises `Dropped` where RFC 6275 wants silence.
+        """
+        held = self._cache.get(home_address)
+        care_of = _option(update, AlternateCareOfAddress)
+        destination = care_of.address if care_of is not None else source
+        multi_sender = _option(update, MultiSenderCapable) is not None
+
+        def refuse(status: Status, sequence: int = update.sequence) -> Answer:
+            return Answer(status, sequence, 0.0, destination, multi_sender)
+
+        if not update.home_registration:
+            if held is not None and held.bound:
+                return refuse(Status.REGISTRATION_TYPE_CHANGE_DISALLOWED)
+            raise Dropped("not-a-home-registration")
+        # Within one registration instance, ended or not, the sequence goes on (rule 2).
+        goes_on = held is not None and held.registration >= generation * GENERATION_STEP
+        if held is not None and goes_on and not newer_sequence(update.sequence, held.sequence):
+            return refuse(Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, held.sequence)
+        if home_address not in self._config.home_prefix:
+            return refuse(Status.NOT_HOME_SUBNET)
+        if home_address == self._config.home_agent_address:
+            return refuse(Status.ADMINISTRATIVELY_PROHIBITED)
+        if update.lifetime == 0 or destination == home_address:
+            return self._deregister(update, held, refuse, destination, multi_sender, now)
+        if care_of is None:
+            # ESP does not cover the outer source: RFC 6275 §11.7.1 makes the option a must.
+            return refuse(Status.REASON_UNSPECIFIED)
+        if not is_unicast_routable(destination) or destination in self._config.home_prefix:
+            return refuse(Status.INVALID_CARE_OF_ADDRESS)
+        if held is None and self._cache.full:
+            return refuse(Status.INSUFFICIENT_RESOURCES)
+        lifetime = min(update.lifetime * LIFETIME_UNIT, self._config.timers.max_lifetime)
+        binding = self._bind(update, home_address, destination, lifetime, generation, now)
+        return Answer(
+            Status.ACCEPTED, update.sequence, lifetime, destination, multi_sender, binding
+        )
+
+    def _bind(
+        self,
+        update: BindingUpdate,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        lifetime: float,
+        generation: int,
+        now: float,
+    ) -> Binding:
+        held = self._cache.get(home_address)
+        priority = _option(update, Priority)
+        binding = Binding(
+            home_address=home_address,
+            care_of_address=care_of_address,
+            sequence=update.sequence,
+            flags=update.flags,
+            expires=now + lifetime,
+            registration=self._registration(held, generation),
+            primary=self._config.index,
+            epoch=self._epoch(held),
+            multi_sender=_option(update, MultiSenderCapable) is not None,
+            priority=priority.value if priority is not None else 0,
+            state=held.state if held is not None else BindingState.NONE,
+        )
+        binding.handle(BindingEvent.UPDATE)
+        self._cache.put(binding)
+        return binding
+
+    def _registration(self, held: Binding | None, generation: int) -> int:
+        """Return the instance: a new one only with a new key or after an end (rule 2)."""
+        first = generation * GENERATION_STEP
+        if held is None:
+            return first
+        if held.state is BindingState.ENDED:
+            return max(first, held.registration + 1)
+        return max(first, held.registration)
+
+    def _epoch(self, held: Binding | None) -> int:
+        """Return the role's epoch: accepting a Binding Update makes primary (rule 1 (a))."""
+        if held is None:
+            return 1
+        return held.epoch if held.primary == self._config.index else held.epoch + 1
+
+    def _deregister(
+        self,
+        update: BindingUpdate,
+        held: Binding | None,
+        refuse: Callable[[Status], Answer],
+        destination: IPv6Address,
+        multi_sender: bool,
+        now: float,
+    ) -> Answer:
+        if held is None or not held.bound:
+            return refuse(Status.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE)
+        held.sequence = update.sequence
+        held.epoch, held.primary = self._epoch(held), self._config.index
+        self._cache.end(held, now)
+        self._ended(held, "deregistered")
+        return Answer(Status.ACCEPTED, update.sequence, 0.0, destination, multi_sender, held)
+
+
+def _option(update: BindingUpdate, kind: type[OptionT]) -> OptionT | None:
+    for option in update.options:
+        if isinstance(option, kind):
+            return option
+    return None

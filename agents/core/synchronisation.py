@@ -1,0 +1,315 @@
+"""Binding and SA Information between home agents (draft §3.2.1, §3.2.2).
+
+Solicited answers copy the identifier of the request, unsolicited ones carry a random one; every
+Update is acknowledged. What makes two copies one is `binding_cache` (rule 2) and `sa_learning`.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from ipaddress import IPv6Address
+
+from agents.core.binding_cache import Binding, BindingState
+from agents.core.context import Context
+from agents.core.events import BindingLearnt, BindingRemoved, PeersInSync, PrimaryChanged
+from agents.core.peers import Peer
+from agents.core.sa_learning import AssociationLearning, to_wire
+from agents.core.security_associations import SecurityAssociation
+from agents.wire import inter_ha
+from agents.wire.inter_ha import InterHaStatus
+
+
+class Synchronisation:
+    """Tells peers of changes, asks them, answers them, and learns from them."""
+
+    def __init__(self, context: Context, released: Callable[[Hashable, float], None]) -> None:
+        """`released(key, now)`: an HoA or an SPI that was asked about is known now, or never."""
+        self._context = context
+        self._released = released
+        self.learning = AssociationLearning(context)
+
+    # Telling.
+
+    def announce_binding(self, binding: Binding, now: float) -> None:
+        """Tell every valid peer of a change in the binding cache (draft §3.2.1)."""
+        self._tell_all(
+            lambda peer, identifier: inter_ha.BindingInformationUpdate(
+                entries=(binding.to_wire(now),), identifier=identifier
+            ),
+            now,
+            lambda then: self._in_sync(binding),
+        )
+
+    def announce_associations(
+        self, associations: Iterable[SecurityAssociation], now: float
+    ) -> None:
+        """Tell every valid peer of new, or deleted, SAs (draft §3.2.2)."""
+        for entries in inter_ha.fit([to_wire(each) for each in associations]):
+            self._tell_all(
+                lambda peer, identifier, part=entries: inter_ha.SaInformationUpdate(  # type: ignore[misc]
+                    entries=part, identifier=identifier
+                ),
+                now,
+                lambda then: None,
+            )
+
+    def announce_primary(self, binding: Binding, now: float) -> None:
+        """Tell every valid peer who is primary now (draft §3.3.3)."""
+        self._tell_all(
+            lambda peer, identifier: inter_ha.PrimaryHaSwitch(
+                home_address=binding.home_address,
+                epoch=binding.epoch,
+                index=binding.primary,
+                identifier=identifier,
+            ),
+            now,
+            lambda then: self._in_sync(binding),
+        )
+
+    def table(self, now: float) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
+        """Return everything that a rejoining peer has to know, SAs before their bindings."""
+        entries: list[inter_ha.BindingEntry | inter_ha.SaEntry] = []
+        entries += [to_wire(each) for each in self._context.associations]
+        entries += [
+            each.to_wire(now)
+            for each in self._context.cache
+            if each.state in (BindingState.BOUND, BindingState.ENDED)
+        ]
+        return entries
+
+    # Asking.
+
+    def ask_binding(self, home_address: IPv6Address, now: float) -> None:
+        """Ask every valid peer for a binding that is not held here (rule 10)."""
+        self._ask_all(
+            lambda identifier: inter_ha.BindingInformationRequest(
+                home_address=home_address, identifier=identifier
+            ),
+            home_address,
+            now,
+        )
+
+    def ask_association(self, spi: int, now: float) -> None:
+        """Ask every valid peer for the SA of a packet that arrived."""
+        self._ask_all(
+            lambda identifier: inter_ha.SaInformationRequest(spi=spi, identifier=identifier),
+            spi,
+            now,
+        )
+
+    # Being asked.
+
+    def binding_request(
+        self, peer: Peer, request: inter_ha.BindingInformationRequest, now: float
+    ) -> None:
+        """Answer with the binding, or with none where another is to answer (rule 10)."""
+        binding = self._subject(request)
+        entries: tuple[inter_ha.BindingEntry, ...] = ()
+        if binding is not None and binding.bound and self._is_to_answer(binding, peer):
+            entries = (binding.to_wire(now),)
+        self._answer(
+            peer,
+            inter_ha.BindingInformationUpdate(
+                entries=entries, solicited=True, identifier=request.identifier
+            ),
+            now,
+        )
+
+    def association_request(
+        self, peer: Peer, request: inter_ha.SaInformationRequest, now: float
+    ) -> None:
+        """Answer with all SAs of the mobile node asked for."""
+        binding = self._subject(request)
+        home_address = request.home_address
+        if request.spi is not None:
+            held = self._context.associations.by_spi(request.spi)
+            home_address = held.home_address if held is not None else home_address
+        found: tuple[inter_ha.SaEntry, ...] = ()
+        if home_address is not None and (binding is None or self._is_to_answer(binding, peer)):
+            found = tuple(to_wire(each) for each in self._context.associations.of(home_address))
+        for entries in inter_ha.fit(found) or [()]:
+            self._answer(
+                peer,
+                inter_ha.SaInformationUpdate(
+                    entries=entries, solicited=True, identifier=request.identifier
+                ),
+                now,
+            )
+
+    # Being told.
+
+    def binding_update(
+        self, peer: Peer, update: inter_ha.BindingInformationUpdate, now: float
+    ) -> None:
+        """Take what is newer, and acknowledge."""
+        for entry in update.entries:
+            self.learn_binding(peer, entry, now)
+        if update.solicited:
+            self._context.exchanges.answered(peer.index, update.identifier, now)
+        self._context.send_to_peer(
+            peer, inter_ha.BindingInformationAcknowledgement(identifier=update.identifier)
+        )
+
+    def association_update(
+        self, peer: Peer, update: inter_ha.SaInformationUpdate, now: float
+    ) -> None:
+        """Take SAs that the sender may tell of, and acknowledge."""
+        status = InterHaStatus.ACCEPTED
+        for entry in update.entries:
+            found = self.learning.learn(peer, entry, solicited=update.solicited)
+            status = status if status is not InterHaStatus.ACCEPTED else found
+            self.forget_tunnel(entry.home_address)
+            self._released(entry.spi, now)
+        if update.solicited:
+            self._context.exchanges.answered(peer.index, update.identifier, now)
+        self._context.send_to_peer(
+            peer,
+            inter_ha.SaInformationAcknowledgement(status=status, identifier=update.identifier),
+        )
+
+    def acknowledgement(
+        self,
+        peer: Peer,
+        message: inter_ha.BindingInformationAcknowledgement
+        | inter_ha.SaInformationAcknowledgement
+        | inter_ha.PrimaryHaSwitchAcknowledgement,
+        now: float,
+    ) -> None:
+        """An Update or a switch was received."""
+        if not self._context.exchanges.answered(peer.index, message.identifier, now):
+            self._context.counters["unexpected-acknowledgement"] += 1
+        if not message.status.accepted:
+            self._context.counters[f"refused-by-peer.{message.status.name.lower()}"] += 1
+
+    def primary_switch(self, peer: Peer, switch: inter_ha.PrimaryHaSwitch, now: float) -> None:
+        """Another HA took over; the higher (epoch, index) wins (rule 2)."""
+        binding = self._context.cache.get(switch.home_address)
+        status = InterHaStatus.ACCEPTED
+        if binding is None:
+            status = InterHaStatus.NOT_FOUND
+            self.ask_binding(switch.home_address, now)
+        elif (switch.epoch, switch.index) > binding.role:
+            binding.epoch, binding.primary = switch.epoch, switch.index
+            self._report_primary(binding, "peer")
+        elif (switch.epoch, switch.index) != binding.role:
+            status = InterHaStatus.SUPERSEDED
+        self._context.send_to_peer(
+            peer,
+            inter_ha.PrimaryHaSwitchAcknowledgement(status=status, identifier=switch.identifier),
+        )
+
+    def learn_table(
+        self,
+        peer: Peer,
+        entries: Sequence[inter_ha.BindingEntry | inter_ha.SaEntry],
+        now: float,
+    ) -> None:
+        """Take a part of a peer's table: a Table Request is a request for all of it (rule 4)."""
+        for entry in entries:
+            if isinstance(entry, inter_ha.SaEntry):
+                self.learning.learn(peer, entry, solicited=True, from_table=True)
+                self.forget_tunnel(entry.home_address)
+            else:
+                self.learn_binding(peer, entry, now)
+
+    def learn_binding(self, peer: Peer, entry: inter_ha.BindingEntry, now: float) -> None:
+        """Merge one entry (rule 2) and report what it changed."""
+        if entry.home_address not in self._context.config.home_prefix:
+            self._context.counters.drop("binding-outside-home-prefix")
+            return
+        held = self._context.cache.get(entry.home_address)
+        was_bound = held is not None and held.bound
+        binding, moved, new_primary = self._context.cache.merge(entry, now)
+        if moved and binding.bound:
+            self._context.report(
+                BindingLearnt(
+                    binding.home_address, binding.care_of_address, binding.sequence, peer.name
+                )
+            )
+        elif moved and was_bound:
+            self._context.report(BindingRemoved(binding.home_address, "peer"))
+        if new_primary:
+            self._report_primary(binding, "peer")
+        self._released(entry.home_address, now)
+
+    def forget_tunnel(self, home_address: IPv6Address) -> None:
+        """SAs of `home_address` changed: the next packet looks them up anew."""
+        binding = self._context.cache.get(home_address)
+        if binding is not None:
+            binding.tunnel = None
+
+    # Within.
+
+    def _subject(
+        self, request: inter_ha.BindingInformationRequest | inter_ha.SaInformationRequest
+    ) -> Binding | None:
+        home_address = request.home_address
+        if home_address is None and request.spi is not None:
+            held = self._context.associations.by_spi(request.spi)
+            home_address = held.home_address if held is not None else None
+        return self._context.cache.get(home_address) if home_address is not None else None
+
+    def _is_to_answer(self, binding: Binding, asker: Peer) -> bool:
+        """Whether this HA answers: the primary, or any holder while that one is invalid."""
+        if binding.primary in (self._context.config.index, asker.index):
+            return True
+        primary = self._context.peers.by_index(binding.primary)
+        return primary is None or not primary.valid
+
+    def _answer(self, peer: Peer, message: inter_ha.InterHaMessage, now: float) -> None:
+        self._context.exchange(peer, message, now)
+
+    def _tell_all(
+        self,
+        message: Callable[[Peer, int], inter_ha.InterHaMessage],
+        now: float,
+        all_told: Callable[[float], None],
+    ) -> None:
+        """Begin an exchange with every valid peer; `all_told` runs when none is left open."""
+        peers = self._context.peers.valid()
+        waiting = {peer.index for peer in peers}
+        complete = True
+
+        def outcome_of(peer: Peer) -> Callable[[bool, float], None]:
+            def outcome(answered: bool, then: float) -> None:
+                nonlocal complete
+                complete = complete and answered
+                waiting.discard(peer.index)
+                if not waiting and complete:
+                    all_told(then)
+
+            return outcome
+
+        for peer in peers:
+            identifier = self._context.exchanges.new_identifier(peer.index)
+            self._context.exchange(peer, message(peer, identifier), now, outcome_of(peer))
+
+    def _ask_all(
+        self,
+        message: Callable[[int], inter_ha.InterHaMessage],
+        key: Hashable,
+        now: float,
+    ) -> None:
+        """Ask every valid peer; when none is left to answer, what waits for `key` is let go."""
+        peers = self._context.peers.valid()
+        waiting = {peer.index for peer in peers}
+        if not waiting:
+            self._released(key, now)
+
+        def outcome_of(peer: Peer) -> Callable[[bool, float], None]:
+            def outcome(answered: bool, then: float) -> None:
+                waiting.discard(peer.index)
+                if not waiting:
+                    self._released(key, then)
+
+            return outcome
+
+        for peer in peers:
+            identifier = self._context.exchanges.new_identifier(peer.index)
+            self._context.exchange(peer, message(identifier), now, outcome_of(peer))
+
+    def _in_sync(self, binding: Binding) -> None:
+        self._context.report(PeersInSync(binding.home_address, binding.sequence, binding.epoch))
+
+    def _report_primary(self, binding: Binding, cause: str) -> None:
+        self._context.report(
+            PrimaryChanged(binding.home_address, binding.primary, binding.epoch, cause)
+        )

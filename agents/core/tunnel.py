@@ -1,0 +1,85 @@
+"""Payload between correspondent nodes and mobile nodes (draft §2, §3.1; RFC 6275 §10.4).
+
+Every home agent tunnels straight to the care-of address, on the shared SA, and names itself in
+ORIGIN_IP. A mobile node that does not know ORIGIN_IP is served by its primary alone: the other
+HAs relay to that one (design §10, rule 7).
+"""
+
+from ipaddress import IPv6Address
+
+from agents.core.binding_cache import Binding
+from agents.core.context import Context
+from agents.core.counters import Dropped
+from agents.core.outer_header import OuterHeader
+from agents.core.peers import Peer
+from agents.core.security_associations import SecurityAssociation
+from agents.wire import ipv6
+from agents.wire.destination_options import OriginIp, serialize_destination_options
+from agents.wire.transforms import Mode as SaMode
+
+
+class Tunnel:
+    """Encapsulates packets for mobile nodes."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._index = context.config.index
+        self._origin = b""
+        if context.config.origin_option and len(context.peers):
+            self._origin = serialize_destination_options(
+                ipv6.ESP, [OriginIp(context.config.address)]
+            )
+
+    def send(self, binding: Binding, packet: bytes) -> SecurityAssociation | None:
+        """Tunnel `packet` to the mobile node, or relay it; return the SA used.
+
+        Raises `Dropped` when neither can be done.
+        """
+        if not binding.bound:
+            raise Dropped("no-binding")
+        if not binding.multi_sender and binding.primary != self._index:
+            self._relay(binding, packet)
+            return None
+        association = binding.tunnel
+        if association is None:
+            association = self._find(binding)
+        header = binding.header
+        if header is None:
+            header = binding.header = self.outer(binding.care_of_address, binding.multi_sender)
+        sealed = self._context.mobile_esp.seal(association, packet, ipv6.IPV6)
+        self._context.to_send.append(header.wrap(sealed))
+        return association
+
+    def relayed(self, binding: Binding | None, packet: bytes) -> SecurityAssociation | None:
+        """A peer relayed `packet` to the primary: tunnel it, but never relay it again."""
+        if binding is None or binding.primary != self._index:
+            raise Dropped("relayed-to-non-primary")
+        return self.send(binding, packet)
+
+    def outer(self, care_of_address: IPv6Address, multi_sender: bool) -> OuterHeader:
+        """Return the outer header of tunnel packets: ORIGIN_IP before ESP (draft §3.1)."""
+        extension = self._origin if multi_sender else b""
+        return OuterHeader(
+            self._context.config.home_agent_address,
+            care_of_address,
+            ipv6.DESTINATION_OPTIONS if extension else ipv6.ESP,
+            extension,
+        )
+
+    def origin_extension(self, multi_sender: bool) -> bytes:
+        """Return the Destination Options header with ORIGIN_IP, or nothing."""
+        return self._origin if multi_sender else b""
+
+    def _find(self, binding: Binding) -> SecurityAssociation:
+        found = self._context.associations.outbound(binding.home_address, SaMode.TUNNEL)
+        if found is None:
+            raise Dropped("no-sa")
+        binding.tunnel = found
+        return found
+
+    def _relay(self, binding: Binding, packet: bytes) -> None:
+        primary: Peer | None = self._context.peers.by_index(binding.primary)
+        if primary is None or not primary.valid:
+            raise Dropped("primary-invalid")
+        self._context.send_sealed(primary, packet, ipv6.IPV6)
+        self._context.counters["relayed-to-primary"] += 1
