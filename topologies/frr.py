@@ -90,6 +90,10 @@ class Daemon:
         options = ["-u", "root", "-g", "root", "-i", str(d / f"{self.name}.pid"),
                    "--vty_socket", str(d), "-z", str(d / "zserv.api"), "-P", "0",
                    "--log", f"file:{self.log}", "--log-level", "info"]  # fmt: skip
+        if self.name == "zebra":
+            # Replace an IPv6 route in one step. The default deletes, then adds: packets that come
+            # in between are lost, which shows when a repaired home agent takes the route back.
+            options += ["--v6-rr-semantics"]
         if self.name == "bfdd":
             options += ["--bfdctl", str(d / "bfdd.sock")]
         if self.name == "bgpd":

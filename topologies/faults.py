@@ -1,0 +1,145 @@
+"""Faults of links and nodes on a running network, and their repair.
+
+Each returns the moment at which it took effect (CLOCK_MONOTONIC, nanoseconds): taken right after
+the kernel said that it was done, so never before the fault. Faults of agents (killed, hung,
+restarted) are with the agents.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from topologies.netlink import Netlink
+from topologies.nodes import SixNode
+from topologies.plan import LinkPlan, Plan, Protocol, Role
+
+SILENCE = """\
+table inet silence {
+    chain arriving { type filter hook prerouting priority -400; policy drop; }
+    chain leaving { type filter hook output priority -400; policy drop; }
+}
+"""
+"""Drops whatever comes in or is sent, forwarded packets included; nobody is told, links stay up."""
+
+
+class FaultError(Exception):
+    """A fault that cannot be made; the message is one line for a person."""
+
+
+class Faults:
+    """Makes faults and remembers them, so that :meth:`heal` repairs all."""
+
+    def __init__(self, plan: Plan, nodes: Mapping[str, SixNode]) -> None:
+        self._plan, self._nodes = plan, nodes
+        self._requests: dict[str, tuple[Netlink, dict[str, int]]] = {}
+        self._cut: dict[str, LinkPlan] = {}
+        self._silent: set[str] = set()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for request, _ in self._requests.values():
+            request.close()
+        self._requests.clear()
+
+    @property
+    def active(self) -> list[str]:
+        """What is broken now, in words."""
+        return [f"link {name} cut" for name in self._cut] + [
+            f"{name} silent" for name in sorted(self._silent)
+        ]
+
+    def prepare(self, *names: str) -> None:
+        """Open what a cut at these nodes needs, so that the cut itself takes microseconds."""
+        for name in names:
+            self._request(name)
+
+    def cut(self, a: str, b: str) -> int:
+        """Cut the link of two neighbours: carrier goes at both ends, addresses stay."""
+        link = self._link(a, b)
+        self._set(link, up=False)
+        self._cut[link.name] = link
+        return time.monotonic_ns()
+
+    def mend(self, a: str, b: str) -> int:
+        """Mend the link of two neighbours."""
+        link = self._link(a, b)
+        self._set(link, up=True)
+        self._cut.pop(link.name, None)
+        for name in (link.a, link.b):
+            if self._plan.nodes[name].role is Role.CORRESPONDENT:
+                self._nodes[name].config()  # a host's default route goes with its link
+        return time.monotonic_ns()
+
+    def silence(self, name: str) -> int:
+        """Make a node drop everything in and out, and say nothing; its links keep carrier."""
+        node = self._node(name)
+        if name in self._silent:
+            raise FaultError(f"{name} is silent already")
+        result = node.run(["nft", "-f", "-"], SILENCE)
+        moment = time.monotonic_ns()
+        if result.returncode != 0:
+            raise FaultError(f"{name}: nft: {result.stderr.strip().splitlines()[0]}")
+        self._silent.add(name)
+        return moment
+
+    def unsilence(self, name: str) -> int:
+        """Let a silent node speak again."""
+        self._node(name).run(["nft", "delete", "table", "inet", "silence"], check=True)
+        self._silent.discard(name)
+        return time.monotonic_ns()
+
+    def heal(self) -> list[str]:
+        """Repair every fault that stands; return what was repaired."""
+        healed = self.active
+        for link in list(self._cut.values()):
+            self.mend(link.a, link.b)
+        for name in sorted(self._silent):
+            self.unsilence(name)
+        return healed
+
+    def move(self, mobile_node: str, access: str) -> int:
+        """Move a mobile node to another visited network: one link down, then the other up.
+
+        Returns when the new link came up.
+        """
+        links = [
+            end.link
+            for end in self._plan.ends_of(self._node(mobile_node).name)
+            if end.link.protocol is Protocol.ACCESS
+        ]
+        targets = [link for link in links if access in (link.a, link.b)]
+        if not targets:
+            known = ", ".join(link.b for link in links)
+            raise FaultError(f"{mobile_node} cannot move to {access!r}; it can to {known or '-'}")
+        for link in links:
+            if link is not targets[0]:
+                self._set(link, up=False)
+        self._set(targets[0], up=True)
+        return time.monotonic_ns()
+
+    def _set(self, link: LinkPlan, *, up: bool) -> None:
+        ends = link.ends()
+        requests = [self._request(node) for node, _, _ in ends]
+        for (_, interface, _), (request, indices) in zip(ends, requests, strict=True):
+            request.set_link(indices[interface], up=up)
+
+    def _request(self, name: str) -> tuple[Netlink, dict[str, int]]:
+        if name not in self._requests:
+            request = Netlink(self._node(name).pid)
+            indices = {link: state.index for link, state in request.links().items()}
+            self._requests[name] = (request, indices)
+        return self._requests[name]
+
+    def _node(self, name: str) -> SixNode:
+        if name not in self._nodes:
+            raise FaultError(f"no node {name!r}; there are {', '.join(self._nodes)}")
+        return self._nodes[name]
+
+    def _link(self, a: str, b: str) -> LinkPlan:
+        self._node(a), self._node(b)
+        try:
+            return self._plan.link_between(a, b)
+        except KeyError:
+            near = ", ".join(end.neighbour for end in self._plan.ends_of(a))
+            raise FaultError(f"no link between {a} and {b}; {a} has links to {near}") from None
