@@ -112,14 +112,15 @@ class SidWindows:
         """Return the window for the SID `sender`; a new one is kept only by `keep`."""
         assert isinstance(sender, int)
         index, incarnation = sender >> INCARNATION_BITS, sender & INCARNATION_MASK
+        if self.allowed is not None and index not in self.allowed:
+            # Its window stays: were it forgotten, a return to the table would open it to replays.
+            raise Dropped("unknown-sid")
         held = self.windows.get(index)
         if held is not None:
             if held[0] == incarnation:
                 return held[1]
             if incarnation < held[0]:
                 raise Dropped("old-incarnation")
-        elif self.allowed is not None and index not in self.allowed:
-            raise Dropped("unknown-sid")
         return ReplayWindow(self._size)
 
     def keep(self, sender: Hashable, window: ReplayWindow) -> None:
