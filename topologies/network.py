@@ -11,6 +11,8 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 
 from topologies.advertise import Advertiser
+from topologies.agents import AgentOptions, Agents
+from topologies.faults import Faults
 from topologies.frr_config import RoutingOptions
 from topologies.links import apply_rates
 from topologies.nodes import SixNode
@@ -33,15 +35,19 @@ class Network:
     """
 
     def __init__(
-        self, topo: PlanTopo, logs: Path, routing: RoutingOptions | None = None
+        self, topo: PlanTopo, logs: Path, routing: RoutingOptions | None = None,
+        agents: AgentOptions | None = None,
     ) -> None:  # fmt: skip
         self.topo, self.logs = topo, logs
+        self.agent_options = agents or AgentOptions()
         self.options = routing or RoutingOptions()
         self.plan: Plan = topo.plan
         self.timings: dict[str, float] = {}
         self.nodes: dict[str, SixNode] = {}
         self.advertisers: list[Advertiser] = []
         self.routing: Routing
+        self.agents: Agents
+        self.faults: Faults
         self.mininet: Any = None
         self._begin = 0.0
 
@@ -66,6 +72,7 @@ class Network:
         self.mininet = Mininet(topo=self.topo, controller=None)
         self.nodes = {node.name: node for node in self.mininet.hosts}
         apply_rates(self.plan, self.nodes)
+        self.faults = Faults(self.plan, self.nodes)
         self.record("network started")
         for access in self.plan.of_role(Role.ACCESS):
             advertiser = Advertiser(
@@ -78,12 +85,37 @@ class Network:
         for advertiser in self.advertisers:
             advertiser.check_alive()
 
+    def start_agents(self) -> None:
+        """Start all agents; wait until every mobile node is bound and faults will be noticed.
+
+        Home agents come first: a mobile node's first Binding Update would be lost otherwise, and
+        its repetition waits for 1.5 s (RFC 6275 §12).
+        """
+        self.agents = Agents(self.plan, self.nodes, RUNTIME, self.logs, self.agent_options)
+        self.agents.start_home_agents()
+        self.wait_home_agents()
+        self.record("home network advertised")
+        self.agents.start_mobile_nodes()
+        self.agents.wait_bound()
+        self.record("mobile nodes bound")
+        self.wait_detection()
+
+    def wait_home_agents(self, timeout: float = 15.0) -> None:
+        """Wait until every home agent says that it advertises, and every router has the route."""
+        for agent in self.agents.home_agents.values():
+            agent.wait("advertising", lambda status: bool(status["advertising"]), timeout)
+        self.routing.wait_home_prefix(set(self.agents.home_agents), timeout)
+
     def wait_detection(self) -> None:
         """Wait until silent neighbours will be noticed as fast as configured."""
         self.routing.wait_detection(self.record)
 
     def stop(self) -> None:
         """End everything that was started."""
+        if hasattr(self, "agents"):
+            self.agents.stop()
+        if hasattr(self, "faults"):
+            self.faults.close()
         if hasattr(self, "routing"):
             self.routing.stop()
         for advertiser in self.advertisers:

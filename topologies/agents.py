@@ -1,0 +1,357 @@
+"""The agents on a running network: their configurations and keys, their start, their faults.
+
+An agent is a process ``python -m agents.ha|mn CONFIG`` in its node. Its directory lies in the
+sandbox's /run, where keys and sockets vanish with it; its journal and logs are links from there
+into the run folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agents.config import (
+    HomeAgentConfig,
+    HomeAgentTimers,
+    MobileNodeConfig,
+    MobileNodeTimers,
+    Mode,
+    PeerConfig,
+    dump,
+)
+from agents.keys import KEY_OCTETS, KeyedAssociation, SaMode, write_key_file
+from topologies import addressing
+from topologies.nodes import SixNode
+from topologies.plan import NodePlan, Plan, Protocol, Role
+
+ROOT = Path(__file__).resolve().parent.parent
+LOG_LINES = 8
+INTER_HA_TRANSFORM = "aes-128-gcm"
+MOBILE_SPI = 0x80 << 24
+"""Where the SPIs begin that stand for an MN's inbound SAs: above every home agent's range."""
+POLL = 0.005
+
+
+class AgentError(Exception):
+    """An agent did not start or does not answer; the message is one or a few lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """What the agents' configurations of one network have in common."""
+
+    mode: Mode = Mode.HARDENED
+    origin_option: bool = True
+    multi_sender: bool = True
+    egress_record: bool = False
+    reuse_after_restart: bool = False
+    path_mtu: int = 1500
+    lifetime: float = 420.0
+    home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
+    mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
+
+
+class Agent:
+    """One agent's process. It may be killed, hung and started again."""
+
+    def __init__(self, node: SixNode, module: str, directory: Path, logs: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True)
+        self.node, self.module, self.directory = node, module, directory
+        self.configuration = directory / "agent.toml"
+        self.events = logs / "events.jsonl"
+        self.output = logs / "agent.out"
+        self.process: subprocess.Popen[Any] | None = None
+        for name in ("events.jsonl", "agent.log"):
+            (directory / name).unlink(missing_ok=True)
+            (directory / name).symlink_to(logs.resolve() / name)
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return str(self.node.name)
+
+    def start(self) -> None:
+        """Start the process; :meth:`wait` tells when it answers."""
+        if self.process is not None and self.process.poll() is None:
+            raise AgentError(f"{self.name}: its agent runs already")
+        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        with self.output.open("ab") as out:
+            self.process = self.node.python(
+                self.module, str(self.configuration), cwd=ROOT, stdout=out, stderr=out,
+                env=environment,
+            )  # fmt: skip
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there (hung ones are)."""
+        return self.process is not None and self.process.poll() is None
+
+    def check_alive(self) -> None:
+        """Raise AgentError with the last lines that it printed when the agent has ended."""
+        if self.process is not None and (code := self.process.poll()) is not None:
+            lines: list[str] = []
+            for path in (self.output, self.output.with_name("agent.log")):
+                if path.exists():
+                    lines += path.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            raise AgentError(
+                f"{self.name}: its agent ended with {code}. Last lines of {self.output}:\n"
+                + "\n".join("  " + line for line in lines)
+            )
+
+    def ask(self, command: str, timeout: float = 2.0, **arguments: Any) -> Any:
+        """Send a command to the control socket and return its result.
+
+        Raises AgentError when the agent refuses, is not there or does not answer in time.
+        """
+        request = json.dumps({"cmd": command, **arguments}).encode() + b"\n"
+        try:
+            with socket.socket(socket.AF_UNIX) as control:
+                control.settimeout(timeout)
+                control.connect(str(self.directory / "control.sock"))
+                control.sendall(request)
+                with control.makefile("rb") as answers:
+                    line = answers.readline()
+        except OSError as error:
+            raise AgentError(f"{self.name}: its agent does not answer ({error})") from error
+        answer = json.loads(line) if line else {"ok": False, "error": "it closed the connection"}
+        if not answer.get("ok"):
+            raise AgentError(f"{self.name}: {command}: {answer.get('error')}")
+        return answer.get("result")
+
+    def wait(
+        self, what: str, condition: Callable[[dict[str, Any]], bool], timeout: float = 15.0
+    ) -> None:
+        """Wait until the agent's status meets a condition; ``what`` names it in the error."""
+        until = time.monotonic() + timeout
+        last: object = "no answer yet"
+        while True:
+            self.check_alive()
+            try:
+                status = self.ask("status")
+                if condition(status):
+                    return
+                last = status
+            except AgentError as error:
+                last = error
+            if time.monotonic() > until:
+                raise AgentError(f"{self.name}: not {what} after {timeout:.0f} s; {last}")
+            time.sleep(POLL)
+
+    def kill(self) -> int:
+        """End the agent by SIGKILL; return when the signal was sent (monotonic ns)."""
+        process = self._process()
+        process.send_signal(signal.SIGKILL)
+        moment = time.monotonic_ns()
+        process.wait()
+        return moment
+
+    def hang(self) -> int:
+        """Stop the agent by SIGSTOP; return when the signal was sent (monotonic ns)."""
+        self._process().send_signal(signal.SIGSTOP)
+        return time.monotonic_ns()
+
+    def resume(self) -> int:
+        """Let a hung agent go on."""
+        self._process().send_signal(signal.SIGCONT)
+        return time.monotonic_ns()
+
+    def stop(self) -> None:
+        """Kill the agent if it runs."""
+        if self.running:
+            self.kill()
+
+    def _process(self) -> subprocess.Popen[Any]:
+        if self.process is None or self.process.poll() is not None:
+            raise AgentError(f"{self.name}: its agent does not run")
+        return self.process
+
+
+class Agents:
+    """All agents of a network."""
+
+    def __init__(
+        self, plan: Plan, nodes: Mapping[str, SixNode], runtime: Path, logs: Path,
+        options: AgentOptions | None = None,
+    ) -> None:  # fmt: skip
+        self.plan, self.options = plan, options or AgentOptions()
+        self._keys = runtime / "keys"
+        self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._generation = itertools.count(1)
+        self.home_agents: dict[str, Agent] = {}
+        self.mobile_nodes: dict[str, Agent] = {}
+        for role, module, agents in (
+            (Role.HOME_AGENT, "agents.ha", self.home_agents),
+            (Role.MOBILE, "agents.mn", self.mobile_nodes),
+        ):
+            for node in plan.of_role(role):
+                directory = runtime / node.name / "agent"
+                agents[node.name] = Agent(nodes[node.name], module, directory, logs / node.name)
+        self.key_holder = next(iter(self.home_agents))
+        self._configure()
+
+    def __getitem__(self, name: str) -> Agent:
+        """Return the agent of a node; AgentError names those that there are."""
+        everyone = {**self.home_agents, **self.mobile_nodes}
+        if name not in everyone:
+            raise AgentError(f"no agent on {name!r}; there are {', '.join(everyone)}")
+        return everyone[name]
+
+    def start_home_agents(self) -> None:
+        """Start all home agents; the routes that they advertise tell when they are ready."""
+        for agent in self.home_agents.values():
+            agent.start()
+
+    def start_mobile_nodes(self) -> None:
+        """Start the agents of all mobile nodes."""
+        for agent in self.mobile_nodes.values():
+            agent.start()
+
+    def wait_bound(self, timeout: float = 15.0) -> None:
+        """Wait until every mobile node is registered."""
+        for agent in self.mobile_nodes.values():
+            agent.wait("bound", lambda status: bool(status["bound"]), timeout)
+
+    def check_alive(self) -> None:
+        """Raise AgentError when an agent has ended."""
+        for agent in (*self.home_agents.values(), *self.mobile_nodes.values()):
+            agent.check_alive()
+
+    def stop(self) -> None:
+        """Kill all agents."""
+        for agent in (*self.mobile_nodes.values(), *self.home_agents.values()):
+            agent.stop()
+
+    def restart_mobile_node(self, name: str) -> int:
+        """Kill a mobile node's agent and start it with fresh keys; return when it was killed.
+
+        The keys go to the home agent that holds this mobile node's file, or, when that one does
+        not run, to the first one that does: the SPIs lie in the range of whoever holds them.
+        """
+        agent = self.mobile_nodes[name]
+        moment = agent.kill() if agent.running else time.monotonic_ns()
+        holder = self.key_holder
+        if not self.home_agents[holder].running:
+            holder = next(n for n, each in self.home_agents.items() if each.running)
+        path = self.write_mobile_keys(self.plan.nodes[name], self.plan.nodes[holder])
+        self.home_agents[holder].ask("load_keys", path=str(path))
+        agent.start()
+        return moment
+
+    def write_mobile_keys(self, mobile: NodePlan, holder: NodePlan) -> Path:
+        """Write a fresh set of SAs for a mobile node: signalling and payload, both directions."""
+        home, anycast = addressing.home_address(mobile.index), addressing.HOME_AGENT_ADDRESS
+        transform = self.options.mode.transform
+        generation = next(self._generation)
+        low = mobile.index << 16 | generation << 1
+        associations = []
+        for bit, mode in enumerate((SaMode.TRANSPORT, SaMode.TUNNEL)):
+            for spi, source, destination in (
+                (holder.index << 24 | low | bit, home, anycast),
+                (MOBILE_SPI | low | bit, anycast, home),
+            ):
+                associations.append(
+                    KeyedAssociation(spi, source, destination, mode, transform, _key(transform))
+                )
+        path = self._keys / f"{mobile.name}.toml"
+        write_key_file(path, associations)
+        return path
+
+    def _configure(self) -> None:
+        has = [self.plan.nodes[name] for name in self.home_agents]
+        pairs = {
+            frozenset((a.name, b.name)): self._write_pair_keys(a, b)
+            for a, b in itertools.combinations(has, 2)
+        }
+        holder = self.plan.nodes[self.key_holder]
+        mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
+        mobile_keys = {node.name: self.write_mobile_keys(node, holder) for node in mobiles}
+        for node in has:
+            peers = tuple(
+                PeerConfig(
+                    peer.name, peer.index, self.plan.address_of(peer.name),
+                    pairs[frozenset((node.name, peer.name))],
+                )
+                for peer in has
+                if peer is not node
+            )  # fmt: skip
+            held = tuple(mobile_keys.values()) if node is holder else ()
+            config = self.home_agent_config(node, peers, held)
+            self.home_agents[node.name].configuration.write_text(dump(config))
+        for node in mobiles:
+            mobile_config = self.mobile_node_config(node, mobile_keys[node.name])
+            self.mobile_nodes[node.name].configuration.write_text(dump(mobile_config))
+
+    def home_agent_config(
+        self, node: NodePlan, peers: tuple[PeerConfig, ...], key_files: tuple[Path, ...]
+    ) -> HomeAgentConfig:
+        """Return a home agent's configuration."""
+        options = self.options
+        return HomeAgentConfig(
+            name=node.name,
+            index=node.index,
+            address=self.plan.address_of(node.name),
+            directory=self.home_agents[node.name].directory,
+            home_prefix=addressing.HOME_PREFIX,
+            home_agent_address=addressing.HOME_AGENT_ADDRESS,
+            mode=options.mode,
+            origin_option=options.origin_option,
+            reuse_after_restart=options.reuse_after_restart,
+            path_mtu=options.path_mtu,
+            egress_record=options.egress_record,
+            key_files=key_files,
+            peers=peers,
+            timers=options.home_agent_timers,
+        )
+
+    def mobile_node_config(self, node: NodePlan, key_file: Path) -> MobileNodeConfig:
+        """Return a mobile node's configuration."""
+        options = self.options
+        return MobileNodeConfig(
+            name=node.name,
+            home_address=addressing.home_address(node.index),
+            home_agent_address=addressing.HOME_AGENT_ADDRESS,
+            home_prefix=addressing.HOME_PREFIX,
+            directory=self.mobile_nodes[node.name].directory,
+            key_file=key_file,
+            mode=options.mode,
+            origin_option=options.origin_option,
+            multi_sender=options.multi_sender,
+            lifetime=options.lifetime,
+            path_mtu=options.path_mtu,
+            egress_record=options.egress_record,
+            interfaces=tuple(
+                end.interface
+                for end in self.plan.ends_of(node.name)
+                if end.link.protocol is Protocol.ACCESS
+            ),
+            timers=options.mobile_node_timers,
+        )
+
+    def _write_pair_keys(self, a: NodePlan, b: NodePlan) -> Path:
+        """Write the two SAs of a pair of home agents; each SPI is in its receiver's range."""
+        associations = [
+            KeyedAssociation(
+                receiver.index << 24 | 0xFF0000 | sender.index,
+                self.plan.address_of(sender.name), self.plan.address_of(receiver.name),
+                SaMode.TRANSPORT, INTER_HA_TRANSFORM, _key(INTER_HA_TRANSFORM),
+            )
+            for sender, receiver in ((a, b), (b, a))
+        ]  # fmt: skip
+        path = self._keys / f"{a.name}-{b.name}.toml"
+        write_key_file(path, associations)
+        return path
+
+
+def _key(transform: str) -> bytes:
+    return secrets.token_bytes(KEY_OCTETS[transform])
