@@ -29,14 +29,14 @@ from agents.config import (
     PeerConfig,
     dump,
 )
-from agents.keys import KEY_OCTETS, KeyedAssociation, SaMode, write_key_file
+from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
 from topologies import addressing
 from topologies.nodes import SixNode
 from topologies.plan import NodePlan, Plan, Protocol, Role
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG_LINES = 8
-INTER_HA_TRANSFORM = "aes-128-gcm"
+INTER_HA_TRANSFORM = Transform.AES_128_GCM
 MOBILE_SPI = 0x80 << 24
 """Where the SPIs begin that stand for an MN's inbound SAs: above every home agent's range."""
 POLL = 0.005
@@ -251,7 +251,7 @@ class Agents:
     def write_mobile_keys(self, mobile: NodePlan, holder: NodePlan) -> Path:
         """Write a fresh set of SAs for a mobile node: signalling and payload, both directions."""
         home, anycast = addressing.home_address(mobile.index), addressing.HOME_AGENT_ADDRESS
-        transform = self.options.mode.transform
+        transform = Transform(self.options.mode.transform)
         generation = next(self._generation)
         low = mobile.index << 16 | generation << 1
         associations = []
@@ -353,5 +353,5 @@ class Agents:
         return path
 
 
-def _key(transform: str) -> bytes:
-    return secrets.token_bytes(KEY_OCTETS[transform])
+def _key(transform: Transform) -> bytes:
+    return secrets.token_bytes(transform.key_length)
