@@ -25,6 +25,14 @@ That gives nodes, links, addresses and static routes, no agents. ``make lab`` gi
 
 from __future__ import annotations
 
+if "__file__" not in globals():  # executed by mn, not imported: run mn in the sandbox
+    # A failed import may not reach mn, which would answer with its clean-up of the whole machine.
+    try:
+        from topologies.sandbox import ensure_sandbox
+    except ImportError as error:
+        raise SystemExit("run .venv/bin/mn of this repository, after `make setup`") from error
+    ensure_sandbox()
+
 from typing import Any
 
 from mininet.topo import Topo

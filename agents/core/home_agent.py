@@ -27,7 +27,7 @@ from agents.core.events import (
 )
 from agents.core.held_packets import HeldPackets
 from agents.core.membership import Membership
-from agents.core.peers import Peer
+from agents.core.peers import Peer, PeerState
 from agents.core.registration import Answer, Registration
 from agents.core.replay_floors import FloorReporter
 from agents.core.replay_window import SidWindows, SingleWindow
@@ -244,7 +244,7 @@ class HomeAgent:
                 if binding is None or not binding.bound:
                     self._unreachable(packet, now)
                     continue
-            elif self._context.associations.by_spi(int.from_bytes(packet[40:44])) is None:
+            elif isinstance(key, int) and self._context.associations.by_spi(key) is None:
                 self.counters.drop("unknown-spi")
                 continue
             self.receive(packet, now)
@@ -286,7 +286,7 @@ class HomeAgent:
         if association is not None:
             return association
         peer = self._context.peers.by_index(spi >> 24)
-        if peer is None or not self._context.peers.valid() or packet[6] != ipv6.ESP:
+        if peer is None or not self._context.peers.valid():
             raise Dropped("unknown-spi")
         if self._held.hold(spi, packet, now):
             self._synchronisation.ask_association(spi, now)
@@ -422,7 +422,7 @@ class HomeAgent:
     def _consider_takeover(self, binding: Binding, now: float) -> None:
         """Draft §3.3.3: primary invalid, traffic here, and (draft mode) renewal due (rule 1)."""
         primary = self._context.peers.by_index(binding.primary)
-        if not binding.bound or primary is None or primary.state != "invalid":
+        if not binding.bound or primary is None or primary.state is not PeerState.INVALID:
             return
         if not (self._context.hardened or not binding.multi_sender or self._renewal_due(binding)):
             return
@@ -572,10 +572,10 @@ class HomeAgent:
     def _twin(
         self, association: SecurityAssociation, *, inbound: bool
     ) -> SecurityAssociation | None:
+        wanted = (association.mode, association.generation, inbound)
         for each in self._context.associations.of(association.home_address):
-            if (each.mode, each.generation) == (association.mode, association.generation):
-                if each.inbound is inbound:
-                    return each
+            if (each.mode, each.generation, each.inbound) == wanted:
+                return each
         return None
 
     def _answer_malformed(self, packet: bytes, error: WireError, now: float) -> None:

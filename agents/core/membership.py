@@ -125,6 +125,8 @@ class Membership:
             self._first_peer.cancel()
         wait = 0.0 if self._waited else FIRST_PEER_INTERVALS * self._interval
         self._first_peer = self._context.timers.schedule(now + wait, self._stop_waiting)
+        for peer in self._context.peers:
+            self._expect_next(peer, now)
 
     def _stop_waiting(self, now: float) -> None:
         self._waited = True

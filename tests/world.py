@@ -1,0 +1,295 @@
+"""Engines wired back to back in memory: a fake clock, a fake network, no sockets.
+
+Packets to the HA address, and to the home address, go to the HA that routing would choose: the
+first in `order` that advertises. Each packet takes `delay`; `trouble` may lose or repeat it.
+"""
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+
+from agents.config import HomeAgentConfig, HomeAgentTimers, MobileNodeConfig, Mode, PeerConfig
+from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
+from agents.core.home_agent import HomeAgent
+from agents.core.mobile_node import MobileNode
+from agents.keys import KeyedAssociation, SaMode, Transform
+from agents.wire import inter_ha, ipv6
+
+HOME = IPv6Network("fd00:192:168:1::/64")
+ANYCAST = IPv6Address("fd00:192:168:1::254")
+HOA = IPv6Address("fd00:192:168:1::100")
+COA = IPv6Address("fd00:10:10:10::100")
+COA2 = IPv6Address("fd00:10:10:20::100")
+CN = IPv6Address("fd00:c::1")
+DELAY = 0.001
+
+Trouble = Callable[[bytes], list[bytes]]
+
+
+def own_address(index: int) -> IPv6Address:
+    return IPv6Address(f"fd00:1:{index}::{index}")
+
+
+def udp(source: IPv6Address, destination: IPv6Address, data: bytes = b"hello") -> bytes:
+    return ipv6.build(source, destination, ipv6.UDP, b"\x04\x57\x08\xae" + bytes(4) + data)
+
+
+class World:
+    """Some HAs, at most one mobile node, and the packets between them."""
+
+    def __init__(
+        self,
+        has: int = 3,
+        mode: Mode = Mode.HARDENED,
+        seed: int = 1,
+        **home_agent: object,
+    ) -> None:
+        self.now = 1000.0
+        self.mode = mode
+        self.random = random.Random(seed)
+        self.options = home_agent
+        self.indexes = list(range(1, has + 1))
+        self.order = list(self.indexes)
+        self.has: dict[int, HomeAgent] = {}
+        self.incarnations = dict.fromkeys(self.indexes, 0)
+        self.advertising: set[int] = set()
+        self.events: dict[int | str, list[Event]] = {index: [] for index in self.indexes}
+        self.events["mn"] = []
+        self.mn: MobileNode | None = None
+        self.mn_addresses: set[IPv6Address] = set()
+        self.trouble: Trouble = lambda packet: [packet]
+        self.delay: Callable[[bytes], float] = lambda packet: DELAY
+        self.cut: set[frozenset[int]] = set()
+        self.seen: list[bytes] = []
+        self.at_mobile: list[bytes] = []
+        self.at_correspondent: list[tuple[int, bytes]] = []
+        self.to_correspondent: list[bytes] = []
+        self.nonces: set[tuple[bytes, bytes]] = set()
+        self.peer_keys = self._peer_keys()
+        self._queue: list[tuple[float, int, bytes]] = []
+        self._order = itertools.count()
+
+    # Bringing things up and down.
+
+    def start_ha(self, index: int, **changes: object) -> HomeAgent:
+        self.incarnations[index] += 1
+        config = replace(self.ha_config(index), **changes)  # type: ignore[arg-type]
+        engine = HomeAgent(
+            config, self.incarnations[index], self.random.randbytes, self.peer_keys[index]
+        )
+        self.has[index] = engine
+        engine.start(self.now)
+        self._collect()
+        return engine
+
+    def start_all(self, settle: float = 1.0) -> None:
+        for index in self.indexes:
+            self.start_ha(index)
+        self.run(settle)
+
+    def kill(self, index: int) -> None:
+        del self.has[index]
+        self.advertising.discard(index)
+
+    def start_mn(self, settle: float = 0.5, **changes: object) -> MobileNode:
+        keys = self.mobile_keys()
+        config = replace(self.mn_config(), **changes)  # type: ignore[arg-type]
+        self.mn = MobileNode(config, self.random.randbytes)
+        self.mn.load_keys(keys, self.now)
+        self.has[1].load_keys(keys, self.now)
+        self._collect()
+        self.run(0.05)
+        self.mn.start(self.now)
+        self.attach(COA)
+        self.run(settle)
+        return self.mn
+
+    def attach(self, address: IPv6Address) -> None:
+        assert self.mn is not None
+        self.mn_addresses.add(address)
+        self.mn.care_of_address_added(address, "mn-v1", self.now)
+        self._collect()
+
+    def detach(self, address: IPv6Address) -> None:
+        assert self.mn is not None
+        self.mn_addresses.discard(address)
+        self.mn.care_of_address_removed(address, self.now)
+        self._collect()
+
+    # Traffic.
+
+    def down(self, via: int, data: bytes = b"down") -> None:
+        """A packet of the CN reaches HA `via` on its way to the mobile node."""
+        self.has[via].receive(udp(CN, HOA, data), self.now)
+        self._collect()
+
+    def up(self, data: bytes = b"up") -> None:
+        """The mobile node's host sends a packet to the CN."""
+        assert self.mn is not None
+        self.mn.encapsulate(udp(HOA, CN, data), self.now)
+        self._collect()
+
+    def inject(self, packet: bytes) -> None:
+        """Put a packet on the network."""
+        heapq.heappush(self._queue, (self.now + self.delay(packet), next(self._order), packet))
+
+    def run(self, seconds: float) -> None:
+        """Let the clock run, timers and packets in their order."""
+        end = self.now + seconds
+        while True:
+            times = [self._queue[0][0]] if self._queue else []
+            engines = [*self.has.values(), *([self.mn] if self.mn else [])]
+            times += [when for each in engines if (when := each.next_timer()) is not None]
+            if not times or min(times) > end:
+                break
+            self.now = max(self.now, min(times))
+            while self._queue and self._queue[0][0] <= self.now:
+                self._arrive(heapq.heappop(self._queue)[2])
+            for each in engines:
+                if (when := each.next_timer()) is not None and when <= self.now:
+                    each.handle_timer(self.now)
+            self._collect()
+        self.now = end
+
+    # Looking.
+
+    def found(self, who: int | str, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events[who] if isinstance(event, kind)]
+
+    def binding(self, index: int) -> dict[str, object] | None:
+        for each in self.has[index].bindings():
+            if each["home_address"] == str(HOA):
+                return each
+        return None
+
+    def primaries(self) -> set[object]:
+        return {each["primary"] for index in self.has if (each := self.binding(index)) is not None}
+
+    # Keys and configuration.
+
+    def ha_config(self, index: int) -> HomeAgentConfig:
+        others = [other for other in self.indexes if other != index]
+        return HomeAgentConfig(
+            name=f"HA{index}",
+            index=index,
+            address=own_address(index),
+            directory=Path("/nowhere"),
+            home_prefix=HOME,
+            home_agent_address=ANYCAST,
+            mode=self.mode,
+            timers=HomeAgentTimers(),
+            peers=tuple(
+                PeerConfig(f"HA{other}", other, own_address(other), Path("/nowhere"))
+                for other in others
+            ),
+            **self.options,  # type: ignore[arg-type]
+        )
+
+    def mn_config(self) -> MobileNodeConfig:
+        return MobileNodeConfig(
+            name="mn",
+            home_address=HOA,
+            home_agent_address=ANYCAST,
+            home_prefix=HOME,
+            directory=Path("/nowhere"),
+            key_file=Path("/nowhere"),
+            mode=self.mode,
+        )
+
+    def mobile_keys(self, first_spi: int = 0x01000100) -> tuple[KeyedAssociation, ...]:
+        transform = Transform(self.mode.transform)
+        made = []
+        spis = itertools.count(first_spi + self.random.randrange(1000) * 16)
+        for mode in (SaMode.TRANSPORT, SaMode.TUNNEL):
+            for source, destination in ((HOA, ANYCAST), (ANYCAST, HOA)):
+                key = self.random.randbytes(transform.key_length)
+                made.append(KeyedAssociation(next(spis), source, destination, mode, transform, key))
+        return tuple(made)
+
+    def _peer_keys(self) -> dict[int, dict[int, tuple[KeyedAssociation, ...]]]:
+        keys: dict[int, dict[int, tuple[KeyedAssociation, ...]]] = {
+            index: {} for index in self.indexes
+        }
+        for one, other in itertools.combinations(self.indexes, 2):
+            pair = tuple(
+                KeyedAssociation(
+                    0x1000 + source * 64 + destination,
+                    own_address(source),
+                    own_address(destination),
+                    SaMode.TRANSPORT,
+                    Transform.AES_128_GCM,
+                    self.random.randbytes(20),
+                )
+                for source, destination in ((one, other), (other, one))
+            )
+            keys[one][other] = keys[other][one] = pair
+        return keys
+
+    # The network.
+
+    def nearest(self) -> int | None:
+        for index in self.order:
+            if index in self.has and index in self.advertising:
+                return index
+        return None
+
+    def _collect(self) -> None:
+        """Take what the engines have to send, and what they report."""
+        for index, engine in list(self.has.items()):
+            for packet in engine.packets_to_send(self.now):
+                self._send(packet)
+            self.at_correspondent += [(index, each) for each in engine.packets_to_deliver()]
+            while (event := engine.next_event()) is not None:
+                self.events[index].append(event)
+                if isinstance(event, AdvertisePrefix):
+                    self.advertising.add(index)
+                elif isinstance(event, WithdrawPrefix):
+                    self.advertising.discard(index)
+        if self.mn is not None:
+            for packet in self.mn.packets_to_send(self.now):
+                self._send(packet)
+            self.at_mobile += self.mn.packets_to_deliver()
+            while (event := self.mn.next_event()) is not None:
+                self.events["mn"].append(event)
+
+    def _send(self, packet: bytes) -> None:
+        self.seen.append(packet)
+        for each in self.trouble(packet):
+            self.inject(each)
+
+    def _arrive(self, packet: bytes) -> None:
+        source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
+        by_own = {own_address(index): index for index in self.indexes}
+        if destination in by_own:
+            index = by_own[destination]
+            if frozenset((by_own.get(source, 0), index)) in self.cut:
+                return
+            if index in self.has:
+                self.has[index].receive(packet, self.now)
+        elif destination in HOME:
+            nearest = self.nearest()
+            if nearest is not None:
+                self.has[nearest].receive(packet, self.now)
+        elif self.mn is not None and destination in self.mn_addresses:
+            self.mn.receive(packet, self.now)
+        elif destination == CN:
+            self.to_correspondent.append(packet)
+        self._collect()
+
+
+def opened(world: World, packet: bytes) -> inter_ha.InterHaMessage | None:
+    """Return the inter-HA message in a packet on the network, or None."""
+    from agents.wire import esp
+
+    source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
+    for keys in world.peer_keys.values():
+        for pair in keys.values():
+            for key in pair:
+                if (key.source, key.destination) == (source, destination):
+                    payload, _ = esp.make_cipher(key.transform, key.key).open(packet[40:])
+                    return inter_ha.parse_inter_ha(payload, source, destination)
+    return None
