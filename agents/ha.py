@@ -1,0 +1,232 @@
+"""A home agent's process: `python -m agents.ha CONFIG`.
+
+Exit codes: 0 ended by SIGTERM, 1 a fault while running, 2 a configuration or host that cannot work.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from ipaddress import IPv6Network
+from pathlib import Path
+from typing import Any, Final
+
+from agents.config import ConfigError, HomeAgentConfig, load_home_agent
+from agents.runtime.agent import BATCH, Agent, log_to, text_parameter
+from agents.runtime.control import Command, CommandError
+from agents.runtime.egress import EgressFile
+from agents.runtime.engine import EngineEvent, HomeAgentEngine
+from agents.runtime.incarnation import next_incarnation
+from agents.runtime.journal import Journal
+from agents.runtime.mtu import inner_mtu
+from agents.runtime.netlink import Monitor, Netlink
+from agents.runtime.sockets import OutboundSocket, PeerSocket
+from agents.runtime.tun import Tun
+from agents.runtime.watchdog import Watchdog, WatchdogDied
+
+HOME_METRIC: Final = 1
+"""Below any routing daemon's: the own home link wins over the way to another home agent's."""
+
+_QUEUE: Final = 1000
+
+
+class HomeAgentProcess(Agent):
+    """A home agent's engine between its TUN device, its peers and the routing table."""
+
+    engine: HomeAgentEngine
+
+    def __init__(
+        self,
+        config: HomeAgentConfig,
+        engine: HomeAgentEngine,
+        journal: Journal,
+        watchdog: Watchdog,
+        egress: EgressFile | None = None,
+    ) -> None:
+        """Open devices and sockets; raises `OSError`."""
+        super().__init__(engine, journal, egress)
+        self._config = config
+        self._own = config.address.packed
+        self._watchdog = watchdog
+        self._netlink = Netlink()
+        self._monitor = Monitor()
+        self._reachable: bool | None = None
+        self._peer_socket = PeerSocket(config.address)
+        self._outbound = OutboundSocket()
+        self._tun = Tun(config.tun)
+        self._interface = socket.if_nametoindex(config.tun)
+        self._netlink.set_link(self._interface, config.path_mtu, _QUEUE)
+        self._netlink.add_route(
+            IPv6Network(config.home_agent_address), self._interface, metric=HOME_METRIC
+        )
+        loop = self.loop
+        loop.add_reader(watchdog.fileno(), self._on_watchdog, urgent=True)
+        loop.add_timer(watchdog.next_beat, watchdog.beat)
+        loop.add_reader(self._peer_socket.fileno(), self._on_peer)
+        loop.add_reader(self._tun.descriptor, self._on_tun)
+        loop.add_reader(self._monitor.fileno(), self._on_change)
+
+    def start(self, now: float) -> None:
+        """Set the engine going."""
+        self.call(self.engine.start, now)
+        self._check_connectivity(now)
+
+    def send(self, packets: list[bytes], now: float) -> None:
+        """Send to peers by a socket, everything else by the TUN: it is forwarded from there."""
+        own = self._own
+        from_own = [each for each in packets if each[8:24] == own]
+        if not from_own:
+            self._tun.write_each(packets)
+            return
+        self._outbound.send(from_own)
+        self._tun.write_each([each for each in packets if each[8:24] != own])
+
+    def deliver(self, packets: list[bytes]) -> None:
+        """Forward the mobile nodes' packets to their correspondents."""
+        self._tun.write(packets)
+
+    def on_event(self, event: EngineEvent, now: float) -> None:
+        """Put the home route up or take it down."""
+        if event.kind == "advertise-prefix":
+            self._netlink.add_route(
+                self._config.home_prefix,
+                self._interface,
+                metric=HOME_METRIC,
+                locked_mtu=inner_mtu(self._config.path_mtu, self._config.mode),
+            )
+        elif event.kind == "withdraw-prefix":
+            self._remove_home_route()
+
+    def commands(self) -> dict[str, Command]:
+        """Add a home agent's verbs."""
+        return {**super().commands(), "load-keys": self._load_keys}
+
+    def counters(self) -> dict[str, int]:
+        """Add what device and sockets refused."""
+        return {
+            **super().counters(),
+            "runtime.tun-refused": self._tun.refused,
+            "runtime.send-refused": self._outbound.refused,
+        }
+
+    def _on_tun(self, now: float) -> None:
+        self.drain(self._tun.read, self.engine.receive, now)
+
+    def _on_peer(self, now: float) -> None:
+        for _ in range(BATCH):
+            packet = self._peer_socket.read()
+            if packet is None:
+                break
+            if packet:
+                self.feed(self.engine.receive, (packet,), now)
+        self.pump(now)
+
+    def _on_change(self, now: float) -> None:
+        if self._monitor.read() != []:
+            self._check_connectivity(now)
+
+    def _check_connectivity(self, now: float) -> None:
+        """Tell the engine when the last route to any peer goes, and when one is back."""
+        peers = self._config.peers
+        reachable = not peers or any(
+            self._netlink.has_route(each.address, except_interface=self._interface)
+            for each in peers
+        )
+        if reachable is not self._reachable:
+            self._reachable = reachable
+            self.journal.write("connectivity", {"reachable": reachable})
+            self.call(self.engine.connectivity, reachable, now)
+
+    def _on_watchdog(self, now: float) -> None:
+        try:
+            tripped = self._watchdog.tripped()
+        except WatchdogDied:
+            self.journal.write("watchdog-died")
+            self._remove_home_route()
+            self.stop(1)
+            return
+        if tripped:
+            # The route may have been put back between the watchdog's removal and this line.
+            self._remove_home_route()
+            self.call(self.engine.resynchronise, now)
+
+    def _remove_home_route(self) -> None:
+        self._netlink.remove_route(self._config.home_prefix, self._interface)
+
+    def _load_keys(self, request: Mapping[str, Any], now: float) -> int:
+        from agents.keys import read_key_file
+
+        try:
+            associations = read_key_file(Path(text_parameter(request, "path")))
+            self.engine.load_keys(associations, now)
+        except ConfigError as error:
+            raise CommandError(str(error)) from error
+        self.pump(now)
+        return len(associations)
+
+    def run(self) -> int:
+        """Work until told to end; the route goes before the device does."""
+        try:
+            return super().run()
+        finally:
+            self._remove_home_route()
+            self._tun.close()
+            self._watchdog.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Run a home agent; return the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m agents.ha CONFIG", file=sys.stderr)
+        return 2
+    try:
+        agent = _prepare(Path(arguments[0]))
+    except (ConfigError, OSError) as error:
+        print(f"ha: {error}", file=sys.stderr)
+        return 2
+    return agent.run()
+
+
+def _prepare(path: Path) -> HomeAgentProcess:
+    """Build everything; raises `ConfigError` and `OSError` while they can still be read."""
+    import time
+
+    config = load_home_agent(path)
+    # First of all: the watchdog stays small, and inherits no descriptor.
+    watchdog = Watchdog.start(config.home_prefix, config.directory / "events.jsonl", config.name)
+    from agents.core.home_agent import HomeAgent
+    from agents.keys import read_key_file
+
+    _check_forwarding()
+    incarnation = next_incarnation(config.directory / "incarnation")
+    peer_keys = {each.index: read_key_file(each.key_file) for each in config.peers}
+    egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
+    engine = HomeAgent(
+        config,
+        incarnation,
+        os.urandom,
+        peer_keys,
+        egress.record if egress is not None else None,
+    )
+    journal = Journal(config.directory / "events.jsonl", config.name)
+    agent = HomeAgentProcess(config, engine, journal, watchdog, egress)
+    journal.write("agent-started", {"incarnation": incarnation, "pid": os.getpid()})
+    if incarnation == 1:
+        for key_file in config.key_files:
+            engine.load_keys(read_key_file(key_file), time.monotonic())
+    agent.open_control(config.directory)
+    log_to(config.directory)
+    agent.start(time.monotonic())
+    return agent
+
+
+def _check_forwarding() -> None:
+    setting = Path("/proc/sys/net/ipv6/conf/all/forwarding")
+    if setting.read_text().strip() != "1":
+        raise ConfigError(
+            f"{setting}: a home agent forwards packets; sysctl -w net.ipv6.conf.all.forwarding=1"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

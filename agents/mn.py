@@ -1,0 +1,206 @@
+"""A mobile node's process: `python -m agents.mn CONFIG`.
+
+Exit codes: 0 ended by SIGTERM, 1 a fault while running, 2 a configuration or host that cannot work.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agents.config import ConfigError, MobileNodeConfig, load_mobile_node
+from agents.runtime.agent import BATCH, Agent, log_to, text_parameter
+from agents.runtime.care_of import CareOfAddresses, Movement
+from agents.runtime.control import Command, CommandError
+from agents.runtime.egress import EgressFile
+from agents.runtime.engine import MobileNodeEngine
+from agents.runtime.journal import Journal
+from agents.runtime.mobile_host import MobileHost
+from agents.runtime.netlink import Monitor, Netlink
+from agents.runtime.sockets import InboundSocket, OutboundSocket
+from agents.runtime.tun import Tun
+
+
+class MobileNodeProcess(Agent):
+    """A mobile node's engine between its host and the visited links."""
+
+    engine: MobileNodeEngine
+
+    def __init__(
+        self,
+        config: MobileNodeConfig,
+        engine: MobileNodeEngine,
+        journal: Journal,
+        egress: EgressFile | None = None,
+    ) -> None:
+        """Open devices and sockets and set up the host; raises `OSError` and `ConfigError`."""
+        super().__init__(engine, journal, egress)
+        self._config = config
+        self._netlink = Netlink()
+        self._monitor = Monitor()
+        self._tun = Tun(config.tun)
+        self._host = MobileHost(config, self._netlink)
+        self._host.set_up()
+        self._addresses = CareOfAddresses(config.interfaces)
+        self._outbound = {name: OutboundSocket(mark) for name, mark in self._host.tables.items()}
+        self._senders: dict[bytes, OutboundSocket] = {}
+        self._unsendable = 0
+        for name in config.interfaces:
+            inbound = _open_inbound(name)
+            self.loop.add_reader(inbound.fileno(), partial(self._on_inbound, inbound))
+        self.loop.add_reader(self._tun.descriptor, self._on_tun)
+        self.loop.add_reader(self._monitor.fileno(), self._on_change)
+
+    def start(self, now: float) -> None:
+        """Set the engine going with the addresses that there are."""
+        self.call(self.engine.start, now)
+        self._read_everything(now)
+
+    def send(self, packets: list[bytes], now: float) -> None:
+        """Send each packet by the interface whose care-of address is its source."""
+        source = packets[0][8:24]
+        if len(packets) == 1 or all(each[8:24] == source for each in packets):
+            self._send_from(source, packets)
+            return
+        for packet in packets:
+            self._send_from(packet[8:24], [packet])
+
+    def deliver(self, packets: list[bytes]) -> None:
+        """Give the host what came through the tunnel."""
+        self._tun.write(packets)
+
+    def commands(self) -> dict[str, Command]:
+        """Add a mobile node's verbs."""
+        return {
+            **super().commands(),
+            "deregister": self._deregister,
+            "register": self._register,
+            "load-keys": self._load_keys,
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Add what device and sockets refused."""
+        refused = sum(each.refused for each in self._outbound.values())
+        return {
+            **super().counters(),
+            "runtime.tun-refused": self._tun.refused,
+            "runtime.send-refused": refused + self._unsendable,
+        }
+
+    def _send_from(self, source: bytes, packets: list[bytes]) -> None:
+        sender = self._senders.get(source)
+        if sender is None:
+            self._unsendable += len(packets)
+        else:
+            sender.send(packets)
+
+    def _on_inbound(self, inbound: InboundSocket, now: float) -> None:
+        packets = []
+        for _ in range(BATCH):
+            packet = inbound.read()
+            if packet is None:
+                break
+            packets.append(packet)
+        self.feed(self.engine.receive, packets, now)
+        self.pump(now)
+
+    def _on_tun(self, now: float) -> None:
+        self.drain(self._tun.read, self.engine.encapsulate, now)
+
+    def _on_change(self, now: float) -> None:
+        changes = self._monitor.read()
+        if changes is None:  # notifications were lost
+            self._read_everything(now)
+        elif changes:
+            self._host.follow_routes(changes)
+            self._move(self._addresses.update(changes), now)
+
+    def _read_everything(self, now: float) -> None:
+        everything = self._netlink.dump()
+        self._host.follow_routes(everything)
+        self._move(self._addresses.replace(everything), now)
+
+    def _move(self, movements: list[Movement], now: float) -> None:
+        for address, interface, usable in movements:
+            if address == self._config.home_address:
+                continue
+            self.journal.write(
+                "care-of-address",
+                {"address": str(address), "interface": interface, "usable": usable},
+            )
+            self._host.care_of_address(address, interface, usable)
+            if usable:
+                self._senders[address.packed] = self._outbound[interface]
+                self.call(self.engine.care_of_address_added, address, interface, now)
+            else:
+                self.call(self.engine.care_of_address_removed, address, now)
+                del self._senders[address.packed]
+
+    def _deregister(self, request: Mapping[str, Any], now: float) -> str:
+        self.call(self.engine.deregister, now)
+        return "deregistering"
+
+    def _register(self, request: Mapping[str, Any], now: float) -> str:
+        self.call(self.engine.start, now)
+        return "registering"
+
+    def _load_keys(self, request: Mapping[str, Any], now: float) -> int:
+        from agents.keys import read_key_file
+
+        try:
+            associations = read_key_file(Path(text_parameter(request, "path")))
+            self.engine.load_keys(associations, now)
+        except ConfigError as error:
+            raise CommandError(str(error)) from error
+        self.pump(now)
+        return len(associations)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a mobile node; return the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m agents.mn CONFIG", file=sys.stderr)
+        return 2
+    try:
+        agent = _prepare(Path(arguments[0]))
+    except (ConfigError, OSError) as error:
+        print(f"mn: {error}", file=sys.stderr)
+        return 2
+    return agent.run()
+
+
+def _prepare(path: Path) -> MobileNodeProcess:
+    """Build everything; raises `ConfigError` and `OSError` while they can still be read."""
+    config = load_mobile_node(path)
+    if not config.interfaces:
+        raise ConfigError(f"{path}: interfaces: none; name the interfaces to visited networks")
+    from agents.core.mobile_node import MobileNode
+    from agents.keys import read_key_file
+
+    egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
+    record = egress.record if egress is not None else None
+    engine = MobileNode(config, os.urandom, record)
+    engine.load_keys(read_key_file(config.key_file), time.monotonic())
+    journal = Journal(config.directory / "events.jsonl", config.name)
+    agent = MobileNodeProcess(config, engine, journal, egress)
+    journal.write("agent-started", {"pid": os.getpid()})
+    agent.open_control(config.directory)
+    log_to(config.directory)
+    agent.start(time.monotonic())
+    return agent
+
+
+def _open_inbound(name: str) -> InboundSocket:
+    try:
+        return InboundSocket(name)
+    except OSError as error:
+        raise ConfigError(
+            f"interface {name}: {error.strerror}; name an interface of this node"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

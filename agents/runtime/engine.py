@@ -1,0 +1,113 @@
+"""What the runtime asks of a protocol engine: the surface of `agents.core`, as types.
+
+The engines are written without I/O (after aioquic); everything here takes the time as an argument,
+in seconds of CLOCK_MONOTONIC.
+"""
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from ipaddress import IPv6Address
+from typing import Any, Protocol
+
+from agents.keys import KeyedAssociation
+
+
+class EngineEvent(Protocol):
+    """Something that happened, for the journal: a slug and JSON-able fields."""
+
+    @property
+    def kind(self) -> str:
+        """The event's name, lower case with hyphens."""
+        ...
+
+    def fields(self) -> Mapping[str, Any]:
+        """Return what else is known, ready for JSON."""
+        ...
+
+
+class Engine(Protocol):
+    """The calls that both roles have."""
+
+    @property
+    def counters(self) -> MutableMapping[str, int]:
+        """Counts by name, drops by reason among them."""
+        ...
+
+    def start(self, now: float) -> None:
+        """Begin: first timers and messages."""
+        ...
+
+    def receive(self, packet: bytes, now: float) -> None:
+        """Take one whole IPv6 packet from the network."""
+        ...
+
+    def packets_to_send(self, now: float) -> list[bytes]:
+        """Hand over the whole IPv6 packets that wait for the network."""
+        ...
+
+    def packets_to_deliver(self) -> list[bytes]:
+        """Hand over the decapsulated inner packets that wait."""
+        ...
+
+    def next_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called, None for never."""
+        ...
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        ...
+
+    def next_event(self) -> EngineEvent | None:
+        """Return the oldest event not yet seen, None when there is none."""
+        ...
+
+    def load_keys(self, keyed: Iterable[KeyedAssociation], now: float, /) -> None:
+        """Take SAs in place of those held; raises `ConfigError`."""
+        ...
+
+    def status(self) -> Any:
+        """Return a summary, ready for JSON."""
+        ...
+
+    def bindings(self) -> Any:
+        """Return the bindings (cache or update list), ready for JSON."""
+        ...
+
+    def sas(self) -> Any:
+        """Return the security associations without their keys, ready for JSON."""
+        ...
+
+    def peers(self) -> Any:
+        """Return the peers, ready for JSON."""
+        ...
+
+
+class HomeAgentEngine(Engine, Protocol):
+    """A home agent's further verbs."""
+
+    def connectivity(self, reachable: bool, now: float) -> None:
+        """Learn whether there is a route to any peer."""
+        ...
+
+    def resynchronise(self, now: float) -> None:
+        """Ask the peers for what was missed, then advertise again."""
+        ...
+
+
+class MobileNodeEngine(Engine, Protocol):
+    """A mobile node's further verbs."""
+
+    def encapsulate(self, packet: bytes, now: float) -> None:
+        """Take one packet of the node's own host."""
+        ...
+
+    def care_of_address_added(self, address: IPv6Address, interface: str, now: float, /) -> None:
+        """Learn of a usable care-of address."""
+        ...
+
+    def care_of_address_removed(self, address: IPv6Address, now: float, /) -> None:
+        """Learn that a care-of address is gone."""
+        ...
+
+    def deregister(self, now: float) -> None:
+        """Ask the home agent to forget the binding (lifetime 0)."""
+        ...
