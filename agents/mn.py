@@ -190,6 +190,7 @@ def _prepare(path: Path) -> MobileNodeProcess:
     agent.open_control(config.directory)
     log_to(config.directory)
     agent.start(time.monotonic())
+    journal.write("agent-ready")
     return agent
 
 

@@ -58,9 +58,9 @@ class CareOfAddresses:
 
     def _update_link(self, change: Link) -> None:
         if change.gone:
-            self._links.pop(change.index, None)
+            self._links.pop(change.interface, None)
         else:
-            self._links[change.index] = change
+            self._links[change.interface] = change
 
     def _compare(self) -> list[Movement]:
         usable = {

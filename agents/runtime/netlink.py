@@ -58,7 +58,7 @@ _ANYWHERE: Final = IPv6Network("::/0")
 class Link(NamedTuple):
     """A network interface came, changed or went."""
 
-    index: int
+    interface: int
     name: str
     up: bool
     """Administratively up, with a carrier."""

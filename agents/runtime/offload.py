@@ -25,6 +25,8 @@ VNET_HEADER: Final = struct.Struct("=BBHHHH")
 PLAIN: Final = bytes(VNET_HEADER.size)
 """The virtio header of a packet with nothing left to do."""
 
+Buffer = bytes | bytearray | memoryview
+
 _TCP_CHECKSUM_OFFSET: Final = 16
 _UDP_CHECKSUM_OFFSET: Final = 6
 _FIN: Final = 0x01
@@ -46,7 +48,7 @@ class OffloadError(ValueError):
     """A super-packet that cannot be cut: malformed, or of a kind that was never asked for."""
 
 
-def sum_16(data: bytes | memoryview) -> int:
+def sum_16(data: Buffer) -> int:
     """Return the ones' complement sum of `data`, an odd octet padded with zero, modulo 65535."""
     total = _from_bytes(data, "big") % 65535
     return total * 256 if len(data) & 1 else total
@@ -138,7 +140,7 @@ class _Burst:
         self.sequence = (_from_bytes(packet[44:48], "big") + self.size) & 0xFFFFFFFF
         self.payloads = [packet]
 
-    def buffers(self) -> list[bytes | memoryview]:
+    def buffers(self) -> list[Buffer]:
         """Return what to write: virtio header, headers, payloads."""
         first = self.first
         if len(self.payloads) == 1:
@@ -169,7 +171,7 @@ def _unchanging(packet: bytes, data: int) -> tuple[bytes, bytes, bytes, bytes]:
     return (packet[:4], packet[7:44], packet[48:53], packet[54:56] + packet[58:data])
 
 
-def merge(packets: Sequence[bytes]) -> list[list[bytes | memoryview]]:
+def merge(packets: Sequence[bytes]) -> list[list[Buffer]]:
     """Turn packets into writes for the TUN; consecutive TCP segments of a flow become one.
 
     No packet passes another one of its flow. A write is a list of buffers for `writev`. Segments

@@ -68,7 +68,7 @@ class Tun:
         for packet in packets:
             self._write((offload.PLAIN, packet))
 
-    def _write(self, buffers: Sequence[bytes | memoryview]) -> None:
+    def _write(self, buffers: Sequence[offload.Buffer]) -> None:
         try:
             os.writev(self.descriptor, buffers)
         except OSError:

@@ -1,0 +1,165 @@
+"""A small network for the runtime's emulation tests: cn, ha and mn around one router r.
+
+Runs inside a sandbox. The mobile node's care-of address and default route are set as a router
+advertisement would set them.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any
+
+from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, dump
+from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
+
+HOME = IPv6Network("fd00:192:168:1::/64")
+HOME_AGENT = IPv6Address("fd00:192:168:1::254")
+HOME_ADDRESS = IPv6Address("fd00:192:168:1::100")
+OWN = IPv6Address("fd00:1:1::1")
+CARE_OF = IPv6Address("fd00:10:10:10::100")
+CORRESPONDENT = IPv6Address("fd00:c::1")
+LINKS = {"ha": "fd00:1:1::", "mn": "fd00:10:10:10::", "cn": "fd00:c::"}
+HOST = {"ha": "1", "mn": "100", "cn": "1"}
+
+
+def ip(node: str, *words: str) -> str:
+    command = ["ip", "-n", node, "-6", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def run(node: str, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["ip", "netns", "exec", node, *command], capture_output=True, text=True, **options
+    )
+
+
+def spawn(node: str, *command: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(["ip", "netns", "exec", node, *command], text=True, **options)
+
+
+def await_true(condition: Any, what: str, seconds: float = 20.0) -> None:
+    """Wait for `condition()`; the deadline is for hangs, not for speed."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited for {what}")
+        time.sleep(0.005)
+
+
+def build() -> None:
+    """Make the nodes, links, addresses and static routes."""
+    for node in ("r", *LINKS):
+        subprocess.run(["ip", "netns", "add", node], check=True)
+        ip(node, "link", "set", "lo", "up")
+        for knob in ("accept_dad", "dad_transmits"):
+            run(node, "sysctl", "-qw", f"net.ipv6.conf.default.{knob}=0", check=True)
+    for node in ("r", "ha"):
+        run(node, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1", check=True)
+    for node, prefix in LINKS.items():
+        pair = ["link", "add", "up", "type", "veth", "peer", "name", f"to-{node}", "netns", "r"]
+        ip(node, *pair)
+        ip("r", "link", "set", f"to-{node}", "up")
+        ip("r", "addr", "add", f"{prefix}fe/64", "dev", f"to-{node}", "nodad")
+        ip("r", "addr", "add", "fe80::fe/64", "dev", f"to-{node}", "nodad")
+        ip(node, "link", "set", "up", "up")
+        ip(node, "addr", "add", f"{prefix}{HOST[node]}/64", "dev", "up", "nodad")
+        protocol = "ra" if node == "mn" else "static"
+        route = ["route", "add", "default", "via", "fe80::fe", "dev", "up", "proto", protocol]
+        ip(node, *route, "metric", "1024")
+    ip("r", "route", "add", str(HOME), "via", str(OWN))
+
+
+def keys(index: int, transform: Transform) -> list[KeyedAssociation]:
+    """Fresh associations of the mobile node."""
+    made = []
+    for number, mode in enumerate((SaMode.TRANSPORT, SaMode.TUNNEL)):
+        for source, destination, top in (
+            (HOME_ADDRESS, HOME_AGENT, index << 24),
+            (HOME_AGENT, HOME_ADDRESS, 0x10000),
+        ):
+            key = os.urandom(transform.key_length)
+            spi = top + 0x100 + number
+            made.append(KeyedAssociation(spi, source, destination, mode, transform, key))
+    return made
+
+
+def configure(directory: Path, mode: Mode = Mode.HARDENED, **changes: Any) -> None:
+    """Write configurations and keys below `directory`."""
+    for node in ("ha", "mn"):
+        (directory / node).mkdir(parents=True)
+    write_key_file(directory / "mn.keys", keys(1, Transform(mode.transform)))
+    home_agent = HomeAgentConfig(
+        name="HA1",
+        index=1,
+        address=OWN,
+        directory=directory / "ha",
+        home_prefix=HOME,
+        home_agent_address=HOME_AGENT,
+        mode=mode,
+        key_files=(directory / "mn.keys",),
+        **changes,
+    )
+    mobile_node = MobileNodeConfig(
+        name="mn",
+        home_address=HOME_ADDRESS,
+        home_agent_address=HOME_AGENT,
+        home_prefix=HOME,
+        directory=directory / "mn",
+        key_file=directory / "mn.keys",
+        mode=mode,
+        interfaces=("up",),
+        **changes,
+    )
+    (directory / "ha.toml").write_text(dump(home_agent))
+    (directory / "mn.toml").write_text(dump(mobile_node))
+
+
+def start(directory: Path, role: str) -> subprocess.Popen[str]:
+    """Start an agent and wait until it is ready; the child's pid is the agent's own."""
+    process = spawn(role, sys.executable, "-m", f"agents.{role}", str(directory / f"{role}.toml"))
+
+    def ready() -> bool:
+        if process.poll() is not None:
+            raise AssertionError(f"{role} ended with {process.returncode}")
+        return any(event["kind"] == "agent-ready" for event in events(directory, role))
+
+    await_true(ready, f"{role} to be ready")
+    return process
+
+
+def ask(directory: Path, role: str, command: str, **fields: Any) -> Any:
+    """Ask an agent on its control socket."""
+    answer = request(directory / role / "control.sock", {"cmd": command, **fields})
+    assert answer["ok"], answer
+    return answer["result"]
+
+
+def request(path: Path, message: object) -> Any:
+    """Send one request line and return the answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        client.sendall(json.dumps(message).encode() + b"\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            part = client.recv(65536)
+            if not part:
+                break
+            answer += part
+    return json.loads(answer)
+
+
+def events(directory: Path, role: str) -> list[dict[str, Any]]:
+    """Return the journal so far."""
+    path = directory / role / "events.jsonl"
+    return [json.loads(line) for line in path.open()] if path.exists() else []
+
+
+def bound(directory: Path) -> bool:
+    """Does the mobile node's agent say that it is bound?"""
+    return any(each["state"] == "bound" for each in ask(directory, "mn", "bindings"))
