@@ -72,7 +72,7 @@ class Agent:
         self.events = logs / "events.jsonl"
         self.output = logs / "agent.out"
         self.process: subprocess.Popen[Any] | None = None
-        for name in ("events.jsonl", "agent.log"):
+        for name in ("events.jsonl", "agent.log", "egress.bin"):
             (directory / name).unlink(missing_ok=True)
             (directory / name).symlink_to(logs.resolve() / name)
 
@@ -244,7 +244,7 @@ class Agents:
         if not self.home_agents[holder].running:
             holder = next(n for n, each in self.home_agents.items() if each.running)
         path = self.write_mobile_keys(self.plan.nodes[name], self.plan.nodes[holder])
-        self.home_agents[holder].ask("load_keys", path=str(path))
+        self.home_agents[holder].ask("load-keys", path=str(path))
         agent.start()
         return moment
 
