@@ -61,15 +61,15 @@ def build() -> None:
     for node in ("r", "ha"):
         run(node, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1", check=True)
     for node, prefix in LINKS.items():
-        pair = ["link", "add", "up", "type", "veth", "peer", "name", f"to-{node}", "netns", "r"]
+        pair = ["link", "add", "wire", "type", "veth", "peer", "name", f"to-{node}", "netns", "r"]
         ip(node, *pair)
         ip("r", "link", "set", f"to-{node}", "up")
         ip("r", "addr", "add", f"{prefix}fe/64", "dev", f"to-{node}", "nodad")
         ip("r", "addr", "add", "fe80::fe/64", "dev", f"to-{node}", "nodad")
-        ip(node, "link", "set", "up", "up")
-        ip(node, "addr", "add", f"{prefix}{HOST[node]}/64", "dev", "up", "nodad")
+        ip(node, "link", "set", "wire", "up")
+        ip(node, "addr", "add", f"{prefix}{HOST[node]}/64", "dev", "wire", "nodad")
         protocol = "ra" if node == "mn" else "static"
-        route = ["route", "add", "default", "via", "fe80::fe", "dev", "up", "proto", protocol]
+        route = ["route", "add", "default", "via", "fe80::fe", "dev", "wire", "proto", protocol]
         ip(node, *route, "metric", "1024")
     ip("r", "route", "add", str(HOME), "via", str(OWN))
 
@@ -112,7 +112,7 @@ def configure(directory: Path, mode: Mode = Mode.HARDENED, **changes: Any) -> No
         directory=directory / "mn",
         key_file=directory / "mn.keys",
         mode=mode,
-        interfaces=("up",),
+        interfaces=("wire",),
         **changes,
     )
     (directory / "ha.toml").write_text(dump(home_agent))

@@ -71,7 +71,7 @@ class ControlServer:
             raise CommandError(f"not JSON: {error}") from error
         if not isinstance(request, dict) or not isinstance(request.get("cmd"), str):
             raise CommandError('expected an object {"cmd": NAME, ...}')
-        command = self._commands.get(request["cmd"])
+        command = self._commands.get(request["cmd"].replace("_", "-"))
         if command is None:
             known = ", ".join(sorted(self._commands))
             raise CommandError(f"unknown command {request['cmd']!r}; known: {known}")
