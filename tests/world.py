@@ -140,6 +140,7 @@ class World:
     def run(self, seconds: float) -> None:
         """Let the clock run, timers and packets in their order."""
         end = self.now + seconds
+        self._collect()
         while True:
             times = [self._queue[0][0]] if self._queue else []
             engines = [*self.has.values(), *([self.mn] if self.mn else [])]
