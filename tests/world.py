@@ -143,7 +143,8 @@ class World:
         self._collect()
         while True:
             times = [self._queue[0][0]] if self._queue else []
-            engines = [*self.has.values(), *([self.mn] if self.mn else [])]
+            engines: list[HomeAgent | MobileNode] = [*self.has.values()]
+            engines += [self.mn] if self.mn else []
             times += [when for each in engines if (when := each.next_timer()) is not None]
             if not times or min(times) > end:
                 break
