@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address
 from typing import TypeVar
 
-from agents.wire import inter_ha_fields as wire
+from agents.wire import inter_ha_fields as fields
 from agents.wire import tlv
 from agents.wire.errors import Reason, WireError
 from agents.wire.inter_ha_entries import BindingEntry, Entry, FieldType, FloorEntry, SaEntry
@@ -85,9 +85,20 @@ _EntryT = TypeVar("_EntryT", bound=Entry)
 def fit(entries: Sequence[_EntryT], limit: int = ENTRIES_LIMIT) -> list[tuple[_EntryT, ...]]:
     """Cut entries into runs, each for one Table Segment, Update or Replay Floor.
 
-    With the default limit the ESP packet around each message has at most 1280 octets.
+    With the default limit (octets of the entries' fields) the ESP packet around each message
+    has at most 1280 octets.
     """
-    return wire.fit(entries, limit)
+    runs: list[tuple[_EntryT, ...]] = []
+    start = used = 0
+    for position, entry in enumerate(entries):
+        size = tlv.HEAD + len(entry.encode()[1])
+        if used and used + size > limit:
+            runs.append(tuple(entries[start:position]))
+            start, used = position, 0
+        used += size
+    if start < len(entries):
+        runs.append(tuple(entries[start:]))
+    return runs
 
 
 def parse_inter_ha(data: bytes, source: IPv6Address, destination: IPv6Address) -> InterHaMessage:
@@ -108,8 +119,8 @@ def parse_inter_ha(data: bytes, source: IPv6Address, destination: IPv6Address) -
         raise WireError(Reason.SUBTYPE, f"inter-HA subtype {subtype}")
     if not identifier:
         raise WireError(Reason.IDENTIFIER, f"{message.__name__} with identifier 0")
-    head = {"identifier": identifier, "receiver_incarnation": incarnation}
-    return message.decode(wire.Fields(header, _HEAD.size), bool(flags & _FLAG), head)
+    found = fields.decode(message, header, _HEAD.size, bool(flags & _FLAG))
+    return message(identifier=identifier, receiver_incarnation=incarnation, **found)
 
 
 def serialize_inter_ha(
@@ -122,10 +133,10 @@ def serialize_inter_ha(
     """
     if not message.identifier:
         raise ValueError("identifier 0 is not to be used")
-    flags = _FLAG * message.flag
+    flags = _FLAG * fields.flag(message)
     try:
         head = _HEAD.pack(message.subtype, flags, message.identifier, message.receiver_incarnation)
-        fields = message.encode()
+        body = fields.encode(message)
     except struct.error as error:
         raise ValueError(f"{type(message).__name__}: {error}") from None
-    return seal_header(EXPERIMENTAL, tlv.join(head, [(1, 0, fields)]), source, destination)
+    return seal_header(EXPERIMENTAL, tlv.join(head, [(1, 0, body)]), source, destination)

@@ -1,117 +1,145 @@
-"""The fields behind an inter-HA message's head, as the message dataclasses read and write them."""
+"""The fields behind an inter-HA message's head: attributes <-> type-length-value."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from ipaddress import IPv6Address
-from typing import Any, TypeVar
+from typing import Any
 
 from agents.wire import tlv
 from agents.wire.addresses import LENGTH as ADDRESS_LENGTH
 from agents.wire.addresses import unicast_address
 from agents.wire.errors import Reason, WireError
 from agents.wire.inter_ha_entries import ENTRY_TYPES, Entry, FieldType
+from agents.wire.inter_ha_messages import ENTRIES, MESSAGES, InterHaMessage
+from agents.wire.status import InterHaStatus
 
-_EntryT = TypeVar("_EntryT", bound=Entry)
-_FORMATS = {
-    FieldType.SPI: struct.Struct("!L"),
-    FieldType.STATUS: struct.Struct("!B"),
-    FieldType.HELLO: struct.Struct("!HL"),
-    FieldType.ROLE: struct.Struct("!LB"),
-    FieldType.WINDOW: struct.Struct("!LH"),
-    FieldType.SEGMENT: struct.Struct("!L"),
-    FieldType.TOTAL: struct.Struct("!L"),
+FLAG_ATTRIBUTES = ("ready", "response", "solicited")
+"""Attributes that are bit 0x01 of the flags octet; a message has at most one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field that may stand once: how its octets become the values of these attributes."""
+
+    attributes: tuple[str, ...]
+    size: int
+    encode: Callable[..., bytes]
+    decode: Callable[[bytes], tuple[Any, ...]]
+
+
+def _numbers(layout: str, *attributes: str) -> _Field:
+    numbers = struct.Struct(layout)
+    return _Field(attributes, numbers.size, numbers.pack, numbers.unpack)
+
+
+def _decode_home_address(value: bytes) -> tuple[IPv6Address]:
+    return (unicast_address(value, "home address"),)
+
+
+def _decode_status(value: bytes) -> tuple[InterHaStatus]:
+    return (InterHaStatus(value[0]),)
+
+
+_FIELDS = {
+    FieldType.HOME_ADDRESS: _Field(
+        ("home_address",), ADDRESS_LENGTH, lambda value: value.packed, _decode_home_address
+    ),
+    FieldType.SPI: _numbers("!L", "spi"),
+    FieldType.STATUS: _Field(("status",), 1, struct.Struct("!B").pack, _decode_status),
+    FieldType.HELLO: _numbers("!HL", "incarnation", "interval_ms"),
+    FieldType.ROLE: _numbers("!LB", "epoch", "index"),
+    FieldType.WINDOW: _numbers("!LH", "first_segment", "window"),
+    FieldType.SEGMENT: _numbers("!L", "number"),
+    FieldType.TOTAL: _numbers("!L", "segments"),
 }
 
 
-class Fields:
-    """What one received message holds: fields that may stand once, and any number of entries."""
+def _layout(message: type[InterHaMessage]) -> tuple[tuple[FieldType, _Field, bool], ...]:
+    """Return (type, field, may be absent) of each field of a message."""
+    defaults = {attribute.name: attribute.default for attribute in fields(message)}
+    return tuple(
+        (kind, part, defaults[part.attributes[0]] is None)
+        for kind, part in _FIELDS.items()
+        if part.attributes[0] in defaults
+    )
 
-    __slots__ = ("_entries", "_values")
 
-    def __init__(self, data: bytes, start: int) -> None:
-        """Read `data[start:]`; skips unknown types. WireError on anything malformed."""
-        self._values: dict[int, bytes] = {}
-        self._entries: list[Entry] = []
-        for _, kind, value in tlv.walk(data, start):
-            entry_type = ENTRY_TYPES.get(kind)
-            if entry_type is not None:
-                self._entries.append(entry_type.decode(value))
-            elif kind in self._values:
-                raise WireError(Reason.OPTION_TWICE, f"inter-HA field {kind} twice")
-            else:
-                self._values[kind] = value
+def _flag_attribute(message: type[InterHaMessage]) -> str | None:
+    names = [attribute.name for attribute in fields(message)]
+    return next((name for name in FLAG_ATTRIBUTES if name in names), None)
 
-    def entries(self, *kinds: type[_EntryT]) -> tuple[_EntryT, ...]:
-        """Return all entries, which must be of these kinds."""
-        found = tuple(entry for entry in self._entries if isinstance(entry, kinds))
-        if len(found) != len(self._entries):
-            raise WireError(Reason.FIELD_VALUE, "an entry that does not belong to the message")
-        return found
 
-    def unpack(self, kind: FieldType) -> tuple[Any, ...]:
-        """Return the numbers of a field that must be there."""
-        layout = _FORMATS[kind]
-        value = self._value(kind)
-        if len(value) != layout.size:
-            raise WireError(Reason.OPTION_LENGTH, f"inter-HA field {kind.name}: {len(value)}")
-        return layout.unpack(value)
+_LAYOUTS = {subtype: _layout(message) for subtype, message in MESSAGES.items()}
+_FLAGS = {subtype: _flag_attribute(message) for subtype, message in MESSAGES.items()}
 
-    def home_address(self) -> IPv6Address:
-        """Return the home address, which must be there."""
-        value = self._value(FieldType.HOME_ADDRESS)
-        if len(value) != ADDRESS_LENGTH:
-            raise WireError(Reason.OPTION_LENGTH, f"home address of {len(value)} octets")
-        return unicast_address(value, "home address")
 
-    def subject(self) -> tuple[IPv6Address | None, int | None]:
-        """Return (home address, SPI), of which at least one must be there."""
-        asked = self._values.keys()
-        home_address = self.home_address() if FieldType.HOME_ADDRESS in asked else None
-        spi = self.unpack(FieldType.SPI)[0] if FieldType.SPI in asked else None
-        if home_address is None and spi is None:
-            raise WireError(Reason.FIELD_MISSING, "neither a home address nor an SPI")
-        return home_address, spi
+def flag(message: InterHaMessage) -> bool:
+    """Return the flags octet's bit of a message."""
+    name = _FLAGS[message.subtype]
+    return bool(name and getattr(message, name))
 
-    def _value(self, kind: FieldType) -> bytes:
-        value = self._values.get(kind)
+
+def encode(message: InterHaMessage) -> bytes:
+    """Return a message's fields, then its entries; ValueError, struct.error if one is wrong."""
+    parts = []
+    for kind, part, optional in _LAYOUTS[message.subtype]:
+        values = [getattr(message, name) for name in part.attributes]
+        if not (optional and values[0] is None):
+            parts.append(tlv.encode(kind, part.encode(*values)))
+    if _LAYOUTS[message.subtype] and not parts:
+        raise ValueError(f"{type(message).__name__} needs a home address or an SPI")
+    allowed = ENTRIES.get(message.subtype, ())
+    for entry in getattr(message, "entries", ()):
+        if not isinstance(entry, allowed):
+            raise ValueError(f"{type(message).__name__} takes no {type(entry).__name__}")
+        parts.append(tlv.encode(*entry.encode()))
+    return b"".join(parts)
+
+
+def decode(
+    message: type[InterHaMessage], data: bytes, start: int, flag_bit: bool
+) -> dict[str, Any]:
+    """Return the attributes in `data[start:]`, for the message's constructor.
+
+    Unknown fields are skipped.
+
+    Raises:
+        WireError: a field malformed, missing or twice, or an entry that does not belong here.
+    """
+    values, entries = _read(data, start)
+    found: dict[str, Any] = {}
+    layout = _LAYOUTS[message.subtype]
+    for kind, part, optional in layout:
+        value = values.get(kind)
         if value is None:
-            raise WireError(Reason.FIELD_MISSING, f"inter-HA field {kind.name} is missing")
-        return value
+            if not optional:
+                raise WireError(Reason.FIELD_MISSING, f"{message.__name__}: no {kind.name}")
+            continue
+        if len(value) != part.size:
+            raise WireError(Reason.OPTION_LENGTH, f"inter-HA {kind.name} of {len(value)} octets")
+        found.update(zip(part.attributes, part.decode(value), strict=True))
+    if layout and not found:
+        raise WireError(Reason.FIELD_MISSING, f"{message.__name__}: neither address nor SPI")
+    allowed = ENTRIES.get(message.subtype)
+    if allowed is not None:
+        found["entries"] = tuple(entries)
+    if not all(isinstance(entry, allowed or ()) for entry in entries):
+        raise WireError(Reason.FIELD_VALUE, f"{message.__name__} with an entry of another kind")
+    name = _FLAGS[message.subtype]
+    return found | {name: flag_bit} if name else found
 
 
-def numbers(kind: FieldType, *values: int) -> bytes:
-    """Return a field of numbers; struct.error if one is out of its range."""
-    return tlv.encode(kind, _FORMATS[kind].pack(*values))
-
-
-def home_address(value: IPv6Address) -> bytes:
-    """Return a home address field."""
-    return tlv.encode(FieldType.HOME_ADDRESS, value.packed)
-
-
-def subject(address: IPv6Address | None, spi: int | None) -> bytes:
-    """Return the fields that name a binding or SA by home address, SPI or both."""
-    if address is None and spi is None:
-        raise ValueError("a request needs a home address or an SPI")
-    named = b"" if address is None else home_address(address)
-    return named if spi is None else named + numbers(FieldType.SPI, spi)
-
-
-def entries(values: Iterable[Entry]) -> bytes:
-    """Return the fields of these entries."""
-    return b"".join(tlv.encode(*entry.encode()) for entry in values)
-
-
-def fit(values: Sequence[_EntryT], limit: int) -> list[tuple[_EntryT, ...]]:
-    """Cut the entries into runs whose fields take at most `limit` octets each."""
-    runs: list[tuple[_EntryT, ...]] = []
-    start = used = 0
-    for position, entry in enumerate(values):
-        size = 2 + len(entry.encode()[1])
-        if used and used + size > limit:
-            runs.append(tuple(values[start:position]))
-            start, used = position, 0
-        used += size
-    if start < len(values):
-        runs.append(tuple(values[start:]))
-    return runs
+def _read(data: bytes, start: int) -> tuple[dict[int, bytes], list[Entry]]:
+    """Return the values by type, and the entries in their order."""
+    values: dict[int, bytes] = {}
+    entries: list[Entry] = []
+    for _, kind, value in tlv.walk(data, start):
+        entry_type = ENTRY_TYPES.get(kind)
+        if entry_type is not None:
+            entries.append(entry_type.decode(value))
+        elif kind in values:
+            raise WireError(Reason.OPTION_TWICE, f"inter-HA field {kind} twice")
+        else:
+            values[kind] = value
+    return values, entries

@@ -1,13 +1,14 @@
-"""Messages between home agents, one dataclass each (draft §3.2; FORMATS.md has the octets)."""
+"""Messages between home agents, one dataclass each (draft §3.2; FORMATS.md has the octets).
+
+Which wire field holds which attribute is one table for all of them, in `inter_ha_fields`.
+"""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv6Address
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
-from agents.wire import inter_ha_fields as wire
-from agents.wire.inter_ha_entries import BindingEntry, FieldType, FloorEntry, SaEntry
-from agents.wire.inter_ha_fields import Fields
+from agents.wire.inter_ha_entries import BindingEntry, FloorEntry, SaEntry
 from agents.wire.status import InterHaStatus
 
 
@@ -45,20 +46,6 @@ class InterHaMessage:
     identifier: int = field(kw_only=True)
     receiver_incarnation: int = field(default=0, kw_only=True)
 
-    @property
-    def flag(self) -> bool:
-        """The flags octet's only bit, whose meaning is the message's own."""
-        return False
-
-    def encode(self) -> bytes:
-        """Return the fields behind the head."""
-        raise NotImplementedError
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        """Make the message from its fields; `head` holds identifier and incarnation."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, slots=True)
 class Hello(InterHaMessage):
@@ -72,18 +59,6 @@ class Hello(InterHaMessage):
     interval_ms: int
     ready: bool = False
 
-    @property
-    def flag(self) -> bool:
-        return self.ready
-
-    def encode(self) -> bytes:
-        return wire.numbers(FieldType.HELLO, self.incarnation, self.interval_ms)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        incarnation, interval_ms = fields.unpack(FieldType.HELLO)
-        return cls(incarnation, interval_ms, flag, **head)
-
 
 @dataclass(frozen=True, slots=True)
 class Keepalive(InterHaMessage):
@@ -92,17 +67,6 @@ class Keepalive(InterHaMessage):
     subtype = Subtype.KEEPALIVE
     response: bool = False
 
-    @property
-    def flag(self) -> bool:
-        return self.response
-
-    def encode(self) -> bytes:
-        return b""
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(flag, **head)
-
 
 @dataclass(frozen=True, slots=True)
 class _Request(InterHaMessage):
@@ -110,13 +74,6 @@ class _Request(InterHaMessage):
 
     home_address: IPv6Address | None = None
     spi: int | None = None
-
-    def encode(self) -> bytes:
-        return wire.subject(self.home_address, self.spi)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(*fields.subject(), **head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +98,6 @@ class BindingInformationUpdate(InterHaMessage):
     entries: tuple[BindingEntry, ...]
     solicited: bool = False
 
-    @property
-    def flag(self) -> bool:
-        return self.solicited
-
-    def encode(self) -> bytes:
-        return wire.entries(self.entries)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(fields.entries(BindingEntry), flag, **head)
-
 
 @dataclass(frozen=True, slots=True)
 class SaInformationUpdate(InterHaMessage):
@@ -161,17 +107,6 @@ class SaInformationUpdate(InterHaMessage):
     entries: tuple[SaEntry, ...]
     solicited: bool = False
 
-    @property
-    def flag(self) -> bool:
-        return self.solicited
-
-    def encode(self) -> bytes:
-        return wire.entries(self.entries)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(fields.entries(SaEntry), flag, **head)
-
 
 @dataclass(frozen=True, slots=True)
 class _Acknowledgement(InterHaMessage):
@@ -179,33 +114,19 @@ class _Acknowledgement(InterHaMessage):
 
     status: InterHaStatus = InterHaStatus.ACCEPTED
 
-    def encode(self) -> bytes:
-        return wire.numbers(FieldType.STATUS, self.status)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(InterHaStatus(fields.unpack(FieldType.STATUS)[0]), **head)
-
 
 @dataclass(frozen=True, slots=True)
 class BindingInformationAcknowledgement(_Acknowledgement):
-    """The update came."""
+    """The Binding Information Update came."""
 
     subtype = Subtype.BINDING_INFORMATION_ACKNOWLEDGEMENT
 
 
 @dataclass(frozen=True, slots=True)
 class SaInformationAcknowledgement(_Acknowledgement):
-    """The update came."""
+    """The SA Information Update came."""
 
     subtype = Subtype.SA_INFORMATION_ACKNOWLEDGEMENT
-
-
-@dataclass(frozen=True, slots=True)
-class PrimaryHaSwitchAcknowledgement(_Acknowledgement):
-    """The switch came."""
-
-    subtype = Subtype.PRIMARY_HA_SWITCH_ACKNOWLEDGEMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +137,6 @@ class SaInformationRenewRequest(InterHaMessage):
     home_address: IPv6Address
     spi: int
 
-    def encode(self) -> bytes:
-        return wire.subject(self.home_address, self.spi)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(fields.home_address(), fields.unpack(FieldType.SPI)[0], **head)
-
 
 @dataclass(frozen=True, slots=True)
 class ReplayFloor(InterHaMessage):
@@ -230,13 +144,6 @@ class ReplayFloor(InterHaMessage):
 
     subtype = Subtype.REPLAY_FLOOR
     entries: tuple[FloorEntry, ...]
-
-    def encode(self) -> bytes:
-        return wire.entries(self.entries)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(fields.entries(FloorEntry), **head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +155,12 @@ class PrimaryHaSwitch(InterHaMessage):
     epoch: int
     index: int
 
-    def encode(self) -> bytes:
-        role = wire.numbers(FieldType.ROLE, self.epoch, self.index)
-        return wire.home_address(self.home_address) + role
 
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(fields.home_address(), *fields.unpack(FieldType.ROLE), **head)
+@dataclass(frozen=True, slots=True)
+class PrimaryHaSwitchAcknowledgement(_Acknowledgement):
+    """The Primary HA Switch came."""
+
+    subtype = Subtype.PRIMARY_HA_SWITCH_ACKNOWLEDGEMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,29 +174,14 @@ class TableRequest(InterHaMessage):
     first_segment: int
     window: int
 
-    def encode(self) -> bytes:
-        return wire.numbers(FieldType.WINDOW, self.first_segment, self.window)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(*fields.unpack(FieldType.WINDOW), **head)
-
 
 @dataclass(frozen=True, slots=True)
 class TableSegment(InterHaMessage):
-    """One numbered part of a table; `fit` cuts a table into such parts."""
+    """One numbered part of a table; `inter_ha.fit` cuts a table into such parts."""
 
     subtype = Subtype.TABLE_SEGMENT
     number: int
     entries: tuple[BindingEntry | SaEntry, ...]
-
-    def encode(self) -> bytes:
-        return wire.numbers(FieldType.SEGMENT, self.number) + wire.entries(self.entries)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        number = fields.unpack(FieldType.SEGMENT)[0]
-        return cls(number, fields.entries(BindingEntry, SaEntry), **head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,13 +190,6 @@ class TableEnd(InterHaMessage):
 
     subtype = Subtype.TABLE_END
     segments: int
-
-    def encode(self) -> bytes:
-        return wire.numbers(FieldType.TOTAL, self.segments)
-
-    @classmethod
-    def decode(cls, fields: Fields, flag: bool, head: dict[str, Any]) -> Self:
-        return cls(*fields.unpack(FieldType.TOTAL), **head)
 
 
 MESSAGES: dict[int, type[InterHaMessage]] = {
@@ -328,3 +212,11 @@ MESSAGES: dict[int, type[InterHaMessage]] = {
         TableEnd,
     )
 }
+
+ENTRIES: dict[int, tuple[type[BindingEntry | SaEntry | FloorEntry], ...]] = {
+    Subtype.BINDING_INFORMATION_UPDATE: (BindingEntry,),
+    Subtype.SA_INFORMATION_UPDATE: (SaEntry,),
+    Subtype.REPLAY_FLOOR: (FloorEntry,),
+    Subtype.TABLE_SEGMENT: (BindingEntry, SaEntry),
+}
+"""Which entries a message may hold."""

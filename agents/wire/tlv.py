@@ -11,6 +11,7 @@ from agents.wire.errors import Reason, WireError
 
 PAD1 = 0
 PADN = 1
+HEAD = 2
 MAX_VALUE = 255
 
 
