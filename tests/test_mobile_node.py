@@ -267,9 +267,10 @@ def test_loss_duplication_and_reordering_on_the_access_link(mode: Mode, seed: in
 
 
 def test_refreshes_before_the_end_for_many_lifetimes() -> None:
-    world, mobile = running()
+    world = unregistered()
+    mobile = world.start_mn(lifetime=40.0)
     for _ in range(40):
-        world.run(LIFETIME / 8)
+        world.run(40 / 8)
         assert mobile.registration.bound
         assert (world.binding(1) or {})["state"] == "bound"
     sent = updates(world)
