@@ -23,6 +23,7 @@ HOME_ADDRESS = IPv6Address("fd00:192:168:1::100")
 OWN = IPv6Address("fd00:1:1::1")
 CARE_OF = IPv6Address("fd00:10:10:10::100")
 CORRESPONDENT = IPv6Address("fd00:c::1")
+PYTHON = [sys.executable]
 LINKS = {"ha": "fd00:1:1::", "mn": "fd00:10:10:10::", "cn": "fd00:c::"}
 HOST = {"ha": "1", "mn": "100", "cn": "1"}
 
@@ -121,7 +122,7 @@ def configure(directory: Path, mode: Mode = Mode.HARDENED, **changes: Any) -> No
 
 def start(directory: Path, role: str) -> subprocess.Popen[str]:
     """Start an agent and wait until it is ready; the child's pid is the agent's own."""
-    process = spawn(role, sys.executable, "-m", f"agents.{role}", str(directory / f"{role}.toml"))
+    process = spawn(role, *PYTHON, "-m", f"agents.{role}", str(directory / f"{role}.toml"))
 
     def ready() -> bool:
         if process.poll() is not None:
