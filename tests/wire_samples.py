@@ -3,11 +3,13 @@
 `python tests/wire_samples.py` prints the rows of FORMATS.md's tables of golden vectors.
 """
 
+from collections.abc import Callable
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NamedTuple
 
 from agents.wire import ipv6
+from agents.wire.checksum import pseudo_header_checksum
 from agents.wire.destination_options import (
     HomeAddress,
     Option,
@@ -15,6 +17,7 @@ from agents.wire.destination_options import (
     UnknownOption,
     serialize_destination_options,
 )
+from agents.wire.errors import WireError
 from agents.wire.esp import Transform, make_cipher
 from agents.wire.inter_ha import (
     BindingEntry,
@@ -163,7 +166,8 @@ DESTINATION_OPTIONS: dict[str, tuple[Option, ...]] = {
 }
 ROUTING = RoutingType2(HOA)
 
-INNER = ipv6.build(CN, HOA, ipv6.UDP, bytes.fromhex("045708ae000c") + b"\xaa\xbbABCD")
+UDP_PORTS = (50001, 50002)  # of no protocol that a dissector would guess
+INNER = ipv6.build(CN, HOA, ipv6.UDP, bytes.fromhex("c351c352000c") + b"\xf6\xa9ABCD")
 
 
 class EspSample(NamedTuple):
@@ -185,7 +189,7 @@ ESP_SAMPLES = {
         Transform.AES_128_GCM, SA.key, 0x3039, 1, bytes.fromhex("0801000000000001"), INNER, 41
     ),
     "AES-128-CBC with HMAC-SHA2-256-128, tunnel": EspSample(
-        Transform.AES_128_CBC_HMAC_SHA2_256, CBC_SA.key, 0x3039, 2, bytes(range(16)), INNER, 41
+        Transform.AES_128_CBC_HMAC_SHA2_256, CBC_SA.key, 0x303A, 2, bytes(range(16)), INNER, 41
     ),
     "AES-128-GCM, transport, Binding Update": EspSample(
         Transform.AES_128_GCM,
@@ -208,6 +212,22 @@ def control_headers() -> dict[str, tuple[bytes, IPv6Address, IPv6Address]]:
     for name, message in INTER_HA.items():
         headers[name] = (serialize_inter_ha(message, HA1, HA2), HA1, HA2)
     return headers
+
+
+def with_checksum(header: bytes, source: IPv6Address, destination: IPv6Address) -> bytes:
+    """Return a Mobility Header whose checksum is right, whatever else is wrong."""
+    cleared = header[:4] + b"\0\0" + header[6:]
+    checksum = pseudo_header_checksum(source, destination, ipv6.MOBILITY, cleared)
+    return header[:4] + checksum.to_bytes(2, "big") + header[6:]
+
+
+def refusal(parse: Callable[..., object], *arguments: object) -> WireError | None:
+    """Return the error with which a parser refuses its input; None if it does not."""
+    try:
+        parse(*arguments)
+    except WireError as error:
+        return error
+    return None
 
 
 def vectors() -> dict[str, str]:

@@ -138,7 +138,7 @@ def _read(data: bytes, start: int) -> tuple[dict[int, bytes], list[Entry]]:
         entry_type = ENTRY_TYPES.get(kind)
         if entry_type is not None:
             entries.append(entry_type.decode(value))
-        elif kind in values:
+        elif kind in values and kind in _FIELDS:
             raise WireError(Reason.OPTION_TWICE, f"inter-HA field {kind} twice")
         else:
             values[kind] = value
