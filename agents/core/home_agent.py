@@ -299,7 +299,7 @@ class HomeAgent:
         packet = ipv6.parse(inner)
         if packet.next_header != ipv6.MOBILITY:
             raise Dropped("not-for-home-agent")
-        message = mobility.parse_mobility(packet.payload, packet.source, packet.destination)
+        message = _parse_protected(packet.payload, packet.source, packet.destination)
         self._mobility(association, source, message, now, in_tunnel=True)
 
     def _receive_other(self, packet: bytes, now: float) -> None:
@@ -327,7 +327,7 @@ class HomeAgent:
         payload, next_header, _ = self._context.mobile_esp.open(association, parsed.payload)
         if association.mode is not SaMode.TRANSPORT or next_header != ipv6.MOBILITY:
             raise Dropped("not-mobility-in-transport")
-        message = mobility.parse_mobility(
+        message = _parse_protected(
             payload, association.home_address, self._context.config.home_agent_address
         )
         self._authenticated(association, now)
@@ -467,7 +467,10 @@ class HomeAgent:
             return
         if next_header != ipv6.MOBILITY:
             raise Dropped("not-inter-ha")
-        message = inter_ha.parse_inter_ha(payload, parsed.source, parsed.destination)
+        try:
+            message = inter_ha.parse_inter_ha(payload, parsed.source, parsed.destination)
+        except WireError as error:
+            raise Dropped(str(error.reason)) from error
         self.counters[f"received.{type(message).__name__}"] += 1
         if not isinstance(message, inter_ha.Hello):
             if message.receiver_incarnation != self._context.incarnation:
@@ -588,6 +591,16 @@ class HomeAgent:
         )
         if answer is not None:
             self._context.to_send.append(answer)
+
+
+def _parse_protected(
+    payload: bytes, source: IPv6Address, destination: IPv6Address
+) -> mobility.MobilityMessage:
+    """Read a message that came in ESP; no pointer into it can be told to its sender."""
+    try:
+        return mobility.parse_mobility(payload, source, destination)
+    except WireError as error:
+        raise Dropped(str(error.reason)) from error
 
 
 def _make_peer(

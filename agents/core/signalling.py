@@ -8,6 +8,7 @@ from agents.core.outer_header import OuterHeader
 from agents.core.registration import LIFETIME_UNIT, Answer
 from agents.core.tunnel import Tunnel
 from agents.wire import ipv6, mobility
+from agents.wire.errors import WireError
 from agents.wire.mobility_options import MobilityOption, SidEntry, sid_tables
 from agents.wire.routing import RoutingType2, serialize_routing
 from agents.wire.status import BindingErrorStatus
@@ -100,7 +101,7 @@ class Signalling:
         """
         if packet.next_header == ipv6.MOBILITY:
             home_address = packet.home_address or packet.source
-            message = mobility.parse_mobility(packet.payload, home_address, packet.destination)
+            message = _parse(packet, home_address)
             if isinstance(message, mobility.UnknownMobilityMessage):
                 self._binding_error(
                     packet, BindingErrorStatus.UNRECOGNIZED_MESSAGE_TYPE, IPv6Address(0), now
@@ -127,3 +128,13 @@ class Signalling:
         message = mobility.BindingError(status, home_address)
         header = mobility.serialize_mobility(message, own, packet.source)
         self._context.send_error(own, packet.source, ipv6.MOBILITY, header, now)
+
+
+def _parse(packet: ipv6.Packet, home_address: IPv6Address) -> mobility.MobilityMessage:
+    """Read an unprotected message; an error's pointer counts from the start of the packet."""
+    try:
+        return mobility.parse_mobility(packet.payload, home_address, packet.destination)
+    except WireError as error:
+        if error.pointer is not None:
+            error.pointer += packet.payload_offset
+        raise

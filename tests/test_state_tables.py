@@ -1,0 +1,46 @@
+"""Every life cycle is a table; every (state, event) pair is walked."""
+
+from enum import StrEnum
+
+import pytest
+
+from agents.core.binding_cache import BINDING_TRANSITIONS, BindingEvent, BindingState
+from agents.core.peers import PEER_TRANSITIONS, VALID, PeerEvent, PeerState
+from agents.core.security_associations import SA_TRANSITIONS, SaEvent, SaState
+
+TABLES = {
+    "binding": (BINDING_TRANSITIONS, BindingState, BindingEvent, BindingState.NONE),
+    "peer": (PEER_TRANSITIONS, PeerState, PeerEvent, PeerState.UNKNOWN),
+    "sa": (SA_TRANSITIONS, SaState, SaEvent, SaState.LARVAL),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_state_is_reached_and_nothing_else(name: str) -> None:
+    table, states, events, first = TABLES[name]
+    assert set(table) == set(states)
+    reached: set[StrEnum] = {first}
+    open_states = [first]
+    while open_states:
+        for event, state in table[open_states.pop()].items():  # type: ignore[index]
+            assert event in set(events)
+            assert state in set(states)
+            if state not in reached:
+                reached.add(state)
+                open_states.append(state)
+    assert reached == set(states)
+
+
+def test_peers_answer_every_event_in_every_state() -> None:
+    for state in PeerState:
+        assert set(PEER_TRANSITIONS[state]) == set(PeerEvent)
+        # A restart always needs a new table, silence always ends in invalid.
+        assert PEER_TRANSITIONS[state][PeerEvent.RESTARTED] is PeerState.RESYNC
+        assert PEER_TRANSITIONS[state][PeerEvent.MISSED_OUT] is PeerState.INVALID
+    assert PeerState.INVALID not in VALID
+
+
+def test_dead_associations_stay_dead() -> None:
+    assert SA_TRANSITIONS[SaState.DEAD] == {}
+    for state in (SaState.LARVAL, SaState.MATURE, SaState.DYING):
+        assert SA_TRANSITIONS[state][SaEvent.DELETED] is SaState.DEAD
