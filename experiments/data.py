@@ -481,10 +481,10 @@ fault on), when a BFD session was lost without a fault, or when the injection to
 """
 _EVENTS = """One JSON object a line. `time_ns` is CLOCK_MONOTONIC, one clock for all nodes. An event
 may have more fields than those listed."""
-_SUMMARY = """A list of objects: `experiment`, `metric`, `unit`, `conditions` (object), `n`, `median`,
-`p95` (nearest rank), `min`, `max`, `target`, `met`. Several correspondents of a trial reduce to the
-worst. `met` compares the 95th percentile of times, the maximum of packet counts and the median of
-goodput with `target`; both are null where there is no target."""
+_SUMMARY = """A list of objects: `experiment`, `metric`, `unit`, `conditions` (object), `n`,
+`median`, `p95` (nearest rank), `min`, `max`, `target`, `met`. Several correspondents of a trial
+reduce to the worst. `met` compares the 95th percentile of times, the maximum of packet counts and
+the median of goodput with `target`; both are null where there is no target."""
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """A checked set of parameters. `chosen` has a tuple for each list of the experiment."""
+    """Checked parameters. `chosen` has a tuple for each list, `given` what was not left out."""
 
     trials: int
     seed: int
@@ -49,6 +49,7 @@ class Parameters:
     topology: str
     settings: Mapping[str, str]
     chosen: Mapping[str, tuple[str, ...]]
+    given: frozenset[str] = frozenset()
 
     def as_json(self) -> dict[str, Any]:
         """Return the parameters as `meta.json` keeps them."""
@@ -78,6 +79,7 @@ def parse(
         topology=_choose(values, "TOPO", known.topologies, known.topologies[:1])[0],
         settings=_settings(values.get("SET", ""), known.settings),
         chosen={name: _choose(values, name, all_, all_) for name, all_ in known.lists.items()},
+        given=frozenset(values),
     )
 
 

@@ -17,7 +17,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 from pathlib import Path
@@ -26,10 +26,10 @@ from typing import Any
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
 from experiments.data import EventName
+from topologies.namespaces import call_in
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV6_ROUTE = 0x400
-CLONE_NEWNET = 0x40000000
 SO_ATTACH_FILTER = 26
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
@@ -128,8 +128,9 @@ class Watcher:
 
     def watch_routes(self, node: str, pid: int, prefix: IPv6Network) -> None:
         """Observe the node's links and its kernel routes for one prefix."""
-        with network_namespace(pid):
-            netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        netlink = call_in(
+            pid, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        )
         netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         netlink.bind((0, RTMGRP_LINK | RTMGRP_IPV6_ROUTE))
         netlink.setblocking(False)
@@ -138,8 +139,10 @@ class Watcher:
 
     def watch_bfd(self, node: str, pid: int) -> None:
         """Observe every BFD packet through this node whose state is not Up."""
-        with network_namespace(pid):
-            packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        packets = call_in(
+            pid,
+            lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)),
+        )
         packets.setblocking(False)
         _attach(packets, _BFD_NOT_UP)
         with contextlib.suppress(BlockingIOError):
@@ -156,8 +159,8 @@ class Watcher:
 
         def line(text: str, _: int) -> None:
             record = json.loads(text)
-            when, kind = record.pop("time_ns"), record.pop("event")
-            self.observe(EventName.AGENT, when, node=node, kind=kind, **_renamed(record))
+            when, kind = record.pop("t"), record.pop("kind")
+            self.observe(EventName.AGENT, when, **{**record, "node": node, "kind": kind})
 
         self.watch_file(path, line)
 
@@ -184,28 +187,6 @@ class Watcher:
                 self._error = error
                 self._changed.notify_all()
             raise
-
-
-def _renamed(record: dict[str, Any]) -> dict[str, Any]:
-    """Keep an agent's own fields from those of the observation."""
-    return {f"agent_{k}" if k in ("node", "kind") else k: v for k, v in record.items()}
-
-
-@contextlib.contextmanager
-def network_namespace(pid: int) -> Iterator[None]:
-    """Be in the network namespace of a process, for this thread: sockets made here stay there."""
-    with open("/proc/thread-self/ns/net") as own, open(f"/proc/{pid}/ns/net") as other:
-        _setns(other.fileno())
-        try:
-            yield
-        finally:
-            _setns(own.fileno())
-
-
-def _setns(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"setns: {os.strerror(number)}")
 
 
 class _RouteMonitor:

@@ -1,0 +1,243 @@
+"""How long is a mobile node cut off when its home agent fails, and what does the return cost?
+
+Figure 1: cn1 and the mobile node (mn) talk through HA1, cn2 sends to mn through HA2. HA1 fails in
+five ways, noticed by three settings of BFD and OSPFv3; each trial fails it at a random phase
+against all timers, waits until the traffic runs again, repairs it and waits until the traffic is
+back on HA1. Trials are interleaved over all cells, so that a busy minute of the machine spoils a
+little of each and not all of one.
+
+    make failover [TRIALS=3] [QUICK=1] [FAULT=link-cut,…] [DETECTION=bfd-10x3,…] [SEED=1]
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from agents.config import HomeAgentTimers, Mode
+from experiments import detection, failover_summary, owner, plots
+from experiments.data import EventName
+from experiments.faults import FAULTS, Target
+from experiments.parameters import Known, Parameters
+from experiments.run import RunError, RunFolder
+from experiments.run import main as run_main
+from experiments.trial import Cell, Failed, Trial, Valid, Void
+from experiments.watch import Watcher
+from topologies import addressing
+from topologies.agents import AgentOptions
+from topologies.frr_config import DETECTIONS, RoutingOptions
+from topologies.network import Network
+from topologies.plan import Role
+from topologies.single_as import SingleAs
+
+NAME = "failover"
+SCHEME = "shared-sa"
+TARGET = Target("HA1", "r1")
+BORDER = "br"
+DETECTION_NAMES = ("bfd-10x3", "bfd-50x3", "ospf-1-4")
+KNOWN = Known(
+    topologies=("single_as",),
+    trials=3,
+    quick_trials=1,
+    lists={"FAULT": tuple(FAULTS), "DETECTION": DETECTION_NAMES, "SCHEME": (SCHEME,)},
+    settings={"has": "number of home agents", "mode": "draft, draft-cbc or hardened"},
+)
+BUDGET_S = {False: 550.0, True: 210.0}
+"""After so long a run whose number of trials nobody chose begins no further trial (by QUICK)."""
+LIFETIME_S = 7200.0
+"""Of bindings: longer than a run, so that every Binding Update in a trial is the fault's doing."""
+
+
+@dataclass
+class Plan:
+    """The trials still to come: rounds over all cells, void ones again at the end of theirs."""
+
+    cells: list[Cell]
+    rounds: int
+    chance: random.Random
+    repeats: dict[Cell, int] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Cell]:
+        for _ in range(self.rounds):
+            self._pending = self._shuffled(self.cells)
+            while self._pending:
+                yield self._pending.pop(0)
+
+    def again(self, cell: Cell) -> bool:
+        """Repeat a cell's trial in this round; False when it was repeated too often."""
+        self.repeats[cell] = self.repeats.get(cell, 0) + 1
+        if self.repeats[cell] > 2 * self.rounds + 2:
+            return False
+        self._pending.append(cell)
+        return True
+
+    def _shuffled(self, cells: list[Cell]) -> list[Cell]:
+        """Shuffle, but keep a detection setting's cells together: a switch costs seconds."""
+        detections = list(dict.fromkeys(cell.detection for cell in cells))
+        self.chance.shuffle(detections)
+        ordered: list[Cell] = []
+        for name in detections:
+            mine = [cell for cell in cells if cell.detection == name]
+            self.chance.shuffle(mine)
+            ordered += mine
+        return ordered
+
+
+class Failover:
+    """One run of the experiment, inside the sandbox."""
+
+    def __init__(self, folder: RunFolder, parameters: Parameters, console: Console) -> None:
+        self.folder, self.parameters, self.console = folder, parameters, console
+        self.chance = random.Random(parameters.seed)
+        self.cells = [
+            Cell(SCHEME, parameters.topology, fault, name)
+            for name in parameters.chosen["DETECTION"]
+            for fault in parameters.chosen["FAULT"]
+        ]
+        self.valid = dict.fromkeys(self.cells, 0)
+        self.void = self.failed = self.number = 0
+        self.ready: dict[str, list[float]] = {}
+
+    def run(self) -> int:
+        """Run all trials, write everything; return the exit code."""
+        self.folder.event(EventName.RUN_BEGIN, experiment=NAME, seed=self.parameters.seed)
+        begin = time.monotonic()
+        network = self._network(self.cells[0].detection)
+        watcher = Watcher()
+        try:
+            self._start(network, watcher)
+            self._trials(network, watcher, begin)
+        finally:
+            network.stop()
+            watcher.close()
+        return self._report()
+
+    def _network(self, first: str) -> Network:
+        settings = self.parameters.settings
+        topology = SingleAs(static=False, has=_number(settings.get("has", "3"), "has"))
+        timers = HomeAgentTimers(max_lifetime=LIFETIME_S)
+        agents = AgentOptions(
+            mode=_mode(settings.get("mode", Mode.HARDENED)),
+            lifetime=LIFETIME_S,
+            home_agent_timers=timers,
+        )
+        routing = RoutingOptions(detection=DETECTIONS[first])
+        return Network(topology, self.folder.path / "logs", routing, agents)
+
+    def _start(self, network: Network, watcher: Watcher) -> None:
+        """Bring the network up, watch it, and note how long it took."""
+        first = self.cells[0].detection
+        self.folder.event(EventName.NETWORK_STARTED, setting=first)
+        begin = time.monotonic()
+        with self.console.status("bringing up Figure 1"):
+            network.start()
+            network.start_agents()
+        bound = network.timings.get("mobile nodes bound", time.monotonic() - begin)
+        self.ready[first] = [bound]
+        self.folder.event(
+            EventName.NETWORK_READY, setting=first, seconds=bound, steps=network.timings
+        )
+        self.console.print(f"Figure 1 ready, mobile node bound after {bound:.1f} s")
+        for node in network.plan.nodes.values():
+            if node.role in (Role.CORRESPONDENT, Role.MOBILE):
+                continue
+            pid = network.nodes[node.name].pid
+            watcher.watch_bfd(node.name, pid)
+            if node.role is Role.HOME_AGENT or node.name in (TARGET.router, BORDER):
+                watcher.watch_routes(node.name, pid, addressing.HOME_PREFIX)
+        for agent in (*network.agents.home_agents.values(), *network.agents.mobile_nodes.values()):
+            watcher.watch_agent(agent.name, agent.events)
+
+    def _trials(self, network: Network, watcher: Watcher, begin: float) -> None:
+        plan = Plan(self.cells, self.parameters.trials, self.chance)
+        budget = begin + BUDGET_S[self.parameters.quick]
+        chosen = "TRIALS" in self.parameters.given
+        with _progress(self.console) as progress:
+            bar = progress.add_task("trials", total=len(self.cells) * self.parameters.trials)
+            for cell in plan:
+                if not chosen and time.monotonic() > budget:
+                    self.console.print("out of time: the rest of the trials is left out")
+                    break
+                progress.update(bar, description=f"{cell.fault}, {cell.detection}")
+                self._one(network, watcher, cell, plan)
+                progress.update(bar, completed=sum(self.valid.values()))
+
+    def _one(self, network: Network, watcher: Watcher, cell: Cell, plan: Plan) -> None:
+        """Run one trial and deal with its outcome."""
+        detection.switch(network, cell.detection)
+        self.number += 1
+        trial = Trial(self.number, cell, TARGET, BORDER, network, watcher, self.folder)
+        outcome = trial.run(self.chance.random())
+        trial.write(outcome, with_packets=self.valid[cell] == 0)
+        if isinstance(outcome, Valid):
+            self.valid[cell] += 1
+            return
+        if isinstance(outcome, Failed):
+            self.failed += 1
+            self.console.print(f"[red]trial {self.number} failed[/red]: {outcome.reason}")
+            raise RunError(
+                f"trial {self.number} ({cell.fault}, {cell.detection}): {outcome.reason}"
+            )
+        assert isinstance(outcome, Void)
+        self.void += 1
+        if not plan.again(cell):
+            self.console.print(f"{cell.fault}, {cell.detection}: too many void trials")
+
+    def _report(self) -> int:
+        """Write summary and plots from the folder alone, and print the table."""
+        if not any(self.valid.values()):
+            raise RunError(f"no valid trial, {self.void} void; is the machine busy?")
+        summary = failover_summary.rows(self.folder.path, self.ready)
+        self.folder.summary(summary)
+        self.folder.note(state="complete", reason="")
+        names = plots.plot(self.folder.path)
+        self.console.print(failover_summary.terminal_table(summary))
+        self.console.print(f"{sum(self.valid.values())} trials, {self.void} void and repeated")
+        for name in names:
+            self.console.print(f"plot: {_relative(self.folder.path)}/plots/{name}.png")
+        return 0
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _number(text: str, name: str) -> int:
+    if not text.isdigit() or not 2 <= int(text) <= 9:
+        raise RunError(f"SET: {name}={text}: wants a number from 2 to 9")
+    return int(text)
+
+
+def _mode(text: str) -> Mode:
+    try:
+        return Mode(text)
+    except ValueError:
+        raise RunError(f"SET: mode={text}: unknown; known: {', '.join(Mode)}") from None
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def main() -> int:
+    """Run the experiment from the command line."""
+    return run_main(
+        lambda: owner.run(NAME, KNOWN, lambda *arguments: Failover(*arguments).run(), sys.argv[1:])
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

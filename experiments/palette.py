@@ -1,0 +1,60 @@
+"""One colour and one label for everything that figures show, so that all figures agree.
+
+The colours are those of Okabe and Ito: told apart with any colour vision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#e69f00", "#56b4e9", "#009e73"
+YELLOW, BLUE, VERMILION, PURPLE = "#f0e442", "#0072b2", "#d55e00", "#cc79a7"
+GREY = "#777777"
+
+HOME_AGENTS: Mapping[str, str] = {"HA1": BLUE, "HA2": ORANGE, "HA3": GREEN}
+SCHEMES: Mapping[str, str] = {
+    "shared-sa": BLUE,
+    "parallel-sa": GREEN,
+    "via-primary": ORANGE,
+    "haha": PURPLE,
+    "rfc6275": VERMILION,
+    "cold-standby": GREY,
+}
+DETECTIONS: Mapping[str, tuple[str, str, str]] = {  # colour, marker, label
+    "bfd-10x3": (BLUE, "o", "BFD every 10 ms, 3 missed"),
+    "bfd-50x3": (ORANGE, "s", "BFD every 50 ms, 3 missed"),
+    "ospf-1-4": (PURPLE, "^", "OSPFv3 hello every 1 s, dead after 4 s"),
+}
+FAULTS: Mapping[str, str] = {
+    "agent-kill": "agent killed",
+    "agent-hang": "agent hung",
+    "agent-restart": "agent restarted",
+    "node-silent": "node silent",
+    "link-cut": "link cut",
+}
+DIRECTIONS: Mapping[str, str] = {"up": "from the mobile node", "down": "to the mobile node"}
+MODES: Mapping[str, tuple[str, str]] = {
+    "hardened": (BLUE, "hardened"),
+    "draft": (GREEN, "draft"),
+    "draft-no-origin": (VERMILION, "draft, ORIGIN_IP off"),
+    "none": (GREY, "no tunnel"),
+}
+PHASES: Mapping[str, str] = {
+    "detected": "fault noticed",
+    "withdrawn": "route withdrawn at r1",
+    "fib-changed": "border router switches",
+    "first-packet": "first packet by the new HA",
+    "new-primary": "new primary",
+    "peers-in-sync": "all other HAs know",
+}
+DELIVERED, LOST = BLUE, VERMILION
+
+
+def detection(name: str) -> tuple[str, str, str]:
+    """Return colour, marker and label of a detection setting; unknown ones are grey."""
+    return DETECTIONS.get(name, (GREY, "D", name))
+
+
+def fault(name: str) -> str:
+    """Return a fault in words."""
+    return FAULTS.get(name, name)

@@ -1,0 +1,441 @@
+"""Figures from a run folder alone: `python -m experiments.plots results/latest-failover`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from experiments import palette
+from experiments.data import (
+    DIRECTIONS,
+    GOODPUT,
+    PACKETS,
+    PHASES,
+    STREAMS,
+    DataError,
+    read_meta,
+    read_summary,
+    read_table,
+)
+from experiments.statistics import group, median, spread
+from experiments.targets import OUTAGE_MS
+
+STYLE = Path(__file__).with_name("manyhomes.mplstyle")
+ZERO_MS = 1.0
+"""Where a logarithmic axis shows an outage of nothing."""
+
+Row = Mapping[str, Any]
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure as PNG and SVG and forget it."""
+    (folder / "plots").mkdir(exist_ok=True)
+    for suffix in ("png", "svg"):
+        figure.savefig(folder / "plots" / f"{name}.{suffix}", metadata=_undated(suffix))
+    plt.close(figure)
+
+
+def _undated(suffix: str) -> dict[str, None]:
+    return {"Date": None} if suffix == "svg" else {}
+
+
+def _footer(figure: Figure, meta: Row, text: str) -> None:
+    commit = meta["git_commit"][:10] + ("+changes" if meta["git_dirty"] else "")
+    where = f"seed {meta['seed']} · commit {commit} · Linux {meta['kernel']} · {meta['cpus']} CPUs"
+    state = "" if meta["state"] == "complete" else " · RUN ABORTED"
+    figure.supxlabel(f"{text}\n{where}{state}", fontsize=8, color="#555555", x=0.01, ha="left")
+
+
+def _known(order: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the names that occur, in the order of the palette, unknown ones last."""
+    found = dict.fromkeys(names)
+    return [n for n in order if n in found] + [n for n in found if n not in order]
+
+
+# --- failover: every trial a point -------------------------------------------------------------
+
+
+def worst_outages(streams: Sequence[Row]) -> dict[tuple[str, str, str], list[float]]:
+    """Return outages in ms by (direction, fault, detection), the worst correspondent a trial."""
+    worst: dict[tuple[str, str, str, int], float] = {}
+    for row in streams:
+        if row["role"] == "affected":
+            key = (row["direction"], row["fault"], row["detection"], row["trial"])
+            worst[key] = max(worst.get(key, 0.0), row["outage_ms"])
+    return group(((d, f, e), outage) for (d, f, e, _), outage in worst.items())
+
+
+def outage_figure(meta: Row, streams: Sequence[Row]) -> Figure:
+    """Draw the outage by fault and detection, up and down separately, every trial a point."""
+    cells = worst_outages(streams)
+    faults = _known(palette.FAULTS, [fault for _, fault, _ in cells])
+    detections = _known(palette.DETECTIONS, [detection for _, _, detection in cells])
+    directions = [d for d in reversed(DIRECTIONS) if any(d == key[0] for key in cells)]
+    width = max(6.5, 1.0 + 1.75 * len(faults))
+    figure: Figure
+    figure, axes = plt.subplots(
+        len(directions), 1, figsize=(width, 1.4 + 3.1 * len(directions)), sharex=True, squeeze=False
+    )
+    top = max(max(values) for values in cells.values())
+    for direction, axis in zip(directions, axes[:, 0], strict=True):
+        axis.set_title(f"{direction}: {palette.DIRECTIONS[direction]}")
+        _outage_axis(axis, top)
+        for place, fault in enumerate(faults):
+            _target(axis, place, fault)
+            for index, detection in enumerate(detections):
+                values = cells.get((direction, fault, detection))
+                if values:
+                    offset = (index - (len(detections) - 1) / 2) * 0.27
+                    _column(axis, place + offset, values, detection)
+    axes[-1, 0].set_xticks(range(len(faults)), [palette.fault(fault) for fault in faults])
+    axes[-1, 0].set_xlim(-0.5, len(faults) - 0.5)
+    figure.suptitle("How long is a mobile node cut off when its home agent fails?", x=0.01,
+                    ha="left", fontsize=13, fontweight="bold")  # fmt: skip
+    _outage_legend(figure, detections)
+    trials = [len(values) for values in cells.values()]
+    count = f"{min(trials)}" if min(trials) == max(trials) else f"{min(trials)} to {max(trials)}"
+    _footer(
+        figure,
+        meta,
+        f"Every point is one trial ({count} a column); bar and number: median; box: half of the "
+        "trials; dashes: target for the 95th percentile with fast detection.",
+    )
+    return figure
+
+
+def _outage_axis(axis: Axes, top: float) -> None:
+    axis.set_yscale("log")
+    axis.set_ylim(ZERO_MS * 0.8, max(top * 2.2, 200))
+    axis.set_ylabel("outage")
+    ticks = [t for t in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000) if t <= axis.get_ylim()[1]]
+    axis.set_yticks(ticks, [])
+    axis.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: _duration(ms)))
+    for edge in (x + 0.5 for x in range(12)):
+        axis.axvline(edge, color="#eeeeee", linewidth=0.8, zorder=0)
+
+
+def _duration(ms: float) -> str:
+    if ms <= ZERO_MS:
+        return f"≤ {ZERO_MS:.0f} ms"
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:g} s"
+
+
+def _number(ms: float) -> str:
+    if ms < 1000:
+        return f"{ms:.0f}"
+    return f"{ms / 1000:.1f} s"
+
+
+def _target(axis: Axes, place: float, fault: str) -> None:
+    target = OUTAGE_MS.get(fault)
+    if target is not None:
+        axis.hlines(target, place - 0.42, place + 0.42, color="#444444", linestyle=(0, (4, 3)),
+                    linewidth=1.0, zorder=1)  # fmt: skip
+
+
+def _column(axis: Axes, place: float, values: Sequence[float], detection: str) -> None:
+    colour, marker, _ = palette.detection(detection)
+    shown = [max(value, ZERO_MS) for value in values]
+    axis.plot(list(_spread_out(place, len(shown))), shown, marker, color=colour, alpha=0.55,
+              markersize=4.5, markeredgewidth=0, zorder=3)  # fmt: skip
+    if len(values) >= 4:
+        low, high = spread(shown)
+        axis.fill_between([place - 0.1, place + 0.1], low, high, color=colour, alpha=0.18,
+                          linewidth=0, zorder=2)  # fmt: skip
+    middle = max(median(values), ZERO_MS)
+    axis.hlines(middle, place - 0.1, place + 0.1, color=colour, linewidth=2.2, zorder=4)
+    axis.annotate(_number(median(values)), (place, max(shown)), xytext=(0, 5), ha="center",
+                  textcoords="offset points", fontsize=8, color=colour)  # fmt: skip
+
+
+def _spread_out(place: float, count: int) -> Iterator[float]:
+    """Yield places around a column's middle so that equal values do not hide one another."""
+    for n in range(count):
+        yield place + 0.075 * (((n * 0.618034) % 1) * 2 - 1) * (count > 1)
+
+
+def _outage_legend(figure: Figure, detections: Sequence[str]) -> None:
+    handles = []
+    for name in detections:
+        colour, marker, label = palette.detection(name)
+        handles.append(
+            Line2D([], [], color=colour, marker=marker, linestyle="", label=label, markersize=6)
+        )
+    handles.append(Line2D([], [], color="#444444", linestyle=(0, (4, 3)), label="target"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=9)
+
+
+# --- failover: the time line of one trial ------------------------------------------------------
+
+
+def timeline_trial(streams: Sequence[Row], packets: Sequence[Row]) -> int | None:
+    """Choose the trial to show: of those with packets, one of the fastest detection.
+
+    Agent killed where there is one, else the first fault of the palette.
+    """
+    wanted = {row["trial"] for row in packets}
+    rows = [row for row in streams if row["trial"] in wanted and row["role"] == "affected"]
+    if not rows:
+        return None
+    faults = _known(palette.FAULTS, [row["fault"] for row in rows])
+    detections = _known(palette.DETECTIONS, [row["detection"] for row in rows])
+    best = min(rows, key=lambda r: (detections.index(r["detection"]), faults.index(r["fault"])))
+    return int(best["trial"])
+
+
+def timeline_figure(
+    meta: Row, trial: int, streams: Sequence[Row], packets: Sequence[Row], phases: Sequence[Row]
+) -> Figure:
+    """Draw one trial: each probe packet by its send time, and the phases of the failover."""
+    packets = [row for row in packets if row["trial"] == trial]
+    rows = [row for row in streams if row["trial"] == trial]
+    marks = sorted((r["after_fault_ms"], r["phase"]) for r in phases if r["trial"] == trial)
+    lanes = sorted(
+        group(((row["role"] != "affected", row["direction"], row["correspondent"]), row)
+              for row in rows)
+    )  # fmt: skip
+    end = _timeline_end(rows, marks)
+    height = 1.9 + 0.62 * len(lanes) + 0.27 * (len(marks) + 1)
+    figure: Figure
+    figure, axis = plt.subplots(figsize=(9.5, height))
+    for place, (bystander, direction, correspondent) in enumerate(reversed(lanes)):
+        mine = [
+            r for r in packets
+            if (r["direction"], r["correspondent"]) == (direction, correspondent)
+        ]  # fmt: skip
+        _lane(axis, place, [r for r in mine if r["sent_ms"] <= end])
+        row = next(r for r in rows if (r["direction"], r["correspondent"]) == (
+            direction, correspondent))  # fmt: skip
+        _outage_arrow(axis, place, row, mine, bystander)
+    _phase_marks(axis, marks, len(lanes), end)
+    axis.set_yticks(
+        range(len(lanes)),
+        [_lane_label(*lane) for lane in reversed(lanes)],
+    )
+    axis.set_ylim(-0.6, len(lanes) - 0.2 + 0.42 * (len(marks) + 1))
+    axis.set_xlim(-0.12 * end, end)
+    axis.set_xlabel("ms since the fault")
+    axis.grid(visible=False)
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    fault, detection = rows[0]["fault"], rows[0]["detection"]
+    axis.set_title(
+        f"One failover, step by step: {palette.fault(fault)}, {palette.detection(detection)[2]}",
+        fontsize=12,
+        pad=10,
+    )
+    _footer(figure, meta,
+            f"Trial {trial}. Each stroke is a probe packet (1 kHz) at the time it was sent: "
+            "blue arrived, red was lost.")  # fmt: skip
+    return figure
+
+
+def _timeline_end(rows: Sequence[Row], marks: Sequence[tuple[float, str]]) -> float:
+    """Show the outage and what follows soon; a phase far behind it stands at the edge."""
+    longest = max(row["outage_ms"] for row in rows)
+    late = max((time for time, _ in marks if time < 4 * longest + 50), default=0.0)
+    return float(max(longest, late) * 1.35 + 12)
+
+
+def _lane_label(bystander: bool, direction: str, correspondent: str) -> str:
+    arrow = f"mn → {correspondent}" if direction == "up" else f"{correspondent} → mn"
+    return arrow + ("\n(through another HA)" if bystander else "")
+
+
+def _lane(axis: Axes, place: int, rows: Sequence[Row]) -> None:
+    for colour, lost, depth in ((palette.DELIVERED, False, 0.24), (palette.LOST, True, 0.24)):
+        times = [r["sent_ms"] for r in rows if (r["arrived_ms"] is None) == lost]
+        axis.vlines(times, place - depth, place + depth, color=colour, linewidth=1.1)
+
+
+def _outage_arrow(
+    axis: Axes, place: int, row: Row, packets: Sequence[Row], bystander: bool
+) -> None:
+    before = [r["sent_ms"] for r in packets if r["sent_ms"] < 0 and r["arrived_ms"] is not None]
+    if bystander or not before or row["outage_ms"] < 1:
+        text = "nothing lost" if row["lost_packets"] == 0 else f"{row['lost_packets']} lost"
+        axis.annotate(text, (0, place + 0.27), xytext=(3, 1), textcoords="offset points",
+                      fontsize=8.5, color="#333333")  # fmt: skip
+        return
+    start, end = before[-1], before[-1] + row["outage_ms"] + 1
+    axis.annotate("", (end, place + 0.34), (start, place + 0.34),
+                  arrowprops={"arrowstyle": "<->", "color": "#333333", "linewidth": 0.9,
+                              "shrinkA": 0, "shrinkB": 0})  # fmt: skip
+    axis.annotate(
+        f"outage {row['outage_ms']:.0f} ms, {row['lost_packets']} lost",
+        ((start + end) / 2, place + 0.36), xytext=(0, 2), textcoords="offset points",
+        ha="center", fontsize=8.5, color="#333333",
+    )  # fmt: skip
+
+
+def _phase_marks(axis: Axes, marks: Sequence[tuple[float, str]], lanes: int, end: float) -> None:
+    entries = [(0.0, "fault"), *marks]
+    for number, (time, phase) in enumerate(entries):
+        level = lanes - 0.1 + 0.42 * (len(entries) - 1 - number)
+        label = "fault" if phase == "fault" else f"{palette.PHASES.get(phase, phase)}"
+        colour = palette.LOST if phase == "fault" else "#222222"
+        text = label if phase == "fault" else f"{label}  {time:.1f} ms"
+        shown = min(time, end)
+        if time > end:
+            text += " →"
+        else:
+            axis.plot([time, time], [-0.6, level], color=colour, linewidth=0.9,
+                      linestyle="-" if phase == "fault" else (0, (2, 2)), zorder=0)  # fmt: skip
+        left = shown > 0.62 * end
+        axis.annotate(text, (shown, level), xytext=(-4 if left else 4, -3), fontsize=9,
+                      textcoords="offset points", ha="right" if left else "left",
+                      color=colour)  # fmt: skip
+
+
+# --- throughput --------------------------------------------------------------------------------
+
+
+def goodput_figure(meta: Row, rows: Sequence[Row]) -> Figure:
+    """Draw goodput: raw path and tunnel on the left, 1, 2, 3 HAs on capped links on the right."""
+    figure: Figure
+    figure, (single, aggregate) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=[1, 1.35])
+    _single_flow(single, [row for row in rows if row["path"] in ("raw", "tunnel")])
+    _aggregate(aggregate, [row for row in rows if row["path"] == "aggregate"])
+    figure.suptitle("What does the tunnel carry?", x=0.01, ha="left", fontsize=13,
+                    fontweight="bold")  # fmt: skip
+    _footer(figure, meta, "Points: single measurements of iperf3 (TCP); bars: median.")
+    return figure
+
+
+def _single_flow(axis: Axes, rows: Sequence[Row]) -> None:
+    axis.set_title("one TCP flow, links as fast as they go")
+    axis.set_ylabel("goodput, Mbit/s")
+    cells = group(((row["mode"], row["direction"]), float(row["goodput_mbit_s"])) for row in rows)
+    modes = _known(palette.MODES, [mode for mode, _ in cells])
+    for index, mode in enumerate(modes):
+        for place, direction in enumerate(reversed(DIRECTIONS)):
+            values = cells.get((mode, direction))
+            if values:
+                offset = (index - (len(modes) - 1) / 2) * 0.8 / len(modes)
+                _bar(axis, place + offset, 0.72 / len(modes), values, mode)
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    axis.set_xticks(range(2), [f"{d}: {palette.DIRECTIONS[d]}" for d in reversed(DIRECTIONS)])
+    axis.legend(handles=_mode_handles(modes), loc="upper right")
+
+
+def _aggregate(axis: Axes, rows: Sequence[Row]) -> None:
+    cap = next((row["cap_mbit_s"] for row in rows if row["cap_mbit_s"]), None)
+    title = "flows over several home agents at once"
+    axis.set_title(title + (f", home links {cap:g} Mbit/s each" if cap else ""))
+    axis.set_ylabel("sum of goodputs, Mbit/s")
+    cells = group(((row["mode"], row["home_agents"]), float(row["goodput_mbit_s"])) for row in rows)
+    modes = _known(palette.MODES, [mode for mode, _ in cells])
+    counts = sorted({count for _, count in cells})
+    for index, mode in enumerate(modes):
+        for place, count in enumerate(counts):
+            values = cells.get((mode, count))
+            if values:
+                offset = (index - (len(modes) - 1) / 2) * 0.8 / len(modes)
+                _bar(axis, place + offset, 0.72 / len(modes), values, mode)
+    for place, count in enumerate(counts):
+        if cap:
+            axis.hlines(cap * count, place - 0.45, place + 0.45, color="#444444", linewidth=1,
+                        linestyle=(0, (4, 3)))  # fmt: skip
+    axis.set_xticks(
+        range(len(counts)), [f"{count} HA{'s' if count > 1 else ''}" for count in counts]
+    )
+    handles = _mode_handles(modes)
+    handles.append(Line2D([], [], color="#444444", linestyle=(0, (4, 3)), label="all links full"))
+    axis.legend(handles=handles, loc="upper left")
+
+
+def _bar(axis: Axes, place: float, width: float, values: Sequence[float], mode: str) -> None:
+    colour = palette.MODES.get(mode, (palette.GREY, mode))[0]
+    middle = median(values)
+    axis.bar(place, middle, width, color=colour, alpha=0.35, zorder=2)
+    axis.plot(list(_spread_out(place, len(values))), list(values), "o", color=colour, markersize=4,
+              zorder=3)  # fmt: skip
+    axis.annotate(f"{middle:,.0f}", (place, max(values)), xytext=(0, 5), fontsize=8.5,
+                  textcoords="offset points", ha="center", color=colour)  # fmt: skip
+
+
+def _mode_handles(modes: Sequence[str]) -> list[Line2D]:
+    return [
+        Line2D([], [], color=palette.MODES.get(mode, (palette.GREY, mode))[0], linewidth=6,
+               alpha=0.5, label=palette.MODES.get(mode, (palette.GREY, mode))[1])
+        for mode in modes
+    ]  # fmt: skip
+
+
+# --- entry points ------------------------------------------------------------------------------
+
+
+def plot_failover(folder: Path, meta: Row) -> list[str]:
+    """Write the figures of a failover run; return their names."""
+    streams = read_table(folder, STREAMS)
+    if not streams:
+        raise DataError(f"{folder}: no valid trial, nothing to plot")
+    save(outage_figure(meta, streams), folder, "outage")
+    packets = read_table(folder, PACKETS)
+    trial = timeline_trial(streams, packets)
+    if trial is None:
+        return ["outage"]
+    phases = read_table(folder, PHASES)
+    save(timeline_figure(meta, trial, streams, packets, phases), folder, "timeline")
+    return ["outage", "timeline"]
+
+
+def plot_throughput(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a throughput run; return its name."""
+    rows = read_table(folder, GOODPUT)
+    if not rows:
+        raise DataError(f"{folder}: no measurement, nothing to plot")
+    save(goodput_figure(meta, rows), folder, "goodput")
+    return ["goodput"]
+
+
+PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
+    "failover": plot_failover,
+    "throughput": plot_throughput,
+}
+
+
+def plot(folder: Path) -> list[str]:
+    """Draw all figures of a run folder; DataError (one line) if it cannot be read."""
+    meta = read_meta(folder)
+    plotter = PLOTTERS.get(meta["experiment"])
+    if plotter is None:
+        raise DataError(f"{folder}: no figures for experiment {meta['experiment']!r}")
+    if meta["state"] == "complete":
+        read_summary(folder)
+    with plt.style.context(STYLE):
+        return plotter(folder, meta)
+
+
+def main() -> int:
+    """Draw the figures of the run folders that the command line names."""
+    if len(sys.argv) < 2:
+        print("usage: python -m experiments.plots FOLDER …", file=sys.stderr)
+        return 2
+    for argument in sys.argv[1:]:
+        try:
+            names = plot(Path(argument))
+        except DataError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        for name in names:
+            print(f"{argument}/plots/{name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""What the results are held against, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OUTAGE_MS: Mapping[str, float] = {
+    "agent-kill": 50.0,
+    "agent-hang": 100.0,
+    "node-silent": 50.0,
+    "link-cut": 50.0,
+}
+"""95th percentile of the outage in ms, by fault, with the fastest detection."""
+
+FAST_DETECTION = "bfd-10x3"
+LOCAL_FAULTS = frozenset({"agent-kill", "agent-hang"})
+"""Faults that the failed node itself notices: any detection setting shall meet their target."""
+
+BYSTANDER_LOST = 0.0
+FAILBACK_LOST = 0.0
+SIGNALLING = 0.0
+READY_S = 9.0
+TUNNEL_GOODPUT_MBIT_S = 400.0
+
+
+def outage_target(fault: str, detection: str) -> float | None:
+    """Return the target of a cell of the failover experiment, None if it has none."""
+    if detection != FAST_DETECTION and fault not in LOCAL_FAULTS:
+        return None
+    return OUTAGE_MS.get(fault)

@@ -1,0 +1,105 @@
+"""Run folders as an experiment would write them, for tests of what reads them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from experiments import failover_summary, parameters
+from experiments.data import GOODPUT, PACKETS, PHASES, STREAMS, TRIALS, EventName
+from experiments.parameters import Known
+from experiments.run import RunFolder
+
+FAULTS = ("agent-kill", "agent-hang", "agent-restart", "node-silent", "link-cut")
+DETECTIONS = ("bfd-10x3", "bfd-50x3", "ospf-1-4")
+KNOWN = Known(("single_as",), 3, 1, {"FAULT": FAULTS, "DETECTION": DETECTIONS})
+
+
+def typical_outage(fault: str, detection: str, chance: random.Random) -> float:
+    """About as long as the design's sketch saw it, in ms."""
+    if fault == "node-silent":
+        wait = {"bfd-10x3": 25.0, "bfd-50x3": 120.0, "ospf-1-4": 3000.0}[detection]
+        return wait + chance.uniform(8, 40 if wait < 1000 else 900)
+    base = {"agent-kill": 20.0, "agent-hang": 55.0, "agent-restart": 22.0, "link-cut": 14.0}
+    return base[fault] + chance.uniform(0, 14)
+
+
+def failover_folder(results: Path, trials: int = 6, seed: int = 1) -> Path:
+    """Write a complete failover run with made-up numbers."""
+    chance = random.Random(seed)
+    folder = RunFolder.create("failover", parameters.parse(KNOWN, [], {}), results)
+    number = 0
+    with folder:
+        for _ in range(trials):
+            for detection in DETECTIONS:
+                for fault in FAULTS:
+                    number += 1
+                    _trial(folder, number, fault, detection, chance, number <= 15)
+        folder.event(EventName.RUN_END, state="complete")
+        folder.summary(failover_summary.rows(folder.path, {"bfd-10x3": [6.5]}))
+        folder.complete()
+    return folder.path
+
+
+def _trial(
+    folder: RunFolder, trial: int, fault: str, detection: str, chance: random.Random, first: bool
+) -> None:
+    cell = {
+        "scheme": "shared-sa",
+        "topology": "single_as",
+        "fault": fault,
+        "detection": detection,
+        "trial": trial,
+    }
+    folder.row(TRIALS, **cell, state="valid", fault_time_ns=10**9, injection_ms=0.4, load=1.0,
+               phase_ms=100.0, resynchronised_first=True, binding_updates=0, sa_messages=0,
+               ike_exchanges=0)  # fmt: skip
+    base = typical_outage(fault, detection, chance)
+    for direction, correspondent, role, outage in (
+        ("up", "cn1", "affected", base + chance.uniform(0, 2)),
+        ("down", "cn1", "affected", base + chance.uniform(0, 4)),
+        ("down", "cn2", "bystander", 0.0),
+    ):
+        folder.row(STREAMS, **cell, direction=direction, correspondent=correspondent, role=role,
+                   outage_ms=outage, lost_packets=round(outage), duplicated_packets=0,
+                   reordered_packets=0, longest_gap_ms=outage + 1, delay_before_ms=0.5,
+                   delay_after_ms=0.6, failback_lost_packets=0, failback_reordered_packets=0,
+                   failback_longest_gap_ms=1.2)  # fmt: skip
+        if first:
+            for n in range(-20, int(base * 1.5) + 30):
+                sent = n + 0.3
+                alive = role == "bystander" or not 0 <= sent < outage
+                folder.row(PACKETS, **cell, direction=direction, correspondent=correspondent,
+                           sequence=n + 1000, sent_ms=sent,
+                           arrived_ms=sent + 0.5 if alive else None)  # fmt: skip
+    for phase, share in (("detected", 0.4), ("withdrawn", 0.55), ("fib-changed", 0.85),
+                         ("first-packet", 1.02), ("peers-in-sync", 7.0)):  # fmt: skip
+        folder.row(PHASES, **cell, phase=phase, after_fault_ms=base * share)
+
+
+def throughput_folder(results: Path, seed: int = 1) -> Path:
+    """Write a complete throughput run with made-up numbers."""
+    chance = random.Random(seed)
+    folder = RunFolder.create("throughput", parameters.parse(Known(("single_as",), 3, 1), [], {}),
+                              results)  # fmt: skip
+    number = 0
+    with folder:
+        for _ in range(3):
+            for mode, path, direction, agents, cap, rate in (
+                ("none", "raw", "down", 0, None, 9000), ("none", "raw", "up", 0, None, 9400),
+                ("hardened", "tunnel", "down", 1, None, 420), ("hardened", "tunnel", "up", 1, None,
+                390), ("draft", "tunnel", "down", 1, None, 430), ("draft", "tunnel", "up", 1, None,
+                410),
+                *((mode, "aggregate", "down", n, 50.0, 46 * n) for mode in ("hardened", "draft")
+                  for n in (1, 2, 3)),
+                *(("draft-no-origin", "aggregate", "down", n, 50.0, 46 * n ** 0.2)
+                  for n in (1, 2, 3)),
+            ):  # fmt: skip
+                number += 1
+                folder.row(GOODPUT, trial=number, topology="single_as", mode=mode, path=path,
+                           direction=direction, home_agents=agents, cap_mbit_s=cap,
+                           goodput_mbit_s=rate * chance.uniform(0.95, 1.05), retransmits=3,
+                           replay_drops=0, seconds=4.0)  # fmt: skip
+        folder.summary([])
+        folder.complete()
+    return folder.path
