@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,50 +28,52 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault. `inject` and `repair` act on the network; `noticed` says what its detection is.
+    """A fault. `inject` returns when it took effect (CLOCK_MONOTONIC, ns), `repair` mends it.
 
+    `noticed` says what its detection is.
     `on_link`: BFD sessions of the failed node go down with it, and are no reason to void a trial.
     `repairs_itself`: nothing is left to repair once it was injected.
     """
 
-    inject: Callable[[Network, Target], None]
+    inject: Callable[[Network, Target], int]
     repair: Callable[[Network, Target], None]
     noticed: Callable[[Observation, Target], bool]
     on_link: bool = False
     repairs_itself: bool = False
 
 
-def _kill(network: Network, target: Target) -> None:
-    network.agents[target.home_agent].kill()
+def _kill(network: Network, target: Target) -> int:
+    return network.agents[target.home_agent].kill()
 
 
 def _start(network: Network, target: Target) -> None:
     network.agents[target.home_agent].start()
 
 
-def _restart(network: Network, target: Target) -> None:
-    _kill(network, target)
+def _restart(network: Network, target: Target) -> int:
+    moment = _kill(network, target)
     _start(network, target)
+    return moment
 
 
-def _hang(network: Network, target: Target) -> None:
-    network.agents[target.home_agent].hang()
+def _hang(network: Network, target: Target) -> int:
+    return network.agents[target.home_agent].hang()
 
 
 def _resume(network: Network, target: Target) -> None:
     network.agents[target.home_agent].resume()
 
 
-def _silence(network: Network, target: Target) -> None:
-    network.faults.silence(target.home_agent)
+def _silence(network: Network, target: Target) -> int:
+    return network.faults.silence(target.home_agent)
 
 
 def _unsilence(network: Network, target: Target) -> None:
     network.faults.unsilence(target.home_agent)
 
 
-def _cut(network: Network, target: Target) -> None:
-    network.faults.cut(target.router, target.home_agent)
+def _cut(network: Network, target: Target) -> int:
+    return network.faults.cut(target.router, target.home_agent)
 
 
 def _mend(network: Network, target: Target) -> None:
@@ -118,10 +119,3 @@ FAULTS: Mapping[str, Fault] = {
     "node-silent": Fault(_silence, _unsilence, _neighbour_down, on_link=True),
     "link-cut": Fault(_cut, _mend, _carrier_lost, on_link=True),
 }
-
-
-def inject(fault: Fault, network: Network, target: Target) -> tuple[int, int]:
-    """Inject a fault; return the times before and after (CLOCK_MONOTONIC, ns)."""
-    before = time.monotonic_ns()
-    fault.inject(network, target)
-    return before, time.monotonic_ns()

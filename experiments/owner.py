@@ -10,6 +10,8 @@ never came to life has one too, and handed to the user who called sudo.
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -46,6 +48,8 @@ def run(name: str, known: Known, experiment: Experiment, arguments: Sequence[str
 def _outside(folder: RunFolder, command: Sequence[str]) -> int:
     """Wait for the experiment; whatever happens, the folder says how it ended."""
     signal.signal(signal.SIGTERM, _terminate)
+    with contextlib.suppress(ValueError, OSError):  # lets root's probes keep their pace
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (1, 1))
     child = sandbox.popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL)
     try:
         code = int(child.wait())

@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments import streams
 from experiments.data import PACKETS, PHASES, STREAMS, TRIALS, EventName
-from experiments.faults import FAULTS, HOME_TUN, Target, inject
+from experiments.faults import FAULTS, HOME_TUN, Target
 from experiments.phases import phases
 from experiments.probes import Flow, ProbeError, Probes, keep
 from experiments.run import REPOSITORY, RunFolder
@@ -167,7 +167,8 @@ class Trial:
         fault = FAULTS[self.cell.fault]
         before = self._signalling()
         time.sleep(self.phase_s)  # the phase of the fault is what is random about a trial
-        self.inject_ns, after = inject(fault, self.network, self.target)
+        self.inject_ns = time.monotonic_ns()
+        after = fault.inject(self.network, self.target)
         moved = self.watcher.wait_for(
             EventName.ROUTE, self.inject_ns, RECOVERY_TIMEOUT, node=self.border, change="add"
         )
@@ -325,8 +326,9 @@ class Trial:
         return None
 
     def _own_session(self, seen: Observation) -> bool:
-        return self.target.home_agent == seen.fields["node"] or (
-            self.target.interface == seen.fields["interface"]
+        return bool(
+            seen.fields["node"] == self.target.home_agent
+            or seen.fields["interface"] == self.target.interface
         )
 
     def write(self, outcome: Outcome, with_packets: bool) -> None:
