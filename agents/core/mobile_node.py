@@ -42,6 +42,7 @@ from agents.wire.mobility_options import (
     MultiSenderCapable,
     join_sid_tables,
 )
+from agents.wire.status import BindingErrorStatus
 
 QUIET = 1.0
 """Seconds of silence after which a sender's next packet is reported as `origin-changed`."""
@@ -385,7 +386,19 @@ class MobileNode:
             case BindingError():
                 self._handle_binding_error(message)
             case _:
-                raise Dropped("unknown-message-type")
+                self._refuse_type(message, now)
+
+    def _refuse_type(self, message: MobilityMessage, now: float) -> None:
+        """Answer a type that is not known with a Binding Error (RFC 6275 §9.2)."""
+        care_of = self.registration.care_of_address
+        if isinstance(message, BindingUpdate) or care_of is None:
+            raise Dropped("unexpected-message-type")
+        if self._error_limit.allow(now):
+            unknown = BindingErrorStatus.UNRECOGNIZED_MESSAGE_TYPE
+            self._signal(BindingError(unknown, IPv6Address(0)), care_of)
+        else:
+            self.counters["errors-suppressed"] += 1
+        raise Dropped("unknown-message-type")
 
     def _handle_acknowledgement(
         self, message: BindingAcknowledgement, sender: Hashable, now: float
@@ -441,7 +454,10 @@ class MobileNode:
             key_management=self.config.key_management,
             options=tuple(options),
         )
-        self.counters["sent.BindingUpdate"] += 1
+        self._signal(message, update.care_of_address)
+
+    def _signal(self, message: MobilityMessage, care_of: IPv6Address) -> None:
+        """Send `message` under the signalling SA, the home address in the option for it."""
         home, home_agent = self.config.home_address, self.config.home_agent_address
         association = self._associations.outbound(home, SaMode.TRANSPORT)
         if association is None:
@@ -454,15 +470,11 @@ class MobileNode:
         except Dropped as dropped:
             self.counters.drop(dropped.reason)
             return
-        options_header = serialize_destination_options(ipv6.ESP, (HomeAddress(home),))
+        options = serialize_destination_options(ipv6.ESP, (HomeAddress(home),))
         self._to_send.append(
-            ipv6.build(
-                update.care_of_address,
-                home_agent,
-                ipv6.DESTINATION_OPTIONS,
-                options_header + sealed,
-            )
+            ipv6.build(care_of, home_agent, ipv6.DESTINATION_OPTIONS, options + sealed)
         )
+        self.counters[f"sent.{type(message).__name__}"] += 1
 
     def _answer_error(self, packet: bytes, error: WireError, now: float) -> None:
         """Send the Parameter Problem that RFC 8200 or RFC 6275 prescribe, if one is due to us."""

@@ -123,8 +123,7 @@ class OriginSenders(OneSender):
             if self._required:
                 raise Dropped("origin-missing")
             return None
-        if not is_unicast_routable(address(origin)):
-            raise Dropped(Reason.ADDRESS)
+        _check_address(origin)
         return origin
 
     def learn(self, multihomed: bool, version: int, table: SidTable | None) -> bool:
@@ -155,7 +154,9 @@ class SidSenders(OneSender):
 
     def identify(self, origin: bytes | None, esp: bytes) -> Hashable:
         """See `Senders`. The SID is read from the IV by whoever opens the packet."""
-        if origin is not None and len(esp) > _IV:
+        if origin is not None and self.table is None:
+            _check_address(origin)
+        elif origin is not None and len(esp) > _IV:
             listed = self._packed.get(esp[_IV] >> _INDEX_SHIFT)
             if listed is not None and listed != origin:
                 raise Dropped("origin-mismatch")
@@ -195,3 +196,9 @@ def choose_senders(mode: Mode, *, origin_option: bool, multi_sender: bool) -> Se
     if mode is Mode.HARDENED:
         return SidSenders()
     return OriginSenders() if origin_option else OneSender()
+
+
+def _check_address(origin: bytes) -> None:
+    """Raise `Dropped` for what no home agent can have as its own address (case D4)."""
+    if not is_unicast_routable(address(origin)):
+        raise Dropped(Reason.ADDRESS)
