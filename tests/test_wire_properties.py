@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import wire_samples as samples
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.wire import ipv6
@@ -59,6 +59,10 @@ from agents.wire.mobility_options import (
 from agents.wire.routing import RoutingType2, parse_routing, serialize_routing
 from agents.wire.status import BindingErrorStatus, Status
 from agents.wire.transforms import Mode, Transform
+
+# A busy machine is no failure: no example has to end within a time.
+settings.register_profile("wire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wire")
 
 u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
@@ -364,3 +368,48 @@ def test_any_chain_of_extension_headers(
         assert packet[parsed.next_header_offset] == 59
     else:
         assert error.pointer is None or error.pointer < len(packet)
+
+
+def check_damaged(data: st.DataObject) -> None:
+    """Change some octets of a golden Mobility Header under a right checksum, and read it.
+
+    What is still taken as a message must be one that can be written and read again.
+    """
+    name = data.draw(st.sampled_from(sorted(samples.control_headers())))
+    octets, source, destination = samples.control_headers()[name]
+    header = bytearray(octets)
+    places = st.integers(3, len(header) - 1)
+    for place, value in data.draw(st.lists(st.tuples(places, u8), min_size=1, max_size=4)):
+        header[place] = value
+    damaged = samples.with_checksum(bytes(header), source, destination)
+    for parse, write in (
+        (parse_mobility, serialize_mobility),
+        (parse_inter_ha, serialize_inter_ha),
+    ):
+        error = samples.refusal(parse, damaged, source, destination)
+        if error is None:
+            message: Any = parse(damaged, source, destination)
+            again = write(message, source, destination)
+            assert parse(again, source, destination) == message
+        else:
+            assert error.reason != Reason.CHECKSUM
+
+
+@given(st.data())
+def test_damaged_messages(data: st.DataObject) -> None:
+    check_damaged(data)
+
+
+@pytest.mark.long
+@settings(max_examples=50_000)
+@given(st.data())
+def test_many_damaged_messages(data: st.DataObject) -> None:
+    check_damaged(data)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", PARSERS)
+@settings(max_examples=20_000)
+@given(data=st.one_of(st.binary(max_size=80), st.binary(min_size=80, max_size=2100)))
+def test_very_many_octets(name: str, data: bytes) -> None:
+    samples.refusal(PARSERS[name], data)

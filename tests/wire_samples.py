@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from functools import cache
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NamedTuple
@@ -203,6 +204,7 @@ ESP_SAMPLES = {
 }
 
 
+@cache
 def control_headers() -> dict[str, tuple[bytes, IPv6Address, IPv6Address]]:
     """Return every Mobility Header: octets and pseudo-header addresses, by name."""
     headers = {
