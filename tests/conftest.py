@@ -1,0 +1,84 @@
+"""Fixtures for tests that leave this process: people, sandboxes, and a check of what they leave."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from leftovers import MARK, await_none, end
+from people import Person, ordinary_user, root
+
+from topologies.sandbox import launcher_command
+
+SESSION = uuid.uuid4().hex
+os.environ[MARK] = SESSION  # inherited by everything that a test starts
+
+
+@pytest.fixture(scope="session")
+def no_sandbox_because() -> str:
+    """Why no sandbox can be made here; empty where one can."""
+    tried = subprocess.run(
+        launcher_command(["true"]), capture_output=True, text=True, timeout=30, check=False
+    )
+    if tried.returncode == 0:
+        return ""
+    return (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+
+
+@pytest.fixture(autouse=True)
+def _emulation_needs_a_sandbox(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("emulation"):
+        reason = request.getfixturevalue("no_sandbox_because")
+        if reason:
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """After each file of tests: no process that it started is left, or the last test fails."""
+    yield
+    left = await_none(SESSION)
+    end(left)
+    assert not left, "left behind, and now ended:\n" + "\n".join(f"{p} {c}" for p, c in left)
+
+
+@pytest.fixture(params=["user", "root"])
+def person(request: pytest.FixtureRequest) -> Iterator[Person]:
+    """Each of the two who may run everything: an ordinary user, then root."""
+    with {"user": ordinary_user, "root": root}[request.param]() as somebody:
+        yield somebody
+
+
+@pytest.fixture
+def user() -> Iterator[Person]:
+    """An ordinary user."""
+    with ordinary_user() as somebody:
+        yield somebody
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def sandbox(no_sandbox_because: str) -> Run:
+    """Run a command, or Python code given as one string, in a sandbox; see `Person.run`.
+
+    The sandbox ends with the test's process, and after `timeout` seconds in any case.
+    """
+    if no_sandbox_because:
+        pytest.skip(no_sandbox_because)
+
+    def run(
+        command: str | Sequence[str], timeout: float = 60, name: str | None = None, **options: Any
+    ) -> "subprocess.CompletedProcess[str]":
+        words = [sys.executable, "-c", command] if isinstance(command, str) else list(command)
+        somebody = Person("me", os.geteuid(), home=options.pop("home", None))
+        options["env"] = {**os.environ, **options.get("env", {})}
+        return somebody.run(
+            launcher_command(words, name, dies_with=os.getpid()), timeout=timeout, **options
+        )
+
+    return run
