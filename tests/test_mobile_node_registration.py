@@ -193,6 +193,19 @@ def test_first_registration_retransmits_at_the_rfc_times() -> None:
     assert [each.sequence for each in node.sent] == list(range(11, 19))
 
 
+def test_start_again_tries_at_once_and_begins_the_timeouts_anew() -> None:
+    """Whoever knows that the route is there now need not wait for the next retransmission."""
+    node = registering()
+    node.until(106.0)  # sent at 100, 101.5, 104.5; the next would follow at 110.5
+    node.list.start(node.now)
+    node.until(107.6)
+    assert [each.sent for each in node.sent] == [100, 101.5, 104.5, 106, 107.5]
+    for _ in range(9):
+        node.list.start(node.now)
+    node.until(108.0)
+    assert len(node.sent) <= 7
+
+
 def test_refresh_retransmits_at_the_rfc_times() -> None:
     node = Node(lifetime=4000)
     node.bind()

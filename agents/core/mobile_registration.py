@@ -34,7 +34,7 @@ class Trigger(StrEnum):
     """What can happen to it."""
 
     START = "start"
-    """The verb: a registration is wanted."""
+    """The verb: a registration is wanted, now where that makes sense."""
     ATTACHED = "attached"
     """Another care-of address became the active one."""
     DETACHED = "detached"
@@ -93,7 +93,7 @@ TRANSITIONS: dict[State, dict[Trigger, Transition]] = {
         Trigger.DEREGISTER: Transition(State.NONE),
     },
     State.REGISTERING: {
-        Trigger.START: Transition(State.REGISTERING),
+        Trigger.START: _REGISTER,
         Trigger.ATTACHED: _REGISTER,
         Trigger.DETACHED: Transition(State.WAITING),
         Trigger.UPDATE_DUE: _REGISTER,
