@@ -7,6 +7,7 @@ first in `order` that advertises. Each packet takes `delay`; `trouble` may lose 
 import heapq
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
@@ -68,7 +69,7 @@ class World:
         self.at_mobile: list[bytes] = []
         self.at_correspondent: list[tuple[int, bytes]] = []
         self.to_correspondent: list[bytes] = []
-        self.nonces: set[tuple[bytes, bytes]] = set()
+        self.sealed: Counter[tuple[int, int, int]] = Counter()  # (SPI, SID, number)
         self.peer_keys = self._peer_keys()
         self._queue: list[tuple[float, int, bytes]] = []
         self._order = itertools.count()
@@ -79,7 +80,11 @@ class World:
         self.incarnations[index] += 1
         config = replace(self.ha_config(index), **changes)  # type: ignore[arg-type]
         engine = HomeAgent(
-            config, self.incarnations[index], self.random.randbytes, self.peer_keys[index]
+            config,
+            self.incarnations[index],
+            self.random.randbytes,
+            self.peer_keys[index],
+            self._record,
         )
         self.has[index] = engine
         engine.start(self.now)
@@ -98,7 +103,7 @@ class World:
     def start_mn(self, settle: float = 0.5, **changes: object) -> MobileNode:
         keys = self.mobile_keys()
         config = replace(self.mn_config(), **changes)  # type: ignore[arg-type]
-        self.mn = MobileNode(config, self.random.randbytes)
+        self.mn = MobileNode(config, self.random.randbytes, self._record)
         self.mn.load_keys(keys, self.now)
         self.has[1].load_keys(keys, self.now)
         self._collect()
@@ -238,6 +243,9 @@ class World:
             if index in self.has and index in self.advertising:
                 return index
         return None
+
+    def _record(self, spi: int, sid: int, number: int) -> None:
+        self.sealed[spi, sid, number] += 1
 
     def _collect(self) -> None:
         """Take what the engines have to send, and what they report."""
