@@ -6,13 +6,14 @@ Exit codes: 0 ended by SIGTERM, 1 a fault while running, 2 a configuration or ho
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
 from agents.config import ConfigError, HomeAgentConfig, load_home_agent
-from agents.runtime.agent import BATCH, Agent, log_to, text_parameter
+from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.control import Command, CommandError
 from agents.runtime.egress import EgressFile
 from agents.runtime.engine import EngineEvent, HomeAgentEngine
@@ -30,6 +31,22 @@ HOME_METRIC: Final = 1
 _QUEUE: Final = 1000
 
 
+class Devices:
+    """What a home agent holds of its host: TUN, sockets, netlink. Raises `OSError`."""
+
+    def __init__(self, config: HomeAgentConfig) -> None:
+        self.netlink = Netlink()
+        self.monitor = Monitor()
+        self.peers = PeerSocket(config.address)
+        self.outbound = OutboundSocket()
+        self.tun = Tun(config.tun)
+        self.interface = socket.if_nametoindex(config.tun)
+        self.netlink.set_link(self.interface, config.path_mtu, _QUEUE)
+        self.netlink.add_route(
+            IPv6Network(config.home_agent_address), self.interface, metric=HOME_METRIC
+        )
+
+
 class HomeAgentProcess(Agent):
     """A home agent's engine between its TUN device, its peers and the routing table."""
 
@@ -39,26 +56,22 @@ class HomeAgentProcess(Agent):
         self,
         config: HomeAgentConfig,
         engine: HomeAgentEngine,
+        devices: Devices,
         journal: Journal,
         watchdog: Watchdog,
         egress: EgressFile | None = None,
     ) -> None:
-        """Open devices and sockets; raises `OSError`."""
         super().__init__(engine, journal, egress)
         self._config = config
         self._own = config.address.packed
         self._watchdog = watchdog
-        self._netlink = Netlink()
-        self._monitor = Monitor()
+        self._netlink = devices.netlink
+        self._monitor = devices.monitor
+        self._peer_socket = devices.peers
+        self._outbound = devices.outbound
+        self._tun = devices.tun
+        self._interface = devices.interface
         self._reachable: bool | None = None
-        self._peer_socket = PeerSocket(config.address)
-        self._outbound = OutboundSocket()
-        self._tun = Tun(config.tun)
-        self._interface = socket.if_nametoindex(config.tun)
-        self._netlink.set_link(self._interface, config.path_mtu, _QUEUE)
-        self._netlink.add_route(
-            IPv6Network(config.home_agent_address), self._interface, metric=HOME_METRIC
-        )
         loop = self.loop
         loop.add_reader(watchdog.fileno(), self._on_watchdog, urgent=True)
         loop.add_timer(watchdog.next_beat, watchdog.beat)
@@ -182,15 +195,13 @@ def main(arguments: list[str]) -> int:
     try:
         agent = _prepare(Path(arguments[0]))
     except (ConfigError, OSError) as error:
-        print(f"ha: {error}", file=sys.stderr)
+        print(f"ha: {one_line(error)}", file=sys.stderr)
         return 2
     return agent.run()
 
 
 def _prepare(path: Path) -> HomeAgentProcess:
     """Build everything; raises `ConfigError` and `OSError` while they can still be read."""
-    import time
-
     config = load_home_agent(path)
     # First of all: the watchdog stays small, and inherits no descriptor.
     watchdog = Watchdog.start(config.home_prefix, config.directory / "events.jsonl", config.name)
@@ -198,9 +209,12 @@ def _prepare(path: Path) -> HomeAgentProcess:
     from agents.keys import read_key_file
 
     _check_forwarding()
-    incarnation = next_incarnation(config.directory / "incarnation")
     peer_keys = {each.index: read_key_file(each.key_file) for each in config.peers}
+    mobile_keys = [read_key_file(each) for each in config.key_files]
+    devices = Devices(config)
     egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
+    # After all that can go wrong: a start that failed must not use up the first incarnation.
+    incarnation = next_incarnation(config.directory / "incarnation")
     engine = HomeAgent(
         config,
         incarnation,
@@ -209,11 +223,17 @@ def _prepare(path: Path) -> HomeAgentProcess:
         egress.record if egress is not None else None,
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
-    agent = HomeAgentProcess(config, engine, journal, watchdog, egress)
+    agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress)
     journal.write("agent-started", {"incarnation": incarnation, "pid": os.getpid()})
     if incarnation == 1:
-        for key_file in config.key_files:
-            engine.load_keys(read_key_file(key_file), time.monotonic())
+        # Later ones cannot know how far an SA of the file has been used.
+        for associations in mobile_keys:
+            engine.load_keys(associations, time.monotonic())
+    elif mobile_keys:
+        journal.write(
+            "notice",
+            {"text": "not the first start: SAs come from peers or by load-keys, not from files"},
+        )
     agent.open_control(config.directory)
     log_to(config.directory)
     agent.start(time.monotonic())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import ConfigError, MobileNodeConfig, load_mobile_node
-from agents.runtime.agent import BATCH, Agent, log_to, text_parameter
+from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.care_of import CareOfAddresses, Movement
 from agents.runtime.control import Command, CommandError
 from agents.runtime.egress import EgressFile
@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> int:
     try:
         agent = _prepare(Path(arguments[0]))
     except (ConfigError, OSError) as error:
-        print(f"mn: {error}", file=sys.stderr)
+        print(f"mn: {one_line(error)}", file=sys.stderr)
         return 2
     return agent.run()
 

@@ -120,14 +120,16 @@ def configure(directory: Path, mode: Mode = Mode.HARDENED, **changes: Any) -> No
     (directory / "mn.toml").write_text(dump(mobile_node))
 
 
-def start(directory: Path, role: str) -> subprocess.Popen[str]:
+def start(directory: Path, role: str, **options: Any) -> subprocess.Popen[str]:
     """Start an agent and wait until it is ready; the child's pid is the agent's own."""
-    process = spawn(role, *PYTHON, "-m", f"agents.{role}", str(directory / f"{role}.toml"))
+    command = [*PYTHON, "-m", f"agents.{role}", str(directory / f"{role}.toml")]
+    before = len(events(directory, role))
+    process = spawn(role, *command, **options)
 
     def ready() -> bool:
         if process.poll() is not None:
             raise AssertionError(f"{role} ended with {process.returncode}")
-        return any(event["kind"] == "agent-ready" for event in events(directory, role))
+        return any(each["kind"] == "agent-ready" for each in events(directory, role)[before:])
 
     await_true(ready, f"{role} to be ready")
     return process

@@ -224,6 +224,13 @@ def log_to(directory: Path) -> None:
     os.close(descriptor)
 
 
+def one_line(error: Exception) -> str:
+    """Return what a person reads about a start that failed; errno's number helps nobody."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 def text_parameter(request: Mapping[str, Any], name: str) -> str:
     """Return a parameter of a control request; raises `CommandError`."""
     value = request.get(name)

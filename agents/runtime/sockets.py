@@ -92,7 +92,13 @@ class PeerSocket:
         self._address = address.packed
         self._socket = socket.socket(socket.AF_INET6, kind, _ESP)
         _enlarge(self._socket)
-        self._socket.bind((str(address), 0))
+        try:
+            self._socket.bind((str(address), 0))
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"address {address}: {error.strerror}; give it to an interface of this node first",
+            ) from error
         self._sources: dict[str, bytes] = {}
 
     def fileno(self) -> int:
