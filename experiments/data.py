@@ -59,7 +59,7 @@ EVENT_FIELDS: Mapping[EventName, tuple[dict[str, type], str]] = {
     EventName.TRIAL_BEGIN: ({"trial": int, "fault": str, "detection": str}, "probes are started"),
     EventName.FAULT: (
         {"trial": int, "fault": str, "node": str, "injection_ms": float},
-        "the fault; `time_ns` is taken before its injection, which took injection_ms",
+        "the fault took effect, injection_ms after its injection began",
     ),
     EventName.BFD: (
         {"node": str, "interface": str, "state": str, "outgoing": bool},
@@ -209,7 +209,8 @@ STREAMS = Table(
         Column("correspondent", str, "node at the other end"),
         Column("role", str, "affected: through the HA that failed; bystander: through another one"),
         Column("outage_ms", float, "see the definition below"),
-        Column("lost_packets", int, "sent from the fault to the repair and never delivered"),
+        Column("lost_packets", int, "sent from the fault to the repair, not delivered before it"),
+        Column("late_packets", int, "of these, delivered after the repair (by a hung agent)"),
         Column("duplicated_packets", int, "delivered again, whole trial"),
         Column("reordered_packets", int, "delivered after a later one, fault to repair"),
         Column("longest_gap_ms", float, "longest time between two arrivals, fault to repair"),
@@ -236,7 +237,7 @@ PHASES = Table(
         Column("trial", int, "number of the trial"),
         *CELL,
         Column("phase", str, "one of the phases below"),
-        Column("after_fault_ms", float, "time since the fault"),
+        Column("after_fault_ms", float, "time since the fault, from the start of its injection"),
     ),
 )
 
@@ -249,8 +250,13 @@ PACKETS = Table(
         Column("direction", str, "up or down"),
         Column("correspondent", str, "node at the other end"),
         Column("sequence", int, "number in its stream, from 0"),
-        Column("sent_ms", float, "send time since the fault"),
-        Column("arrived_ms", float, "first arrival since the fault; empty: never", optional=True),
+        Column("sent_ms", float, "send time since the fault, from the start of its injection"),
+        Column(
+            "arrived_ms",
+            float,
+            "arrival since the fault; empty: not before the repair",
+            optional=True,
+        ),
     ),
 )
 
@@ -475,7 +481,8 @@ folder alone: `python -m experiments.plots FOLDER`.
 
 **Outage** = send time of the first packet of the first 20 consecutive ones delivered after the
 fault, minus send time of the last one delivered before it, minus 1 ms (probes run at 1 kHz). A
-packet is *after* the fault when it was sent after it. A trial is **void**, counted and repeated,
+packet is *after* the fault when it was sent after it; what arrives only after the repair (out of
+a hung agent's queues) counts as not delivered. A trial is **void**, counted and repeated,
 when a sender paused for more than 3 ms between the fault and the recovery (from 100 ms before the
 fault on), when a BFD session was lost without a fault, or when the injection took over 15 ms.
 """

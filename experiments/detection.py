@@ -34,7 +34,12 @@ def switch(network: Network, name: str) -> None:
             if lines and daemon in routing.daemons:
                 configure(routing.daemons[daemon], lines)
     network.options = network.routing.options = replace(network.options, detection=new)
-    if new.bfd_interval_ms is not None:
+    await_sessions(network)
+
+
+def await_sessions(network: Network) -> None:
+    """Wait until every BFD session is up; at once where BFD is not in use."""
+    if network.options.detection.bfd_interval_ms is not None:
         network.wait_detection()
 
 

@@ -145,6 +145,7 @@ class Failover:
             EventName.NETWORK_READY, setting=first, seconds=bound, steps=network.timings
         )
         self.console.print(f"Figure 1 ready, mobile node bound after {bound:.1f} s")
+        network.faults.prepare(TARGET.home_agent, TARGET.router)
         for node in network.plan.nodes.values():
             if node.role in (Role.CORRESPONDENT, Role.MOBILE):
                 continue

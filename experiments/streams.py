@@ -36,6 +36,13 @@ class Stream:
             delivered.setdefault(sequence, arrived)
         object.__setattr__(self, "delivered", delivered)
 
+    def until(self, time_ns: int) -> Stream:
+        """Return the stream as it stood at a time: later arrivals have not happened.
+
+        A hung agent that goes on delivers what waited in its queues, much too late.
+        """
+        return Stream(self.sent, [each for each in self.arrivals if each[1] < time_ns])
+
     def index(self, time_ns: int) -> int:
         """Return the sequence number of the first packet sent at this time or later."""
         return bisect_left(self.sent, time_ns)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments import streams
+from experiments import detection, streams
 from experiments.data import PACKETS, PHASES, STREAMS, TRIALS, EventName
 from experiments.faults import FAULTS, HOME_TUN, Target
 from experiments.phases import phases
@@ -94,6 +94,7 @@ class Trial:
     fault_ns: int = 0
     recovered_ns: int = 0
     repair_ns: int = 0
+    end_ns: int = 0
     phase_s: float = 0.0
     load: float = 0.0
     resynchronised_first: bool | None = None
@@ -117,6 +118,8 @@ class Trial:
             self._break_it(probes, outward)
             self._repair(probes, outward)
             self.recorded = probes.stop()
+            self.end_ns = time.monotonic_ns()
+            detection.await_sessions(self.network)
         except (TrialError, ProbeError, AgentError) as error:
             probes.kill()
             return Failed(str(error))
@@ -226,7 +229,6 @@ class Trial:
         self._await_running(probes, FLOWS, time.monotonic_ns(), "after the repair", TAIL_PACKETS)
         self.resynchronised_first = self._resynchronised(since)
         self.network.agents.check_alive()
-        self.network.wait_detection()
 
     def _is_back(self, outward: str, since: int) -> bool:
         """Return whether the border router's newest route is the old one again."""
@@ -293,32 +295,36 @@ class Trial:
         """Apply the rules that make a trial void."""
         if self.fault_ns - self.inject_ns > INJECTION_LIMIT_NS:
             return Void(f"the injection took {_ms(self.fault_ns - self.inject_ns):.0f} ms")
-        end = self.recovered_ns
-        for flow, stream in self.recorded.items():
-            outage = streams.outage(stream, self.fault_ns)
-            if outage is None:
+        for flow in self.recorded:
+            if self._outage(flow) is None:
                 return Failed(f"{flow.sender} to {flow.receiver} did not recover")
         for flow, stream in self.recorded.items():
             pause = streams.longest_pause_ns(stream.sent, self.fault_ns - BEFORE_NS, self._end())
             if pause > PAUSE_NS:
                 return Void(f"the sender in {flow.sender} paused for {_ms(pause):.1f} ms")
-        lost = self._lost_session(end)
+        lost = self._lost_session()
         return Void(lost) if lost else Valid()
+
+    def _outage(self, flow: Flow) -> streams.Outage | None:
+        """Return a stream's outage, by what had been delivered before the repair."""
+        return streams.outage(self.recorded[flow].until(self.repair_ns), self.fault_ns)
 
     def _end(self) -> int:
         """Return when the last stream ran again, its 20 packets included."""
         ends = []
-        for stream in self.recorded.values():
-            found = streams.outage(stream, self.fault_ns)
+        for flow, stream in self.recorded.items():
+            found = self._outage(flow)
             assert found is not None
             ends.append(stream.sent[found.first_after + CONSECUTIVE - 1])
         return max(ends)
 
-    def _lost_session(self, end: int) -> str | None:
+    def _lost_session(self) -> str | None:
         """Return which BFD session was lost without a fault, if one was."""
+        if self.network.options.detection.bfd_interval_ms is None:
+            return None  # what is still heard of BFD is the end of sessions that were given up
         expected = FAULTS[self.cell.fault].on_link
         for seen in self.watcher.since(self.begin_ns):
-            if seen.time_ns > end or not seen.matches(EventName.BFD, state="Down"):
+            if seen.time_ns > self.end_ns or not seen.matches(EventName.BFD, state="Down"):
                 continue
             if expected and seen.time_ns >= self.inject_ns and self._own_session(seen):
                 continue
@@ -378,7 +384,7 @@ class Trial:
     def _write_phases(self) -> None:
         arrivals = []
         for flow, stream in self.recorded.items():
-            found = streams.outage(stream, self.fault_ns)
+            found = self._outage(flow)
             if ROLES[flow.number] == AFFECTED and found is not None:
                 arrivals.append(stream.delivered[found.first_after])
         for name, when in self._phases(min(arrivals)).items():
@@ -387,23 +393,24 @@ class Trial:
                 trial=self.number,
                 **self.cell.columns(),
                 phase=name,
-                after_fault_ms=_ms(when - self.fault_ns),
+                after_fault_ms=_ms(when - self.inject_ns),
             )
 
     def _write_packets(self) -> None:
         for flow, stream in self.recorded.items():
-            first = stream.index(self.fault_ns - int(SHOWN_BEFORE_MS * MS))
+            in_time = stream.until(self.repair_ns)
+            first = stream.index(self.inject_ns - int(SHOWN_BEFORE_MS * MS))
             last = stream.index(self._end() + int(SHOWN_AFTER_MS * MS))
             for sequence in range(first, last):
-                arrived = stream.delivered.get(sequence)
+                arrived = in_time.delivered.get(sequence)
                 self.folder.row(
                     PACKETS,
                     trial=self.number,
                     **self.cell.columns(),
                     **_ends(flow),
                     sequence=sequence,
-                    sent_ms=_ms(stream.sent[sequence] - self.fault_ns),
-                    arrived_ms=None if arrived is None else _ms(arrived - self.fault_ns),
+                    sent_ms=_ms(stream.sent[sequence] - self.inject_ns),
+                    arrived_ms=None if arrived is None else _ms(arrived - self.inject_ns),
                 )
 
 
@@ -412,17 +419,21 @@ _SIGNALLING = ("binding_updates", "sa_messages", "ike_exchanges")
 
 def analysis(stream: Stream, fault_ns: int, recovered_ns: int, repair_ns: int) -> dict[str, Any]:
     """Return what one stream says about one trial, as columns of `streams.csv`."""
-    found = streams.outage(stream, fault_ns)
+    in_time = stream.until(repair_ns)
+    found = streams.outage(in_time, fault_ns)
     assert found is not None
     end = stream.sent[-1] + 1
+    runs_again = stream.sent[found.first_after]
+    missed = streams.lost(in_time, fault_ns, runs_again)
     before = streams.median_delay_ns(stream, fault_ns - 5 * BEFORE_NS, fault_ns)
     after = streams.median_delay_ns(stream, recovered_ns, repair_ns)
     return {
         "outage_ms": _ms(found.length_ns),
-        "lost_packets": streams.lost(stream, fault_ns, repair_ns),
+        "lost_packets": missed + streams.lost(stream, runs_again, repair_ns),
+        "late_packets": missed - streams.lost(stream, fault_ns, runs_again),
         "duplicated_packets": streams.duplicated(stream),
-        "reordered_packets": streams.reordered(stream, fault_ns, repair_ns),
-        "longest_gap_ms": _ms(streams.longest_gap_ns(stream, fault_ns, repair_ns)),
+        "reordered_packets": streams.reordered(in_time, fault_ns, repair_ns),
+        "longest_gap_ms": _ms(streams.longest_gap_ns(in_time, fault_ns, repair_ns)),
         "delay_before_ms": _ms(before or 0),
         "delay_after_ms": None if after is None else _ms(after),
         "failback_lost_packets": streams.lost(stream, repair_ns, end),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 
 from topologies.netlink import Netlink
+from topologies.nftables import Nftables, NftablesError
 from topologies.nodes import SixNode
 from topologies.plan import LinkPlan, Plan, Protocol, Role
 
@@ -35,12 +36,16 @@ class Faults:
         self._requests: dict[str, tuple[Netlink, dict[str, int]]] = {}
         self._cut: dict[str, LinkPlan] = {}
         self._silent: set[str] = set()
+        self._nftables: dict[str, Nftables] = {}
 
     def close(self) -> None:
         """Close the sockets."""
         for request, _ in self._requests.values():
             request.close()
         self._requests.clear()
+        for nftables in self._nftables.values():
+            nftables.close()
+        self._nftables.clear()
 
     @property
     def active(self) -> list[str]:
@@ -50,16 +55,17 @@ class Faults:
         ]
 
     def prepare(self, *names: str) -> None:
-        """Open what a cut at these nodes needs, so that the cut itself takes microseconds."""
+        """Open what faults at these nodes need, so that the fault itself takes microseconds."""
         for name in names:
             self._request(name)
+            self._nft(name)
 
     def cut(self, a: str, b: str) -> int:
         """Cut the link of two neighbours: carrier goes at both ends, addresses stay."""
         link = self._link(a, b)
-        self._set(link, up=False)
+        moment = self._set(link, up=False)
         self._cut[link.name] = link
-        return time.monotonic_ns()
+        return moment
 
     def mend(self, a: str, b: str) -> int:
         """Mend the link of two neighbours."""
@@ -73,19 +79,20 @@ class Faults:
 
     def silence(self, name: str) -> int:
         """Make a node drop everything in and out, and say nothing; its links keep carrier."""
-        node = self._node(name)
+        self._node(name)
         if name in self._silent:
             raise FaultError(f"{name} is silent already")
-        result = node.run(["nft", "-f", "-"], SILENCE)
+        try:
+            self._nft(name).run(SILENCE)
+        except NftablesError as error:
+            raise FaultError(f"{name}: nftables: {error}") from error
         moment = time.monotonic_ns()
-        if result.returncode != 0:
-            raise FaultError(f"{name}: nft: {result.stderr.strip().splitlines()[0]}")
         self._silent.add(name)
         return moment
 
     def unsilence(self, name: str) -> int:
         """Let a silent node speak again."""
-        self._node(name).run(["nft", "delete", "table", "inet", "silence"], check=True)
+        self._nft(name).run("delete table inet silence")
         self._silent.discard(name)
         return time.monotonic_ns()
 
@@ -118,11 +125,20 @@ class Faults:
         self._set(targets[0], up=True)
         return time.monotonic_ns()
 
-    def _set(self, link: LinkPlan, *, up: bool) -> None:
+    def _set(self, link: LinkPlan, *, up: bool) -> int:
+        """Set both ends; return when the first one was set: a link is cut from then on."""
         ends = link.ends()
         requests = [self._request(node) for node, _, _ in ends]
+        moments = []
         for (_, interface, _), (request, indices) in zip(ends, requests, strict=True):
             request.set_link(indices[interface], up=up)
+            moments.append(time.monotonic_ns())
+        return moments[0]
+
+    def _nft(self, name: str) -> Nftables:
+        if name not in self._nftables:
+            self._nftables[name] = Nftables(self._node(name).pid)
+        return self._nftables[name]
 
     def _request(self, name: str) -> tuple[Netlink, dict[str, int]]:
         if name not in self._requests:
