@@ -11,7 +11,13 @@ from dataclasses import replace
 
 from experiments.run import RunError
 from topologies.frr import Daemon
-from topologies.frr_config import BFD_PROFILE, DETECTIONS, Detection
+from topologies.frr_config import (
+    DETECTIONS,
+    EXTERIOR_PROFILE,
+    INTERIOR_PROFILE,
+    Detection,
+    bfd_lines,
+)
 from topologies.network import Network
 from topologies.plan import Protocol
 
@@ -46,13 +52,7 @@ def await_sessions(network: Network) -> None:
 def _lines(network: Network, node: str, old: Detection, new: Detection) -> dict[str, list[str]]:
     lines: dict[str, list[str]] = {"bfdd": [], "ospf6d": [], "bgpd": []}
     if new.bfd_interval_ms is not None:
-        lines["bfdd"] += [
-            "bfd",
-            f"profile {BFD_PROFILE}",
-            f"detect-multiplier {new.bfd_multiplier}",
-            f"receive-interval {new.bfd_interval_ms}",
-            f"transmit-interval {new.bfd_interval_ms}",
-        ]
+        lines["bfdd"] += bfd_lines(network.plan, network.plan.nodes[node], new)
     if (old.bfd_interval_ms is None) == (new.bfd_interval_ms is None):
         return lines
     on = new.bfd_interval_ms is not None
@@ -60,12 +60,12 @@ def _lines(network: Network, node: str, old: Detection, new: Detection) -> dict[
         if end.link.protocol is Protocol.OSPF:
             lines["ospf6d"] += [
                 f"interface {end.interface}",
-                f"ipv6 ospf6 bfd profile {BFD_PROFILE}" if on else "no ipv6 ospf6 bfd",
+                f"ipv6 ospf6 bfd profile {INTERIOR_PROFILE}" if on else "no ipv6 ospf6 bfd",
                 "exit",
             ]
         elif end.link.protocol is Protocol.BGP:
             peer = f"neighbor {end.neighbour_address} bfd"
-            lines["bgpd"] += [peer, f"{peer} profile {BFD_PROFILE}"] if on else [f"no {peer}"]
+            lines["bgpd"] += [peer, f"{peer} profile {EXTERIOR_PROFILE}"] if on else [f"no {peer}"]
     if lines["bgpd"]:
         lines["bgpd"].insert(0, f"router bgp {network.plan.nodes[node].asn}")
     return lines

@@ -104,7 +104,11 @@ def _zebra(_plan: Plan, _node: NodePlan, options: RoutingOptions) -> list[str]:
 
 
 def _bfdd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
-    detection = options.detection
+    return bfd_lines(plan, node, options.detection)
+
+
+def bfd_lines(plan: Plan, node: NodePlan, detection: Detection) -> list[str]:
+    """Return the lines that define a node's BFD profiles, for its file or for a running bfdd."""
     profiles = (
         (INTERIOR_PROFILE, Protocol.OSPF, detection.bfd_interval_ms),
         (EXTERIOR_PROFILE, Protocol.BGP, detection.exterior_interval_ms),
