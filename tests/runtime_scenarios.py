@@ -438,7 +438,7 @@ def quiet_and_clean(directory: Path) -> None:
             process.send_signal(number)
             output, _ = process.communicate(timeout=20)
             assert process.returncode == 0, output
-            assert output == ""
+            assert output == "", output
             assert (directory / role / "agent.log").read_text() == ""
             assert not (directory / role / "control.sock").exists()
         assert not has_device()

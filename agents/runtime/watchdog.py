@@ -111,6 +111,8 @@ def _run(channel: socket.socket, agent: int, prefix: IPv6Network, journal: Path,
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _watch(channel, agent, prefix, Journal(journal, node))
         status = 0
+    except ConnectionError:
+        status = 0  # the agent left while something was on its way to it
     except BaseException as error:
         print(f"watchdog: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
