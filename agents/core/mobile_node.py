@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable
 from ipaddress import IPv6Address
 
 from agents.config import ConfigError, MobileNodeConfig, Mode
+from agents.core import mobile_status
 from agents.core.binding_update_list import Acknowledgement, HomeRegistration, Update
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord, EspProcessor
@@ -218,58 +219,19 @@ class MobileNode:
 
     def status(self) -> dict[str, object]:
         """Return the state of the registration, ready for JSON; times on the engine's clock."""
-        registration, senders = self.registration, self._senders
-        return {
-            "name": self.config.name,
-            "role": "mobile-node",
-            "mode": str(self.config.mode),
-            "state": str(registration.state),
-            "bound": registration.bound,
-            "home_address": str(self.config.home_address),
-            "home_agent_address": str(self.config.home_agent_address),
-            "care_of_address": _text(registration.care_of_address),
-            "addresses": {str(each): name for each, name in self._addresses.items()},
-            "multihomed": senders.multihomed,
-            "sid_table_version": senders.version,
-        }
+        return mobile_status.status(self.config, self.registration, self._addresses, self._senders)
 
     def bindings(self) -> list[dict[str, object]]:
         """Return the Binding Update List, ready for JSON."""
-        registration = self.registration
-        if registration.state is State.NONE:
-            return []
-        return [
-            {
-                "destination": str(self.config.home_agent_address),
-                "home_address": str(self.config.home_address),
-                "care_of_address": _text(registration.care_of_address),
-                "state": str(registration.state),
-                "sequence": registration.sequence,
-                "expires": registration.expires,
-                "outstanding": [each.sequence for each in registration.outstanding],
-            }
-        ]
+        return mobile_status.bindings(self.config, self.registration)
 
     def sas(self) -> list[dict[str, object]]:
         """Return the security associations without their keys, ready for JSON."""
-        return [
-            {
-                "spi": each.spi,
-                "source": str(each.source),
-                "destination": str(each.destination),
-                "mode": str(each.mode),
-                "transform": each.transform,
-                "state": str(each.state),
-                "generation": each.generation,
-                "sent": each.counter,
-            }
-            for each in self._associations
-        ]
+        return mobile_status.associations(self._associations)
 
     def peers(self) -> list[dict[str, object]]:
         """Return the home agents that may send, as the SID table lists them, ready for JSON."""
-        table = self._senders.table or {}
-        return [{"index": index, "address": str(own)} for index, own in sorted(table.items())]
+        return mobile_status.senders(self._senders)
 
     # Receiving
 
@@ -544,7 +506,3 @@ def _refresh_advice(options: Iterable[MobilityOption]) -> int | None:
         if isinstance(option, BindingRefreshAdvice):
             return option.interval
     return None
-
-
-def _text(value: IPv6Address | None) -> str | None:
-    return None if value is None else str(value)
