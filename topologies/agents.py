@@ -72,6 +72,7 @@ class Agent:
         self.events = logs / "events.jsonl"
         self.output = logs / "agent.out"
         self.process: subprocess.Popen[Any] | None = None
+        self.hung = False
         for name in ("events.jsonl", "agent.log", "egress.bin"):
             (directory / name).unlink(missing_ok=True)
             (directory / name).symlink_to(logs.resolve() / name)
@@ -85,6 +86,7 @@ class Agent:
         """Start the process; :meth:`wait` tells when it answers."""
         if self.process is not None and self.process.poll() is None:
             raise AgentError(f"{self.name}: its agent runs already")
+        self.hung = False
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         with self.output.open("ab") as out:
             self.process = self.node.python(
@@ -159,11 +161,13 @@ class Agent:
     def hang(self) -> int:
         """Stop the agent by SIGSTOP; return when the signal was sent (monotonic ns)."""
         self._process().send_signal(signal.SIGSTOP)
+        self.hung = True
         return time.monotonic_ns()
 
     def resume(self) -> int:
         """Let a hung agent go on."""
         self._process().send_signal(signal.SIGCONT)
+        self.hung = False
         return time.monotonic_ns()
 
     def stop(self) -> None:
@@ -231,6 +235,21 @@ class Agents:
         """Kill all agents."""
         for agent in (*self.mobile_nodes.values(), *self.home_agents.values()):
             agent.stop()
+
+    def heal(self) -> list[str]:
+        """Let hung agents go on and start those that do not run; return what was done."""
+        done = []
+        for name, agent in {**self.home_agents, **self.mobile_nodes}.items():
+            if not agent.running:
+                if name in self.mobile_nodes:
+                    self.restart_mobile_node(name)
+                else:
+                    agent.start()
+                done.append(f"agent of {name} started")
+            elif agent.hung:
+                agent.resume()
+                done.append(f"agent of {name} goes on")
+        return done
 
     def restart_mobile_node(self, name: str) -> int:
         """Kill a mobile node's agent and start it with fresh keys; return when it was killed.

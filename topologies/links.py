@@ -1,9 +1,41 @@
-"""What a link does to packets: for now a rate cap by HTB, which every kernel has."""
+"""Links: pairs of virtual Ethernet interfaces, and rate caps by HTB, which every kernel has."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from mininet.link import Link
+
 from topologies.nodes import SixNode
 from topologies.plan import Plan
+
+FIRST_INDEX = 100
+
+
+class VethLink(Link):  # type: ignore[misc]
+    """A veth pair whose interfaces have indices that no other interface of the network has.
+
+    Left alone each namespace counts from 2, and then many pairs have the same index at both ends.
+    Linux takes such an interface for one without a peer, and tells of its carrier only once a
+    second (``linkwatch_urgent_event``): a cut would be noticed late, a handover takes 1 s.
+    """
+
+    def __init__(self, node1: SixNode, node2: SixNode, number: int = 0, **params: Any) -> None:
+        """``number``: the link's place in the plan."""
+        self._index = FIRST_INDEX + 2 * number
+        super().__init__(node1, node2, **params)
+
+    def makeIntfPair(  # noqa: N802
+        self, name1: str, name2: str, *_addresses: Any, **_params: Any
+    ) -> None:
+        """Make the pair with each end in its node."""
+        a, b = _addresses[2], _addresses[3]
+        result = a.run(
+            ["ip", "link", "add", "name", name1, "index", str(self._index), "type", "veth",
+             "peer", "name", name2, "index", str(self._index + 1), "netns", str(b.pid)]
+        )  # fmt: skip
+        if result.returncode != 0:
+            raise RuntimeError(f"link {name1}: {result.stderr.strip()}")
 
 
 def rate_commands(interface: str, mbit: float) -> list[str]:

@@ -68,7 +68,7 @@ class Network:
     def start(self) -> None:
         """Bring up nodes, links, advertisements, routing; wait until every route is there."""
         self._begin = time.monotonic()
-        setLogLevel("error")
+        setLogLevel("output")
         self.mininet = Mininet(topo=self.topo, controller=None)
         self.nodes = {node.name: node for node in self.mininet.hosts}
         apply_rates(self.plan, self.nodes)

@@ -35,12 +35,16 @@ if "__file__" not in globals():  # executed by mn, not imported: run mn in the s
 
 from typing import Any
 
+from mininet.net import Mininet
 from mininet.topo import Topo
 
 from topologies.figure_1 import figure_1
+from topologies.links import VethLink
 from topologies.nodes import AccessRouter, Correspondent, HomeAgent, MobileNode, Router
 from topologies.plan import Plan, Role
 from topologies.static_routes import static_routes
+
+Mininet.inited = True  # else it tries to raise limits of the host, and says that it could not
 
 NODE_CLASSES = {
     Role.HOME_AGENT: HomeAgent,
@@ -71,9 +75,11 @@ class PlanTopo(Topo):  # type: ignore[misc]
             self.addHost(
                 node.name, cls=NODE_CLASSES[node.role], plan=plan, static_routes=routes, **extra
             )
-        for link in plan.links:
+        for number, link in enumerate(plan.links):
             (a, a_interface, _), (b, b_interface, _) = link.ends()
-            self.addLink(a, b, intfName1=a_interface, intfName2=b_interface)
+            self.addLink(
+                a, b, cls=VethLink, number=number, intfName1=a_interface, intfName2=b_interface
+            )
 
 
 class SingleAs(PlanTopo):

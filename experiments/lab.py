@@ -1,0 +1,76 @@
+"""`make lab`: Figure 1 with its agents, and a prompt. ``NAME=…`` tells several labs apart.
+
+The outermost process, like every run's: its end, however it comes, ends everything it started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from experiments.owner import INSIDE
+from experiments.run import REPOSITORY, RunError, give_to_caller, results_folder, writing
+from topologies import sandbox
+from topologies.advertise import AdvertiserError
+from topologies.agents import AgentError
+from topologies.cli import LabCLI
+from topologies.frr import RoutingError
+from topologies.network import Network
+from topologies.nodes import ShellError
+from topologies.single_as import SingleAs
+
+NAME = "lab"
+"""The name of a lab that was given none."""
+
+
+def outside(name: str) -> int:
+    """Run the lab in a sandbox of its own; return the exit code."""
+    folder = make_folder(name)
+    # Ctrl-C at the prompt is for what runs there; a handler, because children inherit "ignore".
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    command = [sys.executable, "-m", "experiments.lab", INSIDE, str(folder)]
+    child = sandbox.popen(command, name=name, cwd=REPOSITORY)
+    return int(child.wait())
+
+
+def make_folder(name: str) -> Path:
+    """Make the folder for the logs and captures of one lab."""
+    path = results_folder() / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    with writing(path.parent):
+        path.mkdir(parents=True)
+    give_to_caller(path)
+    return path
+
+
+def inside(folder: Path) -> int:
+    """Bring everything up and run the prompt."""
+    begin = time.monotonic()
+    print(f"Figure 1 comes up; logs below {folder}", flush=True)
+    network = Network(SingleAs(static=False), folder)
+    try:
+        network.start()
+        network.start_agents()
+        print(f"ready after {time.monotonic() - begin:.1f} s; `help` lists commands", flush=True)
+        LabCLI(network)
+    finally:
+        network.stop()
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run a lab; what goes wrong is one line and exit code 2."""
+    try:
+        if arguments[:1] == [INSIDE]:
+            return inside(Path(arguments[1]))
+        return outside(os.environ.get("NAME") or NAME)
+    except (AdvertiserError, AgentError, RoutingError, RunError, ShellError) as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

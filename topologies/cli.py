@@ -1,0 +1,310 @@
+"""The lab's prompt: Mininet's own commands, and verbs for faults, tables and captures."""
+
+# ruff: noqa: D403  (a docstring here is what `help` prints: it begins with the command)
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TextIO
+
+from mininet.cli import CLI
+from mininet.log import error, output
+
+from topologies import addressing
+from topologies.agents import AgentError
+from topologies.capture import Capture, CaptureError
+from topologies.faults import FaultError
+from topologies.frr import RoutingError
+from topologies.network import Network
+from topologies.plan import Role
+from topologies.tables import table
+
+NANOSECONDS = 1_000_000_000
+
+
+class UsageError(Exception):
+    """A command with wrong arguments; the message is how it is used."""
+
+
+Verb = Callable[["LabCLI", list[str]], None]
+
+
+def verb(function: Verb) -> Callable[[LabCLI, str], None]:
+    """Split the arguments of a command, and say in one line what is wrong with it."""
+
+    @functools.wraps(function)
+    def do(self: LabCLI, line: str) -> None:
+        try:
+            function(self, shlex.split(line))
+        except UsageError as mistake:
+            error(f"usage: {mistake}\n")
+        except (AgentError, CaptureError, FaultError, RoutingError, ValueError) as mistake:
+            error(f"{mistake}\n")
+
+    return do
+
+
+class LabCLI(CLI):  # type: ignore[misc]
+    """Mininet's prompt on a running network with agents."""
+
+    prompt = "manyhomes> "
+    helpStr = (  # noqa: N815 (Mininet's name)
+        "A node's name and a command runs it there: `cn1 ping -c 3 mn`. In it other nodes' names\n"
+        "stand for their addresses; mn's is its home address. `help fail` tells of one command.\n"
+    )
+
+    def __init__(
+        self, network: Network, stdin: TextIO = sys.stdin, script: str | None = None
+    ) -> None:
+        """Run the prompt until its user has had enough; ``script``: run this file instead."""
+        self.network = network
+        self._captures: dict[str, Capture] = {}
+        try:
+            super().__init__(network.mininet, stdin=stdin, script=script)
+        finally:
+            self._stop_captures()
+
+    @classmethod
+    def initReadline(cls) -> None:  # noqa: N802
+        """Keep the history in memory: Mininet's file lies in the user's home directory."""
+        import readline  # noqa: F401  (its import gives input() line editing)
+
+    # Looking.
+
+    @verb
+    def do_show(self, words: list[str]) -> None:
+        """show bc|bul|sa|peers|routes|counters [NODE]: tables of the agents, routes of routers.
+
+        bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
+        security associations; peers: what home agents think of one another; routes: the way to
+        the home network on every router; counters: what was sent, taken and dropped, and why.
+        """
+        shows: dict[str, Callable[[str | None], str]] = {
+            "bc": lambda node: self._ask("bindings", self._home_agents(node)),
+            "bul": lambda node: self._ask("bindings", self._mobile_nodes(node)),
+            "sa": lambda node: self._ask("sas", self._everyone(node)),
+            "peers": lambda node: self._ask("peers", self._home_agents(node)),
+            "routes": self._routes,
+            "counters": self._counters,
+        }
+        if not 1 <= len(words) <= 2 or words[0] not in shows:
+            raise UsageError("show " + "|".join(shows) + " [NODE]")
+        output(shows[words[0]](words[1] if len(words) == 2 else None) + "\n")
+
+    @verb
+    def do_status(self, words: list[str]) -> None:
+        """status: every agent in one line, and the faults that stand."""
+        if words:
+            raise UsageError("status")
+        rows = []
+        for name in self._everyone(None):
+            agent = self.network.agents[name]
+            if not agent.running:
+                rows.append({"node": name, "agent": "does not run"})
+                continue
+            try:
+                status = agent.ask("status")
+            except AgentError:
+                rows.append({"node": name, "agent": "does not answer"})
+                continue
+            wanted = ("state", "care_of_address", "advertising", "bindings", "peers", "incarnation")
+            rows.append(
+                {"node": name, "agent": "up"} | {k: status[k] for k in wanted if k in status}
+            )
+        output(table(rows) + "\n")
+        for fault in self.network.faults.active:
+            output(f"fault: {fault}\n")
+
+    def _ask(self, command: str, names: Iterable[str]) -> str:
+        rows: list[dict[str, Any]] = []
+        silent: list[str] = []
+        for name in names:
+            try:
+                answer = self.network.agents[name].ask(command)
+            except AgentError as mistake:
+                silent.append(str(mistake))
+                continue
+            rows += [{"node": name} | _readable(row) for row in answer]
+        return "\n".join([table(rows), *silent])
+
+    def _counters(self, node: str | None) -> str:
+        columns: dict[str, dict[str, int]] = {}
+        for name in self._everyone(node):
+            try:
+                columns[name] = self.network.agents[name].ask("counters")
+            except AgentError as mistake:
+                error(f"{mistake}\n")
+        names = sorted({counter for column in columns.values() for counter in column})
+        rows = [
+            {"counter": counter}
+            | {node: column.get(counter, 0) for node, column in columns.items()}
+            for counter in names
+        ]
+        return table(rows)
+
+    def _routes(self, node: str | None) -> str:
+        if node is not None:
+            return self.network.nodes[self._known(node)].run(["ip", "-6", "route"]).stdout.rstrip()
+        rows = []
+        destination = str(addressing.HOME_AGENT_ADDRESS)
+        for name, each in self.network.nodes.items():
+            if self.network.plan.nodes[name].role.is_host:
+                continue
+            found = each.run(["ip", "-o", "-6", "route", "get", destination]).stdout.split()
+            device = found[found.index("dev") + 1] if "dev" in found else "unreachable"
+            rows.append({"router": name, "to": destination, "by": device})
+        return table(rows)
+
+    # Breaking and mending.
+
+    @verb
+    def do_fail(self, words: list[str]) -> None:
+        """fail NODE: kill -9 the agent of a node; its route goes with it. `heal` starts it."""
+        agent = self.network.agents[self._one(words, "fail NODE")]
+        self._tell(f"agent of {agent.name} killed", agent.kill())
+
+    @verb
+    def do_hang(self, words: list[str]) -> None:
+        """hang NODE: stop a node's agent (SIGSTOP); its watchdog notices. `heal` lets it go on."""
+        agent = self.network.agents[self._one(words, "hang NODE")]
+        self._tell(f"agent of {agent.name} hung", agent.hang())
+
+    @verb
+    def do_restart(self, words: list[str]) -> None:
+        """restart NODE: kill a node's agent and start it at once; a mobile node's with new keys."""
+        name = self._one(words, "restart NODE")
+        agent = self.network.agents[name]
+        if name in self.network.agents.mobile_nodes:
+            self._tell(f"agent of {name} restarted", self.network.agents.restart_mobile_node(name))
+            return
+        if agent.running:
+            agent.kill()
+        agent.start()
+        output(f"agent of {name} restarted\n")
+
+    @verb
+    def do_silence(self, words: list[str]) -> None:
+        """silence NODE: the node drops everything in and out, and its links stay up."""
+        name = self._one(words, "silence NODE")
+        self._tell(f"{name} silent", self.network.faults.silence(name))
+
+    @verb
+    def do_cut(self, words: list[str]) -> None:
+        """cut A B: cut the link between two neighbours; both see the carrier go."""
+        if len(words) != 2:
+            raise UsageError("cut A B")
+        self._tell(f"link {words[0]}-{words[1]} cut", self.network.faults.cut(*words))
+
+    @verb
+    def do_heal(self, words: list[str]) -> None:
+        """heal: mend cut links, end silence, let hung agents go on, start killed ones."""
+        if words:
+            raise UsageError("heal")
+        done = self.network.faults.heal() + self.network.agents.heal()
+        output("healed: " + (", ".join(done) or "nothing was broken") + "\n")
+
+    @verb
+    def do_move(self, words: list[str]) -> None:
+        """move MN ACCESS: move a mobile node to another visited network: `move mn v2`."""
+        if len(words) != 2:
+            raise UsageError("move MN ACCESS, as in: move mn v2")
+        self._tell(f"{words[0]} at {words[1]}", self.network.faults.move(*words))
+
+    @verb
+    def do_ping(self, words: list[str]) -> None:
+        """ping [FROM [TO]]: five pings; without arguments cn1 pings mn's home address."""
+        if len(words) > 2:
+            raise UsageError("ping [FROM [TO]]")
+        source, target = (*words, *("cn1", "mn")[len(words) :])
+        address = self.network.nodes[target].IP() if target in self.network.nodes else target
+        result = self.network.nodes[self._known(source)].run(
+            ["ping", "-c", "5", "-i", "0.2", "-W", "2", address]
+        )
+        output(result.stdout + result.stderr)
+
+    @verb
+    def do_capture(self, words: list[str]) -> None:
+        """capture on|off [NODE ...]: record the packets of nodes, a pcapng file each."""
+        if not words or words[0] not in ("on", "off"):
+            raise UsageError("capture on|off [NODE ...]")
+        if words[0] == "off":
+            output("\n".join(self._stop_captures()) or "no capture was running")
+            output("\n")
+            return
+        for name in words[1:] or list(self.network.nodes):
+            if self._known(name) not in self._captures:
+                path = self.network.logs / name / "capture.pcapng"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._captures[name] = Capture(self.network.nodes[name], path)
+        output(f"capturing {', '.join(self._captures)} below {self.network.logs}\n")
+
+    def _stop_captures(self) -> list[str]:
+        paths = []
+        while self._captures:
+            _, capture = self._captures.popitem()
+            capture.stop()
+            paths.append(str(capture.path))
+        return paths
+
+    # Names.
+
+    def default(self, line: str) -> None:
+        """Run a command on a node, with the names of nodes in it replaced by their addresses."""
+        first, rest, line = self.parseline(line)
+        if first not in self.mn:
+            error(f"unknown command or node: {line.split()[0]}; `help` lists commands, ")
+            error("`nodes` nodes\n")
+            return
+        if not rest:
+            error(f"usage: {first} COMMAND\n")
+            return
+        node = self.mn[first]
+        words = [self.mn[word].IP() if word in self.mn else word for word in rest.split(" ")]
+        if self.isatty():
+            node.sendCmd(" ".join(words))
+            self.waitForNode(node)
+        else:  # what follows on standard input is for this prompt, not for the command
+            output(node.cmd(" ".join(words)))
+
+    def _tell(self, what: str, moment_ns: int) -> None:
+        output(f"{what} at {moment_ns / NANOSECONDS:.6f} s (CLOCK_MONOTONIC)\n")
+
+    def _one(self, words: list[str], usage: str) -> str:
+        if len(words) != 1:
+            raise UsageError(usage)
+        return self._known(words[0])
+
+    def _known(self, name: str) -> str:
+        if name not in self.network.nodes:
+            raise ValueError(f"no node {name!r}; there are {', '.join(self.network.nodes)}")
+        return name
+
+    def _home_agents(self, name: str | None) -> list[str]:
+        return self._of(Role.HOME_AGENT, name)
+
+    def _mobile_nodes(self, name: str | None) -> list[str]:
+        return self._of(Role.MOBILE, name)
+
+    def _everyone(self, name: str | None) -> list[str]:
+        if name is not None:
+            return [self.network.agents[self._known(name)].name]
+        return self._home_agents(None) + self._mobile_nodes(None)
+
+    def _of(self, role: Role, name: str | None) -> list[str]:
+        names = [node.name for node in self.network.plan.of_role(role)]
+        if name is None:
+            return names
+        if self._known(name) not in names:
+            raise ValueError(f"{name} is not a {role}; there are {', '.join(names)}")
+        return [name]
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Show an SPI as everybody writes it."""
+    found = dict(row)
+    if isinstance(found.get("spi"), int):
+        found["spi"] = f"{found['spi']:#010x}"
+    return found

@@ -1,0 +1,154 @@
+"""A picture of a topology as SVG, drawn from its plan: `make graph`, standard library alone.
+
+Nodes stand in ranks from left to right: mobile nodes, access routers, transit, border, interior
+routers, home agents. Links are labelled with what is spoken on them and with their OSPFv3 cost.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from topologies import addressing
+from topologies.figure_1 import figure_1
+from topologies.plan import LinkPlan, NodePlan, Plan, Protocol, Role
+
+PLANS: dict[str, Callable[[], Plan]] = {"single_as": figure_1}
+
+RANKS = {
+    Role.MOBILE: 0,
+    Role.ACCESS: 1,
+    Role.TRANSIT: 2,
+    Role.BORDER: 3,
+    Role.ROUTER: 4,
+    Role.HOME_AGENT: 5,
+}
+COLOURS = {
+    Role.HOME_AGENT: "#0072b2",
+    Role.ROUTER: "#999999",
+    Role.BORDER: "#666666",
+    Role.TRANSIT: "#666666",
+    Role.ACCESS: "#009e73",
+    Role.MOBILE: "#d55e00",
+    Role.CORRESPONDENT: "#cc79a7",
+}
+STYLES = {
+    Protocol.OSPF: "stroke:#555",
+    Protocol.BGP: "stroke:#555;stroke-width:3",
+    Protocol.STUB: "stroke:#bbb",
+    Protocol.ACCESS: "stroke:#d55e00;stroke-dasharray:6 4",
+}
+COLUMN, ROW, MARGIN, RADIUS = 170, 130, 80, 24
+LEGEND = 70
+
+Point = tuple[float, float]
+
+
+def positions(plan: Plan) -> dict[str, Point]:
+    """Return the centre of each node; every rank is centred on the tallest one."""
+    ranks: dict[int, list[NodePlan]] = {}
+    for node in plan.nodes.values():
+        if node.role in RANKS:
+            ranks.setdefault(RANKS[node.role], []).append(node)
+    height = max(len(rank) for rank in ranks.values())
+    found: dict[str, Point] = {}
+    for column, rank in ranks.items():
+        top = MARGIN + (height - len(rank)) * ROW / 2
+        for row, node in enumerate(rank):
+            found[node.name] = (MARGIN + column * COLUMN, top + row * ROW)
+    for node in plan.of_role(Role.CORRESPONDENT):  # below and right of the router they hang on
+        x, y = found[next(plan.ends_of(node.name)).neighbour]
+        found[node.name] = (x + COLUMN * 0.45, y + ROW * 0.45)
+    return found
+
+
+def draw(plan: Plan) -> str:
+    """Return the plan as an SVG document."""
+    places = positions(plan)
+    width = max(x for x, _ in places.values()) + MARGIN
+    height = max(y for _, y in places.values()) + MARGIN + LEGEND
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" font-size="12">',
+        f"<title>{escape(plan.name)}</title>",
+        '<rect width="100%" height="100%" fill="white"/>',
+        *(_link(link, places) for link in plan.links),
+        *(_node(plan, node, places[node.name]) for node in plan.nodes.values()),
+        *_legend(height),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _link(link: LinkPlan, places: dict[str, Point]) -> str:
+    (x1, y1), (x2, y2) = places[link.a], places[link.b]
+    label = str(link.cost) if link.protocol is Protocol.OSPF else ""
+    line = (
+        f'<line x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}" '
+        f'style="{STYLES[link.protocol]}"><title>{escape(f"{link.name}: {link.prefix}")}</title>'
+        "</line>"
+    )
+    if not label:
+        return line
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2 - 4
+    return line + f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle" fill="#555">{label}</text>'
+
+
+def _node(plan: Plan, node: NodePlan, place: Point) -> str:
+    x, y = place
+    address = addressing.home_address(node.index) if node.role is Role.MOBILE else None
+    below = str(address or plan.address_of(node.name))
+    return (
+        f'<g><circle cx="{x:.0f}" cy="{y:.0f}" r="{RADIUS}" fill="{COLOURS[node.role]}">'
+        f"<title>{escape(f'{node.role}, AS {node.asn}')}</title></circle>"
+        f'<text x="{x:.0f}" y="{y + 4:.0f}" text-anchor="middle" fill="white" '
+        f'font-weight="bold">{escape(node.name)}</text>'
+        f'<text x="{x:.0f}" y="{y + RADIUS + 13:.0f}" text-anchor="middle" font-size="9" '
+        f'fill="#333">{escape(below)}</text></g>'
+    )
+
+
+def _legend(height: float) -> list[str]:
+    entries = [
+        (Protocol.OSPF, "OSPFv3, with its cost"),
+        (Protocol.BGP, "eBGP"),
+        (Protocol.STUB, "host"),
+        (Protocol.ACCESS, "visited network (router advertisements)"),
+    ]
+    y = height - LEGEND / 2
+    parts = [
+        f'<text x="{MARGIN / 2:.0f}" y="{y + 24:.0f}" fill="#333">home network '
+        f"{addressing.HOME_PREFIX}, HA address {addressing.HOME_AGENT_ADDRESS} (all HAs)</text>"
+    ]
+    for i, (protocol, text) in enumerate(entries):
+        x = MARGIN / 2 + i * 190
+        parts.append(
+            f'<line x1="{x:.0f}" y1="{y:.0f}" x2="{x + 34:.0f}" y2="{y:.0f}" '
+            f'style="{STYLES[protocol]}"/>'
+            f'<text x="{x + 40:.0f}" y="{y + 4:.0f}" fill="#333">{text}</text>'
+        )
+    return parts
+
+
+def main() -> int:
+    """Write results/topology-<TOPO>.svg; an unknown name ends with 2 and the known ones."""
+    name = os.environ.get("TOPO") or "single_as"
+    if name not in PLANS:
+        print(f"TOPO={name}: unknown; known: {', '.join(PLANS)}", file=sys.stderr)
+        return 2
+    path = Path("results") / f"topology-{name}.svg"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(draw(PLANS[name]()), encoding="utf-8")
+    except OSError as error:
+        print(f"{path}: cannot be written ({error.strerror})", file=sys.stderr)
+        return 2
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
