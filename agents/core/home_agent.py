@@ -265,17 +265,16 @@ class HomeAgent:
             raise Dropped("dummy")
         if next_header != ipv6.IPV6 or len(payload) < ipv6.HEADER_LENGTH:
             raise Dropped("not-ipv6-in-tunnel")
-        home_address = association.home_address
-        if payload[8:24] != home_address.packed:
+        if payload[8:24] != association.home_octets:
             raise Dropped("inner-source-not-home-address")
-        self._authenticated(association, now)
+        binding = self._authenticated(association, now)
         if payload[24:40] == self._anycast:
             self._receive_inner(association, address(packet[8:24]), payload, now)
             return
-        binding = self._context.cache.get(home_address)
         if binding is None or not binding.bound:
             raise Dropped("no-binding-for-reverse-tunnel")
         self._context.to_deliver.append(payload)
+        self._context.counters["tunnel.received"] += 1
 
     def _association(self, sealed: bytes, packet: bytes, now: float) -> SecurityAssociation | None:
         """Return the SA of an ESP packet; None if the packet waits for a peer's answer."""
@@ -398,14 +397,15 @@ class HomeAgent:
         self._synchronisation.announce_binding(binding, now)
         self._released(binding.home_address, now)
 
-    def _authenticated(self, association: SecurityAssociation, now: float) -> None:
-        """An authentic packet of the mobile node arrived: rules 1 (b) and 5."""
+    def _authenticated(self, association: SecurityAssociation, now: float) -> Binding | None:
+        """An authentic packet of the mobile node arrived: rules 1 (b) and 5. Return its binding."""
         if not association.served:
             self._begin_to_serve(association)
         self._floors.moved(association, now)
-        binding = self._context.cache.get(association.home_address)
+        binding = self._context.cache.by_octets(association.home_octets)
         if binding is not None and binding.primary != self._context.config.index:
             self._consider_takeover(binding, now)
+        return binding
 
     def _begin_to_serve(self, association: SecurityAssociation) -> None:
         """Open the window at the higher of floor and first number, lower bits set (rule 5)."""

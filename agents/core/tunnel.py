@@ -48,6 +48,7 @@ class Tunnel:
             header = binding.header = self.outer(binding.care_of_address, binding.multi_sender)
         sealed = self._context.mobile_esp.seal(association, packet, ipv6.IPV6)
         self._context.to_send.append(header.wrap(sealed))
+        self._context.counters["tunnel.sent"] += 1
         return association
 
     def relayed(self, binding: Binding | None, packet: bytes) -> SecurityAssociation | None:

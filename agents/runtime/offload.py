@@ -129,46 +129,74 @@ def segment(packet: memoryview, transport: int, size: int) -> list[bytes]:
 class _Burst:
     """Consecutive TCP segments of one flow that will be one super-packet."""
 
-    __slots__ = ("first", "flags", "payloads", "same", "segment_size", "sequence", "size")
+    __slots__ = ("data", "first", "flags", "next_head", "payloads", "segment_size", "size", "tail")
 
     def __init__(self, packet: bytes, data: int) -> None:
         self.first = packet
-        self.same = _unchanging(packet, data)
+        self.data = data
         self.flags = packet[53]
         self.segment_size = len(packet) - data
-        self.size = self.segment_size
-        self.sequence = (_from_bytes(packet[44:48], "big") + self.size) & 0xFFFFFFFF
-        self.payloads = [packet]
+        self.size = 0
+        self.payloads: list[Buffer] = []
+        # What must be equal in all segments of a burst, as in the kernel's own GRO: everything but
+        # length, sequence number, flags and checksum. `next_head`, up to the flags, is what the
+        # next segment begins with if it has the same size.
+        self.next_head = packet[:53]
+        self.tail = packet[54:56] + packet[58:data]
+        self._add(packet)
+
+    def extend(self, packet: bytes) -> bool:
+        """Add `packet` if it is the flow's next segment; say whether it was."""
+        data, length = self.data, len(packet) - self.data
+        if (
+            (packet[:53] != self.next_head and not self._is_shorter(packet, length))
+            or packet[54:56] + packet[58:data] != self.tail
+            or self.size + length > _MAX_PAYLOAD
+            or (packet[53] ^ self.flags) & _ECE
+        ):
+            return False
+        self._add(packet)
+        return True
+
+    def _add(self, packet: bytes) -> None:
+        payload = memoryview(packet)[self.data :]
+        self.payloads.append(payload)
+        self.size += len(payload)
+        self.flags |= packet[53]
+        sequence = (_from_bytes(packet[44:48], "big") + len(payload)) & 0xFFFFFFFF
+        head = self.next_head
+        self.next_head = head[:44] + sequence.to_bytes(4, "big") + head[48:]
+
+    def _is_shorter(self, packet: bytes, length: int) -> bool:
+        """Does only the length tell `packet` from the expected one, and is it smaller?"""
+        head = self.next_head
+        return (
+            0 < length < self.segment_size and packet[:4] == head[:4] and packet[6:53] == head[6:]
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether no segment may follow: one that pushes or ends, or a smaller one, is the last."""
+        return bool(self.flags & _LAST_ONLY) or len(self.payloads[-1]) < self.segment_size
 
     def buffers(self) -> list[Buffer]:
         """Return what to write: virtio header, headers, payloads."""
-        first = self.first
         if len(self.payloads) == 1:
-            return [PLAIN, first]
-        data = len(first) - self.segment_size
-        header = bytearray(first[:data])
-        length = data - IPV6_HEADER + self.size
+            return [PLAIN, self.first]
+        header = bytearray(self.first[: self.data])
+        length = self.data - IPV6_HEADER + self.size
         _put_16(header, 4, length)
         header[53] = self.flags
-        _put_16(header, 56, (sum_16(first[8:40]) + length + NEXT_HEADER_TCP) % 65535)
+        _put_16(header, 56, (sum_16(header[8:40]) + length + NEXT_HEADER_TCP) % 65535)
         offload = VNET_HEADER.pack(
             NEEDS_CHECKSUM,
             GSO_TCPV6,
-            data,
+            self.data,
             self.segment_size,
             IPV6_HEADER,
             _TCP_CHECKSUM_OFFSET,
         )
-        return [offload, header, *[memoryview(each)[data:] for each in self.payloads]]
-
-
-def _unchanging(packet: bytes, data: int) -> tuple[bytes, bytes, bytes, bytes]:
-    """What must be equal in all segments of a burst, as in the kernel's own GRO.
-
-    Class and flow label; hop limit, addresses and ports; acknowledgement and header length; window;
-    urgent pointer and options. Sequence number, flags and checksum may differ.
-    """
-    return (packet[:4], packet[7:44], packet[48:53], packet[54:56] + packet[58:data])
+        return [offload, header, *self.payloads]
 
 
 def merge(packets: Sequence[bytes]) -> list[list[Buffer]]:
@@ -194,11 +222,10 @@ def merge(packets: Sequence[bytes]) -> list[list[Buffer]]:
                 del bursts[flow]
             order.append(packet)
             continue
-        if burst is None or not _extend(burst, packet, data):
-            burst = _Burst(packet, data)
+        if burst is None or not burst.extend(packet):
+            bursts[flow] = burst = _Burst(packet, data)
             order.append(burst)
-            bursts[flow] = burst
-        if burst.flags & _LAST_ONLY or len(packet) - data < burst.segment_size:
+        if burst.complete:
             del bursts[flow]
     return [[PLAIN, each] if isinstance(each, bytes) else each.buffers() for each in order]
 
@@ -212,21 +239,3 @@ def _mergeable(packet: bytes, data: int) -> bool:
     if not flags & _ACK or flags & ~_MERGEABLE:
         return False
     return (sum_16(packet[8:]) + length + NEXT_HEADER_TCP) % 65535 == 0
-
-
-def _extend(burst: _Burst, packet: bytes, data: int) -> bool:
-    """Add `packet` to `burst` if it is the flow's next segment; say whether it was."""
-    length = len(packet) - data
-    if (
-        _from_bytes(packet[44:48], "big") != burst.sequence
-        or length > burst.segment_size
-        or burst.size + length > _MAX_PAYLOAD
-        or (packet[53] ^ burst.flags) & _ECE
-        or _unchanging(packet, data) != burst.same
-    ):
-        return False
-    burst.payloads.append(packet)
-    burst.flags |= packet[53]
-    burst.size += length
-    burst.sequence = (burst.sequence + length) & 0xFFFFFFFF
-    return True
