@@ -22,6 +22,7 @@ from agents.runtime.mobile_host import MobileHost
 from agents.runtime.netlink import Monitor, Netlink
 from agents.runtime.sockets import InboundSocket, OutboundSocket
 from agents.runtime.tun import Tun
+from agents.runtime.used_keys import claim_keys
 
 
 class MobileNodeProcess(Agent):
@@ -151,7 +152,9 @@ class MobileNodeProcess(Agent):
         from agents.keys import read_key_file
 
         try:
-            associations = read_key_file(Path(text_parameter(request, "path")))
+            path = Path(text_parameter(request, "path"))
+            associations = read_key_file(path)
+            claim_keys(self._config.directory / "used-keys", associations, path)
             self.engine.load_keys(associations, now)
         except ConfigError as error:
             raise CommandError(str(error)) from error
@@ -183,9 +186,11 @@ def _prepare(path: Path) -> MobileNodeProcess:
     egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
     record = egress.record if egress is not None else None
     engine = MobileNode(config, os.urandom, record)
-    engine.load_keys(read_key_file(config.key_file), time.monotonic())
+    keys = read_key_file(config.key_file)
+    engine.load_keys(keys, time.monotonic())
     journal = Journal(config.directory / "events.jsonl", config.name)
     agent = MobileNodeProcess(config, engine, journal, egress)
+    claim_keys(config.directory / "used-keys", keys, config.key_file)
     journal.write("agent-started", {"pid": os.getpid()})
     agent.open_control(config.directory)
     log_to(config.directory)

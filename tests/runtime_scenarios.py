@@ -317,9 +317,23 @@ def mobile_node_restarts_over_its_own_remains(directory: Path) -> None:
     before = ip("mn", "rule")
     pair.mn.kill()
     pair.mn.wait()
+    refused = run("mn", sys.executable, "-m", "agents.mn", str(directory / "mn.toml"))
+    assert refused.returncode == 2
+    assert "write fresh ones" in refused.stderr
+    write_key_file(directory / "mn.keys", lab.keys(1, Transform.AES_128_GCM))
+    ask(directory, "ha", "load-keys", path=str(directory / "mn.keys"))
     pair.mn = start(directory, "mn")
     pair.await_bound()
     assert ip("mn", "rule") == before
+    pair.check()
+
+
+def a_deleted_device_ends_the_agent(directory: Path) -> None:
+    pair = Pair(directory)
+    ip("ha", "link", "del", "home")
+    ip("mn", "link", "del", "mobile")
+    assert pair.ha.wait(20) == 1
+    assert pair.mn.wait(20) == 1
 
 
 # Movement, connectivity
@@ -433,6 +447,7 @@ def quiet_and_clean(directory: Path) -> None:
     lab.build()
     lab.configure(directory)
     for number in (signal.SIGTERM, signal.SIGINT):
+        write_key_file(directory / "mn.keys", lab.keys(1, Transform.AES_128_GCM))
         for role in ("ha", "mn"):
             process = start(directory, role, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             process.send_signal(number)
@@ -478,6 +493,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
         stopped_then_killed_agent_leaves_nothing,
         restart_at_once,
         mobile_node_restarts_over_its_own_remains,
+        a_deleted_device_ends_the_agent,
         carrier_decides,
         advertised_default_is_followed,
         connectivity_is_noticed,

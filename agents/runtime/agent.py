@@ -20,6 +20,7 @@ from agents.runtime.egress import EgressFile
 from agents.runtime.engine import Engine, EngineEvent
 from agents.runtime.journal import Journal
 from agents.runtime.loop import RETRY_PAUSE, Loop
+from agents.runtime.tun import TunGone
 
 BATCH: Final = 96
 """Packets handled before other descriptors get their turn: some 3 ms, a third of a heartbeat."""
@@ -30,7 +31,7 @@ class Agent:
 
     def __init__(self, engine: Engine, journal: Journal, egress: EgressFile | None = None) -> None:
         self.engine = engine
-        self.loop = Loop()
+        self.loop = Loop(on_fault=self.fault)
         self.journal = journal
         self.egress = egress
         self.exit_code = 0
@@ -92,7 +93,12 @@ class Agent:
         """Read from a device until it is empty or the batch is full, then pass on the outcome."""
         count = 0
         while count < BATCH:
-            packets = read()
+            try:
+                packets = read()
+            except TunGone:
+                self.journal.write("tun-gone")
+                self.stop(1)
+                break
             if packets is None:
                 break
             self.feed(receive, packets, now)

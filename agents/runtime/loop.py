@@ -24,8 +24,14 @@ class Loop:
     epoll is level-triggered, so what they leave is offered again in the next round.
     """
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Clock = time.monotonic,
+        on_fault: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """`on_fault` is told of a callback's exception; without one it ends `run`."""
         self._clock = clock
+        self._on_fault = on_fault
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
         self._urgent: set[int] = set()
@@ -77,13 +83,21 @@ class Loop:
         for descriptor, _ in events:
             callback = self._callbacks.get(descriptor)
             if callback is not None:
-                callback(now)
+                self._call(callback, now)
         for deadline, callback in self._timers:
             due = deadline()
             if due is not None and due <= now:
-                callback(now)
+                self._call(callback, now)
         for callback in self._rounds:
+            self._call(callback, now)
+
+    def _call(self, callback: Callback, now: float) -> None:
+        try:
             callback(now)
+        except Exception as error:
+            if self._on_fault is None:
+                raise
+            self._on_fault(error)
 
     def _sleep(self) -> float:
         """Seconds until the next timer."""

@@ -29,6 +29,10 @@ class TunError(OSError):
     """A TUN device that cannot be had; the message is one line for a person."""
 
 
+class TunGone(Exception):  # noqa: N818 - an event, as SystemExit is
+    """The device was deleted under the agent's feet."""
+
+
 class Tun:
     """One TUN device; reads and writes whole IPv6 packets and never blocks."""
 
@@ -43,13 +47,16 @@ class Tun:
         """Packets that the kernel would not take, and super-packets that could not be cut."""
 
     def read(self) -> list[bytes] | None:
-        """Return the packets of one read, complete and cut to size; None if there is nothing."""
+        """Return the packets of one read, complete and cut to size; None if there is nothing.
+
+        Raises `TunGone`.
+        """
         try:
             length = os.readv(self.descriptor, self._target)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EINTR):
-                self.refused += 1
-            return None
+            if error.errno in (errno.EAGAIN, errno.EINTR):
+                return None
+            raise TunGone from error
         if self._buffer[0] == 0 and self._buffer[1] == 0:
             return [bytes(self._view[offload.VNET_HEADER.size : length])]
         try:
