@@ -8,8 +8,12 @@ that their successors raised.
 
 from collections.abc import Callable
 
+from agents.core.context import Context
+from agents.core.events import TrafficBegan
+from agents.core.replay_window import SingleWindow
 from agents.core.security_associations import SecurityAssociation
 from agents.core.timers import TimerQueue
+from agents.wire import inter_ha
 
 Send = Callable[[list[SecurityAssociation], float], None]
 
@@ -45,3 +49,82 @@ class FloorReporter:
             association.unreported = 0
         if moved:
             self._send(moved, now)
+
+
+class Floors:
+    """What this HA tells of its windows and counters, and does with what its peers tell."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        timers = context.config.timers
+        self._reporter = FloorReporter(
+            context.timers, timers.floor_interval, timers.floor_packets, self._send
+        )
+
+    def received(self, association: SecurityAssociation, now: float) -> None:
+        """An authentic packet of a mobile node arrived on `association`."""
+        if not association.served:
+            self._begin_to_serve(association)
+        self._reporter.moved(association, now)
+
+    def sent(self, association: SecurityAssociation, now: float) -> None:
+        """A packet went to a mobile node that has but one window (rule 7)."""
+        self._reporter.moved(association, now)
+
+    def _send(self, moved: list[SecurityAssociation], now: float) -> None:
+        """Tell every valid peer how far numbers have come (rule 5)."""
+        entries = [floor for each in moved if (floor := self._floor(each)) is not None]
+        for part in inter_ha.fit(entries):
+            for peer in self._context.peers.valid():
+                identifier = self._context.exchanges.new_identifier(peer.index)
+                self._context.send_to_peer(
+                    peer, inter_ha.ReplayFloor(entries=part, identifier=identifier)
+                )
+
+    def _floor(self, association: SecurityAssociation) -> inter_ha.FloorEntry | None:
+        if association.inbound:
+            assert isinstance(association.windows, SingleWindow)
+            return inter_ha.FloorEntry(association.spi, 0, association.windows.window.highest)
+        # Mobile nodes choose the SPIs that they receive on, so two may choose the same: the SA
+        # is named by that of its twin towards the home agents.
+        twin = self._twin(association, inbound=True)
+        if twin is None:
+            return None
+        return inter_ha.FloorEntry(twin.spi, 0, association.counter, outbound=True)
+
+    def receive(self, message: inter_ha.ReplayFloor) -> None:
+        """Raise what is held here to a peer's floors."""
+        for entry in message.entries:
+            association = self._context.associations.by_spi(entry.spi)
+            if association is None:
+                self._context.counters["floor-for-unknown-spi"] += 1
+            elif entry.outbound:
+                twin = self._twin(association, inbound=False)
+                if twin is not None:
+                    twin.outbound_floor = max(twin.outbound_floor, entry.number)
+            else:
+                assert isinstance(association.windows, SingleWindow)
+                window = association.windows.window
+                if entry.number > window.highest:
+                    association.served = False
+                association.inbound_floor = max(association.inbound_floor, entry.number)
+                window.raise_floor(entry.number)
+
+    def _twin(
+        self, association: SecurityAssociation, *, inbound: bool
+    ) -> SecurityAssociation | None:
+        wanted = (association.mode, association.generation, inbound)
+        for each in self._context.associations.of(association.home_address):
+            if (each.mode, each.generation, each.inbound) == wanted:
+                return each
+        return None
+
+    def _begin_to_serve(self, association: SecurityAssociation) -> None:
+        """Open the window at the higher of floor and first number, lower bits set (rule 5)."""
+        association.served = True
+        assert isinstance(association.windows, SingleWindow)
+        window = association.windows.window
+        self._context.report(
+            TrafficBegan(association.home_address, window.highest, association.inbound_floor)
+        )
+        window.raise_floor(window.highest)

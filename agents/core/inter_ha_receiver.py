@@ -1,0 +1,108 @@
+"""What arrives from other home agents: checked, opened, and led to the part that it is for.
+
+Draft §3.2 and §5 want all of it authenticated and encrypted. A message that names another
+incarnation of this HA than the present one was meant for an earlier life, or is a recording.
+"""
+
+from agents.core.context import Context
+from agents.core.counters import Dropped
+from agents.core.membership import Membership
+from agents.core.peers import Peer
+from agents.core.replay_floors import Floors
+from agents.core.replay_window import INCARNATION_MASK
+from agents.core.synchronisation import Synchronisation
+from agents.core.table_transfer import TableTransfer
+from agents.core.tunnel import Tunnel
+from agents.wire import inter_ha, ipv6
+from agents.wire.errors import WireError
+
+_SPI = slice(0, 4)
+
+
+class InterHaReceiver:
+    """Takes packets to this HA's own address."""
+
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        synchronisation: Synchronisation,
+        table: TableTransfer,
+        floors: Floors,
+        tunnel: Tunnel,
+    ) -> None:
+        self._context = context
+        self._membership = membership
+        self._synchronisation = synchronisation
+        self._table = table
+        self._floors = floors
+        self._tunnel = tunnel
+
+    def receive(self, parsed: ipv6.Packet, now: float) -> None:
+        """Take one packet; raise `Dropped` if it is not one of a peer's."""
+        peer = self._context.peers.by_address(parsed.source)
+        if peer is None:
+            raise Dropped("inter-ha-from-stranger")
+        if parsed.next_header != ipv6.ESP:
+            raise Dropped("inter-ha-in-the-clear")
+        if int.from_bytes(parsed.payload[_SPI]) != peer.inbound.spi:
+            raise Dropped("unknown-spi")
+        payload, next_header, sender = self._context.peer_esp.open(peer.inbound, parsed.payload)
+        if next_header == ipv6.IPV6:
+            self._receive_relayed(payload, now)
+            return
+        if next_header != ipv6.MOBILITY:
+            raise Dropped("not-inter-ha")
+        try:
+            message = inter_ha.parse_inter_ha(payload, parsed.source, parsed.destination)
+        except WireError as error:
+            raise Dropped(str(error.reason)) from error
+        self._context.counters[f"received.{type(message).__name__}"] += 1
+        if not isinstance(message, inter_ha.Hello):
+            if message.receiver_incarnation != self._context.incarnation:
+                raise Dropped("stale-receiver-incarnation")
+        elif not isinstance(sender, int) or message.incarnation != sender & INCARNATION_MASK:
+            raise Dropped("incarnation-not-that-of-sid")
+        self._dispatch(peer, message, now)
+
+    def _receive_relayed(self, payload: bytes, now: float) -> None:
+        binding = self._context.cache.by_octets(payload[24:40])
+        association = self._tunnel.relayed(binding, payload)
+        if association is not None and binding is not None and not binding.multi_sender:
+            self._floors.sent(association, now)
+
+    def _dispatch(self, peer: Peer, message: inter_ha.InterHaMessage, now: float) -> None:
+        synchronisation = self._synchronisation
+        match message:
+            case inter_ha.Hello():
+                self._membership.hello(peer, message, now)
+            case inter_ha.Keepalive(response=False):
+                self._context.send_to_peer(
+                    peer, inter_ha.Keepalive(response=True, identifier=message.identifier)
+                )
+            case inter_ha.BindingInformationRequest():
+                synchronisation.binding_request(peer, message, now)
+            case inter_ha.BindingInformationUpdate():
+                synchronisation.binding_update(peer, message, now)
+            case inter_ha.SaInformationRequest():
+                synchronisation.association_request(peer, message, now)
+            case inter_ha.SaInformationUpdate():
+                synchronisation.association_update(peer, message, now)
+            case (
+                inter_ha.BindingInformationAcknowledgement()
+                | inter_ha.SaInformationAcknowledgement()
+                | inter_ha.PrimaryHaSwitchAcknowledgement()
+            ):
+                synchronisation.acknowledgement(peer, message, now)
+            case inter_ha.PrimaryHaSwitch():
+                synchronisation.primary_switch(peer, message, now)
+            case inter_ha.ReplayFloor():
+                self._floors.receive(message)
+            case inter_ha.TableRequest():
+                self._table.request(peer, message, now)
+            case inter_ha.TableSegment():
+                self._table.segment(peer, message, now)
+            case inter_ha.TableEnd():
+                self._table.end(peer, message, now)
+            case _:
+                raise Dropped(f"unexpected-{type(message).__name__.lower()}")

@@ -1,0 +1,44 @@
+"""Taking over the primary role from a home agent that is gone (draft §3.3.3; rules 1 and 7)."""
+
+from collections.abc import Callable
+
+from agents.core.binding_cache import Binding
+from agents.core.context import Context
+from agents.core.events import PrimaryChanged
+from agents.core.peers import PeerState
+
+TAKEOVER_JUMP = 2**20
+"""How far above the old primary's last known number a new one begins (design §10, rule 7)."""
+
+
+class PrimaryRole:
+    """Decides whether this HA becomes primary without a Binding Update."""
+
+    def __init__(self, context: Context, announce: Callable[[Binding, float], None]) -> None:
+        """`announce(binding, now)` tells the peers of a new primary."""
+        self._context = context
+        self._announce = announce
+
+    def consider_takeover(self, binding: Binding, now: float) -> None:
+        """Draft §3.3.3: primary invalid, traffic here, and (draft mode) renewal due (rule 1)."""
+        primary = self._context.peers.by_index(binding.primary)
+        if not binding.bound or primary is None or primary.state is not PeerState.INVALID:
+            return
+        if not (self._context.hardened or not binding.multi_sender or self._renewal_due(binding)):
+            return
+        binding.epoch, binding.primary = binding.epoch + 1, self._context.config.index
+        if not binding.multi_sender:
+            self._jump(binding)
+        self._context.report(
+            PrimaryChanged(binding.home_address, binding.primary, binding.epoch, "takeover")
+        )
+        self._announce(binding, now)
+
+    def _renewal_due(self, binding: Binding) -> bool:
+        return any(each.renewal_due for each in self._context.associations.of(binding.home_address))
+
+    def _jump(self, binding: Binding) -> None:
+        """Continue above the old primary's numbers: the mobile node has one window (rule 7)."""
+        for each in self._context.associations.of(binding.home_address):
+            if not each.inbound:
+                each.counter = max(each.counter, each.outbound_floor + TAKEOVER_JUMP)
