@@ -255,6 +255,29 @@ def stopped_agent_loses_its_route_and_gets_it_back(directory: Path) -> None:
     await_true(has_home_route, "the route's second return")
 
 
+SPINNER = """
+import sys, time
+from ipaddress import IPv6Network
+from pathlib import Path
+from agents.runtime.watchdog import Watchdog
+watchdog = Watchdog.start(IPv6Network(sys.argv[1]), Path(sys.argv[2]), "HA1")
+watchdog.beat(0.0)
+while not watchdog.tripped():
+    pass
+print("tripped")
+"""
+
+
+def endless_loop_is_a_hang(directory: Path) -> None:
+    """An agent that computes without end is runnable all the time, but not for want of it."""
+    lab.build()
+    ip("ha", "route", "add", str(lab.HOME), "dev", "wire", "proto", "175")
+    journal = str(directory / "events.jsonl")
+    done = run("ha", sys.executable, "-c", SPINNER, str(lab.HOME), journal, timeout=20)
+    assert done.stdout == "tripped\n", done.stderr
+    assert str(lab.HOME) not in ip("ha", "route")
+
+
 def hang_by_control_socket(directory: Path) -> None:
     pair = Pair(directory)
     await_true(has_home_route, "the home route")
@@ -487,6 +510,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
         mobile_node_stays_silent_and_closed,
         nonsense_ends_no_agent,
         stopped_agent_loses_its_route_and_gets_it_back,
+        endless_loop_is_a_hang,
         hang_by_control_socket,
         killed_agent_takes_all_with_it,
         killed_watchdog_ends_the_agent,

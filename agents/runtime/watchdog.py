@@ -28,9 +28,9 @@ BEAT_INTERVAL: Final = 0.01
 LIMIT: Final = 0.03
 """Age in seconds of the last heartbeat at which the route goes."""
 
-STARVED_LIMIT: Final = 0.12
-"""The same for an agent that wants to run and gets no processor: it has not failed, and packets
-wait in its queues meanwhile; to withdraw would lose more."""
+STARVED_LIMIT: Final = 0.5
+"""The same for an agent that wants to run and gets no processor (0.12 s seen on two busy cores):
+it has not failed, packets wait in its queues meanwhile, and to withdraw would lose more."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
