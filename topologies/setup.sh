@@ -46,6 +46,15 @@ services_present() {
     done
 }
 
+# An image without systemd, which may get it later, has the service enabled all the same.
+disable_service() {
+    if command -v systemctl >/dev/null; then
+        systemctl disable --quiet "$1" 2>/dev/null || true
+    elif command -v deb-systemd-helper >/dev/null; then
+        deb-systemd-helper disable "$1" >/dev/null 2>&1 || true
+    fi
+}
+
 # The elevated part: packages without their recommendations, and no new service left running.
 install_packages() {
     export DEBIAN_FRONTEND=noninteractive
@@ -66,11 +75,10 @@ install_packages() {
         apt-get update
         apt-get install -y --no-install-recommends "$@"
     fi
-    command -v systemctl >/dev/null || return 0
     for service in $(services_present); do
         case $before in
         *" $service "*) ;;
-        *) systemctl disable --quiet "$service" 2>/dev/null || true ;;
+        *) disable_service "$service" ;;
         esac
     done
 }
