@@ -51,7 +51,7 @@ disable_service() {
     if command -v systemctl >/dev/null; then
         systemctl disable --quiet "$1" 2>/dev/null || true
     elif command -v deb-systemd-helper >/dev/null; then
-        deb-systemd-helper disable "$1" >/dev/null 2>&1 || true
+        DPKG_MAINTSCRIPT_PACKAGE=manyhomes deb-systemd-helper disable "$1" >/dev/null 2>&1 || true
     fi
 }
 
