@@ -6,6 +6,7 @@ foreground so that its death is noticed and told with the last lines of its log.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -36,6 +37,13 @@ def frr_directory() -> Path:
         if (directory / "zebra").exists():
             return directory
     raise RoutingError("FRR is not installed; `make setup` installs it (Debian package: frr)")
+
+
+@functools.cache
+def has_control_socket() -> bool:
+    """Return whether bfdd has a control socket to be moved; that of FRR 10.3 has none."""
+    command = [str(frr_directory() / "bfdd"), "--help"]
+    return "--bfdctl" in subprocess.run(command, capture_output=True, text=True).stdout
 
 
 def rejected_lines(output: str) -> list[str]:
@@ -94,7 +102,7 @@ class Daemon:
             # Replace an IPv6 route in one step. The default deletes, then adds: packets that come
             # in between are lost, which shows when a repaired home agent takes the route back.
             options += ["--v6-rr-semantics"]
-        if self.name == "bfdd":
+        if self.name == "bfdd" and has_control_socket():
             options += ["--bfdctl", str(d / "bfdd.sock")]
         if self.name == "bgpd":
             options += ["--listenon", "::"]
