@@ -1,6 +1,6 @@
 """How long until the home route of a hung agent is gone? SIGSTOP at random phase, in ms.
 
-    .venv/bin/python -m topologies.sandbox .venv/bin/python -m tests.bench.watchdog
+.venv/bin/python -m topologies.sandbox .venv/bin/python -m tests.bench.watchdog
 """
 
 import os
