@@ -16,26 +16,20 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agents.config import HomeAgentTimers, Mode
-from experiments import detection, failover_summary, owner, plots
+from experiments import failover_summary, owner, plots
 from experiments.data import EventName
 from experiments.faults import FAULTS, Target
 from experiments.parameters import Known, Parameters
+from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
+from experiments.testbed import Testbed
 from experiments.trial import Cell, Failed, Trial, Valid, Void
-from experiments.watch import Watcher
-from topologies import addressing
 from topologies.agents import AgentOptions
-from topologies.frr_config import DETECTIONS, RoutingOptions
-from topologies.network import Network
-from topologies.plan import Role
-from topologies.single_as import SingleAs
 
 NAME = "failover"
 SCHEME = "shared-sa"
@@ -51,6 +45,7 @@ KNOWN = Known(
 )
 BUDGET_S = {False: 550.0, True: 210.0}
 """After so long a run whose number of trials nobody chose begins no further trial (by QUICK)."""
+FAILURES_ALLOWED = 3
 LIFETIME_S = 7200.0
 """Of bindings: longer than a run, so that every Binding Update in a trial is the fault's doing."""
 
@@ -104,92 +99,83 @@ class Failover:
         self.valid = dict.fromkeys(self.cells, 0)
         self.void = self.failed = self.number = 0
         self.ready: dict[str, list[float]] = {}
+        self.testbed: Testbed | None = None
+        settings = parameters.settings
+        self.home_agents = _number(settings.get("has", "3"), "has")
+        self.agents = AgentOptions(
+            mode=_mode(settings.get("mode", Mode.HARDENED)),
+            lifetime=LIFETIME_S,
+            home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S),
+        )
 
     def run(self) -> int:
         """Run all trials, write everything; return the exit code."""
         self.folder.event(EventName.RUN_BEGIN, experiment=NAME, seed=self.parameters.seed)
         begin = time.monotonic()
-        network = self._network(self.cells[0].detection)
-        watcher = Watcher()
         try:
-            self._start(network, watcher)
-            self._trials(network, watcher, begin)
+            self._bring_up()
+            self._trials(begin)
         finally:
-            network.stop()
-            watcher.close()
+            self._take_down()
         return self._report()
 
-    def _network(self, first: str) -> Network:
-        settings = self.parameters.settings
-        topology = SingleAs(static=False, has=_number(settings.get("has", "3"), "has"))
-        timers = HomeAgentTimers(max_lifetime=LIFETIME_S)
-        agents = AgentOptions(
-            mode=_mode(settings.get("mode", Mode.HARDENED)),
-            lifetime=LIFETIME_S,
-            home_agent_timers=timers,
-        )
-        routing = RoutingOptions(detection=DETECTIONS[first])
-        return Network(topology, self.folder.path / "logs", routing, agents)
-
-    def _start(self, network: Network, watcher: Watcher) -> None:
-        """Bring the network up, watch it, and note how long it took."""
+    def _bring_up(self) -> Testbed:
+        """Make a network; the first detection setting is that of the first cell."""
         first = self.cells[0].detection
-        self.folder.event(EventName.NETWORK_STARTED, setting=first)
-        begin = time.monotonic()
-        with self.console.status("bringing up Figure 1"):
-            network.start()
-            network.start_agents()
-        bound = network.timings.get("mobile nodes bound", time.monotonic() - begin)
-        self.ready[first] = [bound]
-        self.folder.event(
-            EventName.NETWORK_READY, setting=first, seconds=bound, steps=network.timings
+        self.testbed = Testbed(
+            self.folder, self.console, self.home_agents, first, self.agents, TARGET, BORDER
         )
-        self.console.print(f"Figure 1 ready, mobile node bound after {bound:.1f} s")
-        network.faults.prepare(TARGET.home_agent, TARGET.router)
-        for node in network.plan.nodes.values():
-            if node.role in (Role.CORRESPONDENT, Role.MOBILE):
-                continue
-            pid = network.nodes[node.name].pid
-            watcher.watch_bfd(node.name, pid)
-            if node.role is Role.HOME_AGENT or node.name in (TARGET.router, BORDER):
-                watcher.watch_routes(node.name, pid, addressing.HOME_PREFIX)
-        for agent in (*network.agents.home_agents.values(), *network.agents.mobile_nodes.values()):
-            watcher.watch_agent(agent.name, agent.events)
+        self.ready.setdefault(first, []).append(self.testbed.ready_s)
+        self.console.print(f"Figure 1 ready, mobile node bound after {self.testbed.ready_s:.1f} s")
+        return self.testbed
 
-    def _trials(self, network: Network, watcher: Watcher, begin: float) -> None:
+    def _take_down(self) -> None:
+        if self.testbed is not None:
+            self.testbed.close()
+            self.testbed = None
+
+    def _trials(self, begin: float) -> None:
         plan = Plan(self.cells, self.parameters.trials, self.chance)
         budget = begin + BUDGET_S[self.parameters.quick]
         chosen = "TRIALS" in self.parameters.given
-        with _progress(self.console) as progress:
+        with progress_bar(self.console) as progress:
             bar = progress.add_task("trials", total=len(self.cells) * self.parameters.trials)
             for cell in plan:
                 if not chosen and time.monotonic() > budget:
                     self.console.print("out of time: the rest of the trials is left out")
                     break
                 progress.update(bar, description=f"{cell.fault}, {cell.detection}")
-                self._one(network, watcher, cell, plan)
+                self._one(cell, plan)
                 progress.update(bar, completed=sum(self.valid.values()))
 
-    def _one(self, network: Network, watcher: Watcher, cell: Cell, plan: Plan) -> None:
+    def _one(self, cell: Cell, plan: Plan) -> None:
         """Run one trial and deal with its outcome."""
-        detection.switch(network, cell.detection)
+        testbed = self.testbed or self._bring_up()
         self.number += 1
-        trial = Trial(self.number, cell, TARGET, BORDER, network, watcher, self.folder)
+        trial = Trial(
+            self.number, cell, TARGET, BORDER, testbed.network, testbed.watcher, self.folder
+        )
         outcome = trial.run(self.chance.random())
         trial.write(outcome, with_packets=self.valid[cell] == 0)
         if isinstance(outcome, Valid):
             self.valid[cell] += 1
             return
         if isinstance(outcome, Failed):
-            self.failed += 1
-            self.console.print(f"[red]trial {self.number} failed[/red]: {outcome.reason}")
-            raise RunError(
-                f"trial {self.number} ({cell.fault}, {cell.detection}): {outcome.reason}"
-            )
-        assert isinstance(outcome, Void)
-        self.void += 1
+            self._failed(cell, outcome)
+        elif outcome.spoiled:
+            self._take_down()
+        self.void += isinstance(outcome, Void)
         if not plan.again(cell):
-            self.console.print(f"{cell.fault}, {cell.detection}: too many void trials")
+            self.console.print(f"{cell.fault}, {cell.detection}: too many trials do not count")
+
+    def _failed(self, cell: Cell, outcome: Failed) -> None:
+        """Go on with a new network, for nobody knows in which state this one is."""
+        self.failed += 1
+        told = f"trial {self.number} ({cell.fault}, {cell.detection}) failed: {outcome.reason}"
+        if self.failed > FAILURES_ALLOWED:
+            raise RunError(told)
+        self.console.print(f"[red]{told}")
+        self._take_down()
 
     def _report(self) -> int:
         """Write summary and plots from the folder alone, and print the table."""
@@ -197,17 +183,15 @@ class Failover:
             raise RunError(f"no valid trial, {self.void} void; is the machine busy?")
         summary = failover_summary.rows(self.folder.path, self.ready)
         self.folder.summary(summary)
-        self.folder.note(state="complete", reason="")
+        self.folder.complete()
         names = plots.plot(self.folder.path)
         self.console.print(failover_summary.terminal_table(summary))
-        self.console.print(f"{sum(self.valid.values())} trials, {self.void} void and repeated")
+        self.console.print(
+            f"{sum(self.valid.values())} trials, {self.void} void and {self.failed} failed repeated"
+        )
         for name in names:
-            self.console.print(f"plot: {_relative(self.folder.path)}/plots/{name}.png")
-        return 0
-
-
-def _relative(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+            self.console.print(f"plot: {owner.short(self.folder.path)}/plots/{name}.png")
+        return 1 if self.failed else 0
 
 
 def _number(text: str, name: str) -> int:
@@ -221,16 +205,6 @@ def _mode(text: str) -> Mode:
         return Mode(text)
     except ValueError:
         raise RunError(f"SET: mode={text}: unknown; known: {', '.join(Mode)}") from None
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    )
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ def run(name: str, known: Known, experiment: Experiment, arguments: Sequence[str
         return _inside(Path(arguments[1]), parse(known, arguments[2:]), experiment)
     parameters = parse(known, arguments)
     folder = RunFolder.create(name, parameters)
-    print(f"run folder: {_short(folder.path)}", flush=True)
+    print(f"run folder: {short(folder.path)}", flush=True)
     command = [sys.executable, "-m", f"experiments.{name}", INSIDE, str(folder.path), *arguments]
     return _outside(folder, command)
 
@@ -61,7 +61,7 @@ def _outside(folder: RunFolder, command: Sequence[str]) -> int:
     if ended.meta["state"] == "aborted":
         if ended.meta["reason"] == UNFINISHED:
             ended.abort(f"ended with exit code {code}")
-        print(f"run aborted: {ended.meta['reason']}; see {_short(folder.path)}", file=sys.stderr)
+        print(f"run aborted: {ended.meta['reason']}; see {short(folder.path)}", file=sys.stderr)
         code = code or 1
     ended.close()
     return code
@@ -78,12 +78,10 @@ def _inside(path: Path, parameters: Parameters, experiment: Experiment) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     console = Console()
     with RunFolder(path) as folder:
-        code = experiment(folder, parameters, console)
-        folder.complete()
-    return code
+        return experiment(folder, parameters, console)
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """Return a path as seen from where the user stands."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

@@ -47,7 +47,7 @@ PHASES: Mapping[str, str] = {
     "new-primary": "new primary",
     "peers-in-sync": "all other HAs know",
 }
-DELIVERED, LOST = BLUE, VERMILION
+DELIVERED, LOST = BLUE, "#cc2222"
 
 
 def detection(name: str) -> tuple[str, str, str]:

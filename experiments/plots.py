@@ -30,11 +30,13 @@ from experiments.data import (
     read_table,
 )
 from experiments.statistics import group, median, spread
-from experiments.targets import OUTAGE_MS
+from experiments.targets import outage_target
 
 STYLE = Path(__file__).with_name("manyhomes.mplstyle")
 ZERO_MS = 1.0
 """Where a logarithmic axis shows an outage of nothing."""
+
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
 
 Row = Mapping[str, Any]
 
@@ -56,6 +58,19 @@ def _footer(figure: Figure, meta: Row, text: str) -> None:
     where = f"seed {meta['seed']} · commit {commit} · Linux {meta['kernel']} · {meta['cpus']} CPUs"
     state = "" if meta["state"] == "complete" else " · RUN ABORTED"
     figure.supxlabel(f"{text}\n{where}{state}", fontsize=8, color="#555555", x=0.01, ha="left")
+
+
+def _title(figure: Figure, text: str) -> None:
+    """Set the figure's title, with room for the legend below it."""
+    figure.suptitle(f"{text}\n", x=0.01, ha="left", fontsize=13, fontweight="bold")
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Put one legend for all axes under the title."""
+    height = figure.get_figheight()
+    figure.legend(handles=handles, loc="upper left", ncols=len(handles), fontsize=9.5,
+                  bbox_to_anchor=(0.0, 1 - 0.27 / height), borderaxespad=0.2,
+                  handletextpad=0.5, columnspacing=1.6)  # fmt: skip
 
 
 def _known(order: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -88,21 +103,21 @@ def outage_figure(meta: Row, streams: Sequence[Row]) -> Figure:
     figure, axes = plt.subplots(
         len(directions), 1, figsize=(width, 1.4 + 3.1 * len(directions)), sharex=True, squeeze=False
     )
-    top = max(max(values) for values in cells.values())
+    everything = [value for values in cells.values() for value in values]
+    bottom, top = min(everything), max(everything)
     for direction, axis in zip(directions, axes[:, 0], strict=True):
         axis.set_title(f"{direction}: {palette.DIRECTIONS[direction]}")
-        _outage_axis(axis, top)
+        _outage_axis(axis, bottom, top)
         for place, fault in enumerate(faults):
-            _target(axis, place, fault)
             for index, detection in enumerate(detections):
                 values = cells.get((direction, fault, detection))
                 if values:
                     offset = (index - (len(detections) - 1) / 2) * 0.27
+                    _target(axis, place + offset, fault, detection)
                     _column(axis, place + offset, values, detection)
     axes[-1, 0].set_xticks(range(len(faults)), [palette.fault(fault) for fault in faults])
     axes[-1, 0].set_xlim(-0.5, len(faults) - 0.5)
-    figure.suptitle("How long is a mobile node cut off when its home agent fails?", x=0.01,
-                    ha="left", fontsize=13, fontweight="bold")  # fmt: skip
+    _title(figure, "How long is a mobile node cut off when its home agent fails?")
     _outage_legend(figure, detections)
     trials = [len(values) for values in cells.values()]
     count = f"{min(trials)}" if min(trials) == max(trials) else f"{min(trials)} to {max(trials)}"
@@ -110,16 +125,20 @@ def outage_figure(meta: Row, streams: Sequence[Row]) -> Figure:
         figure,
         meta,
         f"Every point is one trial ({count} a column); bar and number: median; box: half of the "
-        "trials; dashes: target for the 95th percentile with fast detection.",
+        "trials; dashes: target for the 95th percentile.",
     )
     return figure
 
 
-def _outage_axis(axis: Axes, top: float) -> None:
+def _outage_axis(axis: Axes, bottom: float, top: float) -> None:
     axis.set_yscale("log")
-    axis.set_ylim(ZERO_MS * 0.8, max(top * 2.2, 200))
+    axis.set_ylim(max(min(bottom / 1.6, 10), ZERO_MS * 0.8), max(top * 2.2, 200))
     axis.set_ylabel("outage")
-    ticks = [t for t in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000) if t <= axis.get_ylim()[1]]
+    ticks = [
+        t
+        for t in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
+        if axis.get_ylim()[0] <= t <= axis.get_ylim()[1]
+    ]
     axis.set_yticks(ticks, [])
     axis.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: _duration(ms)))
@@ -139,11 +158,11 @@ def _number(ms: float) -> str:
     return f"{ms / 1000:.1f} s"
 
 
-def _target(axis: Axes, place: float, fault: str) -> None:
-    target = OUTAGE_MS.get(fault)
+def _target(axis: Axes, place: float, fault: str, detection: str) -> None:
+    target = outage_target(fault, detection)
     if target is not None:
-        axis.hlines(target, place - 0.42, place + 0.42, color="#444444", linestyle=(0, (4, 3)),
-                    linewidth=1.0, zorder=1)  # fmt: skip
+        axis.hlines(target, place - 0.13, place + 0.13, color="#444444", linestyle=(0, (3, 2)),
+                    linewidth=1.1, zorder=1)  # fmt: skip
 
 
 def _column(axis: Axes, place: float, values: Sequence[float], detection: str) -> None:
@@ -158,7 +177,8 @@ def _column(axis: Axes, place: float, values: Sequence[float], detection: str) -
     middle = max(median(values), ZERO_MS)
     axis.hlines(middle, place - 0.1, place + 0.1, color=colour, linewidth=2.2, zorder=4)
     axis.annotate(_number(median(values)), (place, max(shown)), xytext=(0, 5), ha="center",
-                  textcoords="offset points", fontsize=8, color=colour)  # fmt: skip
+                  textcoords="offset points", fontsize=8, color=colour,
+                  bbox=LABEL_BOX)  # fmt: skip
 
 
 def _spread_out(place: float, count: int) -> Iterator[float]:
@@ -175,7 +195,7 @@ def _outage_legend(figure: Figure, detections: Sequence[str]) -> None:
             Line2D([], [], color=colour, marker=marker, linestyle="", label=label, markersize=6)
         )
     handles.append(Line2D([], [], color="#444444", linestyle=(0, (4, 3)), label="target"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=9)
+    _legend(figure, handles)
 
 
 # --- failover: the time line of one trial ------------------------------------------------------
@@ -277,7 +297,7 @@ def _outage_arrow(
     axis.annotate(
         f"outage {row['outage_ms']:.0f} ms, {row['lost_packets']} lost",
         ((start + end) / 2, place + 0.36), xytext=(0, 2), textcoords="offset points",
-        ha="center", fontsize=8.5, color="#333333",
+        ha="center", fontsize=8.5, color="#333333", bbox=LABEL_BOX,
     )  # fmt: skip
 
 
@@ -309,8 +329,10 @@ def goodput_figure(meta: Row, rows: Sequence[Row]) -> Figure:
     figure, (single, aggregate) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=[1, 1.35])
     _single_flow(single, [row for row in rows if row["path"] in ("raw", "tunnel")])
     _aggregate(aggregate, [row for row in rows if row["path"] == "aggregate"])
-    figure.suptitle("What does the tunnel carry?", x=0.01, ha="left", fontsize=13,
-                    fontweight="bold")  # fmt: skip
+    _title(figure, "What does the tunnel carry?")
+    handles = _mode_handles(_known(palette.MODES, [row["mode"] for row in rows]))
+    handles.append(Line2D([], [], color="#444444", linestyle=(0, (4, 3)), label="all links full"))
+    _legend(figure, handles)
     _footer(figure, meta, "Points: single measurements of iperf3 (TCP); bars: median.")
     return figure
 
@@ -329,13 +351,11 @@ def _single_flow(axis: Axes, rows: Sequence[Row]) -> None:
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
     axis.set_xticks(range(2), [f"{d}: {palette.DIRECTIONS[d]}" for d in reversed(DIRECTIONS)])
-    axis.legend(handles=_mode_handles(modes), loc="upper right")
 
 
 def _aggregate(axis: Axes, rows: Sequence[Row]) -> None:
     cap = next((row["cap_mbit_s"] for row in rows if row["cap_mbit_s"]), None)
-    title = "flows over several home agents at once"
-    axis.set_title(title + (f", home links {cap:g} Mbit/s each" if cap else ""))
+    axis.set_title("one flow a home agent" + (f", home links of {cap:g} Mbit/s" if cap else ""))
     axis.set_ylabel("sum of goodputs, Mbit/s")
     cells = group(((row["mode"], row["home_agents"]), float(row["goodput_mbit_s"])) for row in rows)
     modes = _known(palette.MODES, [mode for mode, _ in cells])
@@ -353,9 +373,6 @@ def _aggregate(axis: Axes, rows: Sequence[Row]) -> None:
     axis.set_xticks(
         range(len(counts)), [f"{count} HA{'s' if count > 1 else ''}" for count in counts]
     )
-    handles = _mode_handles(modes)
-    handles.append(Line2D([], [], color="#444444", linestyle=(0, (4, 3)), label="all links full"))
-    axis.legend(handles=handles, loc="upper left")
 
 
 def _bar(axis: Axes, place: float, width: float, values: Sequence[float], mode: str) -> None:
@@ -365,7 +382,8 @@ def _bar(axis: Axes, place: float, width: float, values: Sequence[float], mode: 
     axis.plot(list(_spread_out(place, len(values))), list(values), "o", color=colour, markersize=4,
               zorder=3)  # fmt: skip
     axis.annotate(f"{middle:,.0f}", (place, max(values)), xytext=(0, 5), fontsize=8.5,
-                  textcoords="offset points", ha="center", color=colour)  # fmt: skip
+                  textcoords="offset points", ha="center", color=colour,
+                  bbox=LABEL_BOX)  # fmt: skip
 
 
 def _mode_handles(modes: Sequence[str]) -> list[Line2D]:

@@ -83,7 +83,7 @@ class RunFolder:
         give_to_caller(path)
         return cls(path)
 
-    def event(self, name: EventName, time_ns: int | None = None, **fields: Any) -> None:
+    def event(self, name: EventName, time_ns: int | None = None, /, **fields: Any) -> None:
         """Append one event; its time is now unless given (CLOCK_MONOTONIC, ns)."""
         record = {"time_ns": time.monotonic_ns() if time_ns is None else time_ns, "event": name}
         record.update(fields)

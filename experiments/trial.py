@@ -19,6 +19,7 @@ from experiments.streams import CONSECUTIVE, PAUSE_NS, Stream
 from experiments.watch import Observation, Watcher
 from topologies import addressing
 from topologies.agents import AgentError
+from topologies.frr import RoutingError
 from topologies.netlink import Netlink
 from topologies.network import RUNTIME, Network
 
@@ -54,9 +55,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """A trial that does not count, for a reason outside of what is measured."""
+    """A trial that does not count, for a reason outside of what is measured.
+
+    `spoiled`: it was left half-way, and its network is of no more use.
+    """
 
     reason: str
+    spoiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,8 @@ class Trial:
         )  # fmt: skip
         probes = Probes(self.watcher, self._spawn, self._addresses(), FLOWS, self._records())
         try:
+            detection.switch(self.network, self.cell.detection)
+            self.begin_ns = time.monotonic_ns()  # sessions that a switch began are no losses
             probes.start()
             self._await_running(probes, FLOWS, self.begin_ns, "before the fault")
             outward = self._home_route(self.border)
@@ -120,9 +127,11 @@ class Trial:
             self.recorded = probes.stop()
             self.end_ns = time.monotonic_ns()
             detection.await_sessions(self.network)
-        except (TrialError, ProbeError, AgentError) as error:
+        except (TrialError, ProbeError, AgentError, RoutingError) as error:
             probes.kill()
-            return Failed(str(error))
+            self.end_ns = time.monotonic_ns()
+            lost = self._lost_session()
+            return Void(f"{lost}; {error}", spoiled=True) if lost else Failed(str(error))
         finally:
             self._keep_records()
             self._log()
@@ -132,7 +141,7 @@ class Trial:
         with (self.folder.path / "logs" / "probes.log").open("ab") as log:
             process: subprocess.Popen[bytes] = self.network.nodes[node].spawn(
                 list(command), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=log, start_new_session=True,
             )  # fmt: skip
         return process
 
@@ -171,30 +180,18 @@ class Trial:
         before = self._signalling()
         time.sleep(self.phase_s)  # the phase of the fault is what is random about a trial
         self.inject_ns = time.monotonic_ns()
-        after = fault.inject(self.network, self.target)
+        self.fault_ns = fault.inject(self.network, self.target)
         moved = self.watcher.wait_for(
             EventName.ROUTE, self.inject_ns, RECOVERY_TIMEOUT, node=self.border, change="add"
         )
         if moved is None:
             raise TrialError(f"{self.border} did not change its route after the fault")
-        self.fault_ns = self._fault_time(after)
         self._await_running(probes, FLOWS, moved.time_ns, "after the fault")
         self.recovered_ns = time.monotonic_ns()
         self.folder.event(EventName.RECOVERED, self.recovered_ns, trial=self.number)
         if not fault.repairs_itself:
             self.watcher.wait(self._peers_know, SYNC_TIMEOUT)
         self.signalling = _difference(before, self._signalling())
-
-    def _fault_time(self, after_ns: int) -> int:
-        """Return when the fault took effect: told by the kernel for a link, else when it was done.
-
-        Injecting takes a moment; a time after the fault is safe, one before it is not: packets
-        that still passed would count as lost time.
-        """
-        fault = FAULTS[self.cell.fault]
-        seen = [o for o in self.watcher.since(self.inject_ns) if o.time_ns <= after_ns]
-        links = (o for o in seen if o.name is EventName.LINK and fault.noticed(o, self.target))
-        return min((o.time_ns for o in links), default=after_ns)
 
     def _others(self) -> list[str]:
         return [n for n in self.network.agents.home_agents if n != self.target.home_agent]

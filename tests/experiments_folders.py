@@ -61,8 +61,9 @@ def _trial(
         ("down", "cn2", "bystander", 0.0),
     ):
         folder.row(STREAMS, **cell, direction=direction, correspondent=correspondent, role=role,
-                   outage_ms=outage, lost_packets=round(outage), late_packets=0, duplicated_packets=0,
-                   reordered_packets=0, longest_gap_ms=outage + 1, delay_before_ms=0.5,
+                   outage_ms=outage, lost_packets=round(outage), late_packets=0,
+                   duplicated_packets=0, reordered_packets=0, longest_gap_ms=outage + 1,
+                   delay_before_ms=0.5,
                    delay_after_ms=0.6, failback_lost_packets=0, failback_reordered_packets=0,
                    failback_longest_gap_ms=1.2)  # fmt: skip
         if first:

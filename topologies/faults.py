@@ -1,7 +1,7 @@
 """Faults of links and nodes on a running network, and their repair.
 
 Each returns the moment at which it took effect (CLOCK_MONOTONIC, nanoseconds): taken right after
-the kernel said that it was done, so never before the fault. Faults of agents (killed, hung,
+the kernel said that it was done, except for a cut. Faults of agents (killed, hung,
 restarted) are with the agents.
 """
 
@@ -126,14 +126,18 @@ class Faults:
         return time.monotonic_ns()
 
     def _set(self, link: LinkPlan, *, up: bool) -> int:
-        """Set both ends; return when the first one was set: a link is cut from then on."""
+        """Set both ends; return when a cut began or a repair was done.
+
+        A link set down passes nothing from microseconds after the request on, but the kernel
+        answers only after a grace period, 8 ms later on a busy machine: so a cut is dated by
+        its request.
+        """
+        begun = time.monotonic_ns()
         ends = link.ends()
         requests = [self._request(node) for node, _, _ in ends]
-        moments = []
         for (_, interface, _), (request, indices) in zip(ends, requests, strict=True):
             request.set_link(indices[interface], up=up)
-            moments.append(time.monotonic_ns())
-        return moments[0]
+        return time.monotonic_ns() if up else begun
 
     def _nft(self, name: str) -> Nftables:
         if name not in self._nftables:

@@ -149,6 +149,7 @@ def _ospf6d(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     lines += [
         "router ospf6",
         f" ospf6 router-id {addressing.router_id(node.number)}",
+        " log-adjacency-changes",
         f" timers throttle spf {options.spf_delay} {options.spf_hold} {options.spf_max_hold}",
         f" timers lsa min-arrival {options.min_arrival_ms}",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from types import TracebackType
@@ -123,3 +124,6 @@ class Network:
         if self.mininet is not None:
             self.mininet.stop()
             self.mininet = None
+        # Keys end with their network; and an incarnation left here would make the next one's
+        # home agents take themselves for restarted.
+        shutil.rmtree(RUNTIME, ignore_errors=True)
