@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from agents.config import ConfigError, HomeAgentConfig, load_home_agent
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
+from agents.runtime.connectivity import Connectivity
 from agents.runtime.control import Command, CommandError
 from agents.runtime.egress import EgressFile
 from agents.runtime.engine import EngineEvent, HomeAgentEngine
@@ -71,10 +72,11 @@ class HomeAgentProcess(Agent):
         self._outbound = devices.outbound
         self._tun = devices.tun
         self._interface = devices.interface
-        self._reachable: bool | None = None
+        self._connectivity = Connectivity()
         loop = self.loop
         loop.add_reader(watchdog.fileno(), self._on_watchdog, urgent=True)
         loop.add_timer(watchdog.next_beat, watchdog.beat)
+        loop.add_timer(self._connectivity.deadline, self._check_connectivity)
         loop.add_reader(self._peer_socket.fileno(), self._on_peer)
         loop.add_reader(self._tun.descriptor, self._on_tun)
         loop.add_reader(self._monitor.fileno(), self._on_change)
@@ -139,14 +141,14 @@ class HomeAgentProcess(Agent):
             self._check_connectivity(now)
 
     def _check_connectivity(self, now: float) -> None:
-        """Tell the engine when the last route to any peer goes, and when one is back."""
+        """Tell the engine when there is no route to any peer any more, and when one is back."""
         peers = self._config.peers
         reachable = not peers or any(
             self._netlink.has_route(each.address, except_interface=self._interface)
             for each in peers
         )
-        if reachable is not self._reachable:
-            self._reachable = reachable
+        told = self._connectivity.observe(reachable, now)
+        if told is not None:
             self.journal.write("connectivity", {"reachable": reachable})
             self.call(self.engine.connectivity, reachable, now)
 
