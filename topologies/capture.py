@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 from topologies.nodes import SixNode
+
+FETCH_SECONDS = 0.25
 
 
 class CaptureError(Exception):
@@ -37,5 +40,8 @@ class Capture:
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the capture; what was taken is on disk afterwards."""
+        # dumpcap fetches packets every 250 ms, and leaves behind what it has not fetched by then.
+        # It tells of no fetch that one could await.
+        time.sleep(2 * FETCH_SECONDS)
         self._process.send_signal(signal.SIGINT)
         self._process.wait(timeout)

@@ -1,0 +1,27 @@
+"""Figure 1 on a real kernel with real routing, each scenario in a sandbox of its own."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from people import Person
+
+from tests.topology_scenarios import SCENARIOS
+
+pytestmark = pytest.mark.emulation
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(name: str, sandbox: Callable[..., Any]) -> None:
+    done = sandbox([sys.executable, "-m", "tests.topology_scenarios", name], timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("topology", ["single_as", "single_as,has=5"])
+def test_plain_mininet_runs_the_topology_file(person: Person, topology: str) -> None:
+    command = [sys.executable, f"{sys.prefix}/bin/mn", "--custom", "topologies/single_as.py"]
+    done = person.run([*command, "--topo", topology, "--test", "pingall"], timeout=120)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "Results: 0% dropped" in said, said
