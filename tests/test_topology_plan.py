@@ -135,6 +135,7 @@ interface HA2-r2
 exit
 router ospf6
  ospf6 router-id 10.0.0.2
+ log-adjacency-changes
  timers throttle spf 0 10 50
  timers lsa min-arrival 0
  redistribute kernel metric 2 metric-type 1 route-map FROM-AGENT
