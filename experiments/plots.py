@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+if os.access(sys.prefix, os.W_OK):
+    # matplotlib's font list: beside its code, not in the user's home, where it would outlive us.
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(sys.prefix, "matplotlib"))
 
 import matplotlib
 

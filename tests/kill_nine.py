@@ -55,6 +55,7 @@ def left_by(
     try:
         await_moment(runner, moment, mark, seconds)
         os.kill(runner.pid, number)
+        runner.wait(timeout=seconds)
     finally:
         runner.kill()
         runner.wait()

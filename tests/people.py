@@ -75,7 +75,9 @@ def ordinary_user() -> Iterator[Person]:
     user = next(_user_ids)
     prefix = (sys.executable, "-I", "-S", str(AS_USER), str(user), str(REPOSITORY))
     with home_folder(user) as home:
-        person = Person("user", user, home, prefix, environment_for(home))
+        # The virtual environment is not theirs, so this cannot be in it (experiments/plots.py).
+        fonts = {"MPLCONFIGDIR": str(home / "results/matplotlib")}
+        person = Person("user", user, home, prefix, environment_for(home) | fonts)
         tried = subprocess.run(
             [*prefix, sys.executable, "-c", "open('/dev/net/tun', 'rb+', 0)"],
             capture_output=True, text=True, cwd="/", env=dict(person.environment),

@@ -148,6 +148,9 @@ make_environment() {
     site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     # `mn` executes a topology file without putting the repository on sys.path; this line does.
     printf '%s\n' "$here" >"$site/manyhomes.pth"
+    # The list of fonts that matplotlib makes at its first start (experiments/plots.py says where).
+    MPLCONFIGDIR="$(cd "$venv" && pwd)/matplotlib" "$venv/bin/python" -c \
+        'import importlib.util as u; u.find_spec("matplotlib") and __import__("matplotlib.pyplot")'
     printf '%s\n' "$here" >"$venv/.ready"
 }
 
