@@ -76,6 +76,8 @@ def clean(request: pytest.FixtureRequest) -> Iterator[Root]:
         home = root.folder / "home/user"
         words = ["git", "clone", "--quiet", "--no-hardlinks", str(REPOSITORY)]
         subprocess.run([*words, str(home / "manyhomes")], check=True)
+        with open(root.folder / "etc/passwd", "a") as passwd:
+            passwd.write(f"user:x:{USER}:{USER}::/home/user:/bin/sh\n")
         subprocess.run(["chown", "-R", f"{USER}:{USER}", str(home)], check=True)
         yield root
     finally:
