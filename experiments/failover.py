@@ -6,7 +6,7 @@ against all timers, waits until the traffic runs again, repairs it and waits unt
 back on HA1. Trials are interleaved over all cells, so that a busy minute of the machine spoils a
 little of each and not all of one.
 
-    make failover [TRIALS=3] [QUICK=1] [FAULT=link-cut,…] [DETECTION=bfd-10x3,…] [SEED=1]
+    make failover [TRIALS=5] [QUICK=1] [FAULT=link-cut,…] [DETECTION=bfd-10x3,…] [SEED=1]
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from rich.console import Console
 
 from agents.config import HomeAgentTimers, Mode
-from experiments import failover_summary, owner, plots
+from experiments import failover_summary, owner
+from experiments.captures import capturing
 from experiments.data import EventName
 from experiments.faults import FAULTS, Target
-from experiments.parameters import Known, Parameters
+from experiments.parameters import Known, Parameters, one_of, whole_number
 from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
@@ -38,12 +40,12 @@ BORDER = "br"
 DETECTION_NAMES = ("bfd-10x3", "bfd-50x3", "ospf-1-4")
 KNOWN = Known(
     topologies=("single_as",),
-    trials=3,
-    quick_trials=1,
+    trials=5,
+    quick_trials=2,
     lists={"FAULT": tuple(FAULTS), "DETECTION": DETECTION_NAMES, "SCHEME": (SCHEME,)},
-    settings={"has": "number of home agents", "mode": "draft, draft-cbc or hardened"},
+    settings={"has": whole_number(2, 9), "mode": one_of(Mode)},
 )
-BUDGET_S = {False: 550.0, True: 210.0}
+BUDGET_S = {False: 540.0, True: 200.0}
 """After so long a run whose number of trials nobody chose begins no further trial (by QUICK)."""
 FAILURES_ALLOWED = 3
 LIFETIME_S = 7200.0
@@ -68,7 +70,7 @@ class Plan:
     def again(self, cell: Cell) -> bool:
         """Repeat a cell's trial in this round; False when it was repeated too often."""
         self.repeats[cell] = self.repeats.get(cell, 0) + 1
-        if self.repeats[cell] > 2 * self.rounds + 2:
+        if self.repeats[cell] > 4 * self.rounds + 4:
             return False
         self._pending.append(cell)
         return True
@@ -101,9 +103,9 @@ class Failover:
         self.ready: dict[str, list[float]] = {}
         self.testbed: Testbed | None = None
         settings = parameters.settings
-        self.home_agents = _number(settings.get("has", "3"), "has")
+        self.home_agents = settings.get("has", 3)
         self.agents = AgentOptions(
-            mode=_mode(settings.get("mode", Mode.HARDENED)),
+            mode=Mode(settings.get("mode", Mode.HARDENED)),
             lifetime=LIFETIME_S,
             home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S),
         )
@@ -155,8 +157,10 @@ class Failover:
         trial = Trial(
             self.number, cell, TARGET, BORDER, testbed.network, testbed.watcher, self.folder
         )
-        outcome = trial.run(self.chance.random())
-        trial.write(outcome, with_packets=self.valid[cell] == 0)
+        chance, first = self.chance.random(), self.valid[cell] == 0
+        with self._captured(testbed, first):
+            outcome = trial.run(chance)
+        trial.write(outcome, with_packets=first)
         if isinstance(outcome, Valid):
             self.valid[cell] += 1
             return
@@ -167,6 +171,13 @@ class Failover:
         self.void += isinstance(outcome, Void)
         if not plan.again(cell):
             self.console.print(f"{cell.fault}, {cell.detection}: too many trials do not count")
+
+    def _captured(self, testbed: Testbed, first: bool) -> AbstractContextManager[None]:
+        """Capture a trial if it is asked for, and the first of its cell."""
+        if not (self.parameters.capture and first):
+            return nullcontext()
+        folder = self.folder.path / "captures"
+        return capturing(testbed.network, ("mn", BORDER), folder, f"{self.number:04}")
 
     def _failed(self, cell: Cell, outcome: Failed) -> None:
         """Go on with a new network, for nobody knows in which state this one is."""
@@ -184,27 +195,18 @@ class Failover:
         summary = failover_summary.rows(self.folder.path, self.ready)
         self.folder.summary(summary)
         self.folder.complete()
-        names = plots.plot(self.folder.path)
+        from experiments.plots import plot  # 0.6 s that the process outside can do without
+
+        names = plot(self.folder.path)
         self.console.print(failover_summary.terminal_table(summary))
         self.console.print(
             f"{sum(self.valid.values())} trials, {self.void} void and {self.failed} failed repeated"
         )
         for name in names:
-            self.console.print(f"plot: {owner.short(self.folder.path)}/plots/{name}.png")
+            self.console.print(
+                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
+            )
         return 1 if self.failed else 0
-
-
-def _number(text: str, name: str) -> int:
-    if not text.isdigit() or not 2 <= int(text) <= 9:
-        raise RunError(f"SET: {name}={text}: wants a number from 2 to 9")
-    return int(text)
-
-
-def _mode(text: str) -> Mode:
-    try:
-        return Mode(text)
-    except ValueError:
-        raise RunError(f"SET: mode={text}: unknown; known: {', '.join(Mode)}") from None
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table as TerminalTable
 
 from experiments import palette, targets
@@ -74,13 +75,22 @@ def _signalling(trials: Sequence[Row]) -> list[SummaryRow]:
 
 
 def terminal_table(summary: Sequence[SummaryRow]) -> TerminalTable:
-    """Return the table that a run prints: a line a cell, outages in ms, packets lost."""
-    table = TerminalTable(title="Outage in ms, packets lost", title_justify="left")
-    for name in ("fault", "detection", "direction"):
-        table.add_column(name)
+    """Return the table that a run prints: a line a cell, outages in ms, packets lost.
+
+    `lost` is the median, `fail-back` the most that a trial lost after the repair.
+    """
+    table = TerminalTable(
+        title="Outage in ms, packets lost",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in ("fault", "detection", "way"):
+        table.add_column(name, no_wrap=True)
     quotable = any(row["metric"] == "outage" and row["n"] >= QUOTABLE for row in summary)
-    for name in ("n", "median", "p95" if quotable else "max", "target", "lost", "at fail-back"):
-        table.add_column(name, justify="right")
+    for name in ("n", "median", "p95" if quotable else "max", "target", "lost", "fail-back"):
+        table.add_column(name, justify="right", no_wrap=True)
     by_cell = {
         (row["metric"], *(row["conditions"].get(n) for n in ("fault", "detection", "direction"))):
         row for row in summary

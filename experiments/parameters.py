@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,13 +29,16 @@ IGNORED = frozenset({"ARGS"})
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an experiment knows: the values of each list, its defaults, and the keys of SET."""
+    """What an experiment knows: the values of each list, its defaults, and the keys of SET.
+
+    `settings` turns the text of each key into its value; ValueError says what is wrong with it.
+    """
 
     topologies: tuple[str, ...]
     trials: int
     quick_trials: int
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Parameters:
     quick: bool
     capture: bool
     topology: str
-    settings: Mapping[str, str]
+    settings: Mapping[str, Any]
     chosen: Mapping[str, tuple[str, ...]]
     given: frozenset[str] = frozenset()
 
@@ -62,6 +65,40 @@ class Parameters:
             "set": dict(self.settings),
             **{name.lower(): list(values) for name, values in self.chosen.items()},
         }
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return what reads a whole number of a range."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise ValueError(f"wants a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def positive(text: str) -> float:
+    """Read a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise ValueError("wants a number above 0")
+    return value
+
+
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """Return what reads one of these names."""
+    known = tuple(names)
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"unknown; known: {', '.join(known)}")
+        return text
+
+    return read
 
 
 def parse(
@@ -130,17 +167,20 @@ def _choose(
     return tuple(word for word in known if word in asked)
 
 
-def _settings(text: str, known: Collection[str]) -> dict[str, str]:
+def _settings(text: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise ParameterError(f"SET={text!r}: {error}") from None
-    settings: dict[str, str] = {}
+    settings: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not value:
             raise ParameterError(f"SET: {word!r} is not key=value")
         if key not in known:
             raise ParameterError(f"SET: unknown key {key!r}; known: {', '.join(known) or 'none'}")
-        settings[key] = value
+        try:
+            settings[key] = known[key](value)
+        except ValueError as error:
+            raise ParameterError(f"SET: {key}={value}: {error}") from None
     return settings

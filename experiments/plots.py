@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# matplotlib's font list: beside its code where that can be written, else in a folder that goes with
+# us; in the user's home it would outlive us.
 if os.access(sys.prefix, os.W_OK):
-    # matplotlib's font list: beside its code, not in the user's home, where it would outlive us.
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(sys.prefix, "matplotlib"))
+elif "MPLCONFIGDIR" not in os.environ:
+    _fonts = tempfile.TemporaryDirectory(prefix="matplotlib-")
+    os.environ["MPLCONFIGDIR"] = _fonts.name
 
 import matplotlib
 

@@ -73,12 +73,13 @@ class RunFolder:
         `facts` are data_plane and delay. RunError if the results folder cannot be written.
         """
         results = results or results_folder()
+        metadata = _metadata(experiment, parameters, facts)  # first: it takes a moment
         with writing(results):
             results.mkdir(parents=True, exist_ok=True)
             path = _fresh(results, experiment)
             for name in ("", "logs", "plots", "raw"):
                 (path / name).mkdir()
-            _write_json(path / "meta.json", _metadata(experiment, parameters, facts))
+            _write_json(path / "meta.json", metadata)
             _point(results / f"latest-{experiment}", path.name)
         give_to_caller(path)
         return cls(path)

@@ -17,7 +17,7 @@ KNOWN = Known(
     trials=3,
     quick_trials=1,
     lists={"FAULT": ("agent-kill", "link-cut"), "DETECTION": ("bfd-10x3", "ospf-1-4")},
-    settings={"has": "number of HAs"},
+    settings={"has": parameters.whole_number(2, 9)},
 )
 PHASE = {
     "trial": 1,
@@ -199,7 +199,7 @@ def test_lists_narrow_in_their_own_order() -> None:
         "agent-kill",
         "link-cut",
     )
-    assert parameters.parse(KNOWN, ["SET=has=5"], {}).settings == {"has": "5"}
+    assert parameters.parse(KNOWN, ["SET=has=5"], {}).settings == {"has": 5}
 
 
 @pytest.mark.parametrize(
@@ -211,6 +211,8 @@ def test_lists_narrow_in_their_own_order() -> None:
         ("TOPO=ring", "known: single_as"),
         ("SET=colour=blue", "known: has"),
         ("SET=has", "key=value"),
+        ("SET=has=10", "from 2 to 9"),
+        ("SET=has=x", "from 2 to 9"),
         ("SET='", "No closing quotation"),
         ("SCHEME=haha", "SCHEME means nothing here"),
         ("TRIAL=3", "known: TRIALS, SEED"),

@@ -110,7 +110,7 @@ def test_a_void_trial_is_repeated_in_its_round_but_not_for_ever() -> None:
         if cell == bad:
             tried += 1
             plan.again(cell)
-    assert tried == 2 * 1 + 2 + 1
+    assert tried == 4 * 1 + 4 + 1
 
 
 @pytest.mark.parametrize("experiment", ["failover", "throughput"])

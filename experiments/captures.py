@@ -1,0 +1,56 @@
+"""Captures of a trial (CAPTURE=1): pcapng files, and the keys with which Wireshark opens them.
+
+`captures/esp_sa` goes into Wireshark's profile folder (or `-o uat:esp_sa:…`). It holds keys of this
+one run, which nothing uses afterwards; nothing else in a run folder holds any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from agents.keys import KeyedAssociation, read_key_file
+from experiments.run import RunError
+from topologies.capture import Capture, CaptureError
+from topologies.network import RUNTIME, Network
+
+CIPHERS = {
+    "aes-128-gcm": ("AES-GCM with 16 octet ICV [RFC4106]", "NULL", 20),
+    "aes-128-cbc-hmac-sha2-256": ("AES-CBC [RFC3602]", "HMAC-SHA-256-128 [RFC4868]", 16),
+}
+
+
+@contextmanager
+def capturing(network: Network, nodes: Sequence[str], folder: Path, name: str) -> Iterator[None]:
+    """Capture on all interfaces of these nodes into `folder/<name>-<node>.pcapng`."""
+    folder.mkdir(exist_ok=True)
+    write_keys(folder / "esp_sa", RUNTIME / "keys")
+    with ExitStack() as stack:
+        for node in nodes:
+            try:
+                capture = Capture(network.nodes[node], folder / f"{name}-{node}.pcapng")
+            except CaptureError as error:
+                raise RunError(str(error)) from error
+            stack.callback(capture.stop)
+        yield
+
+
+def write_keys(path: Path, keys: Path) -> None:
+    """Write the SAs of all key files as Wireshark's `esp_sa` table; mode 0600."""
+    lines = [
+        esp_sa_line(association)
+        for file in sorted(keys.glob("*.toml"))
+        for association in read_key_file(file)
+    ]
+    path.touch(mode=0o600)
+    path.write_text("".join(lines))
+
+
+def esp_sa_line(association: KeyedAssociation) -> str:
+    """Return one SA as a line of `esp_sa`. Any address will do: the MN's outer ones change."""
+    cipher, authentication, split = CIPHERS[str(association.transform)]
+    key, rest = association.key[:split].hex(), association.key[split:].hex()
+    fields = ("IPv6", "*", "*", f"0x{association.spi:08x}", cipher, f"0x{key}", authentication)
+    quoted = ",".join(f'"{field}"' for field in (*fields, f"0x{rest}" if rest else ""))
+    return quoted + "\n"

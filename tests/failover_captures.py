@@ -1,0 +1,45 @@
+"""Run in a sandbox: a mobile node that registers anew, captured as a failover's trials are.
+
+The proof that the filter for "a Binding Update or a key exchange" finds one when there is one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from agents.config import Mode
+from experiments.captures import capturing
+from experiments.data import EventName
+from experiments.failover import BORDER, KNOWN, TARGET
+from experiments.parameters import parse
+from experiments.run import RunFolder
+from experiments.testbed import Testbed
+from topologies.agents import AgentOptions
+
+
+def main(results: Path) -> None:
+    """Capture the mobile node's restart into the run folder's `captures`."""
+    folder = RunFolder.create("failover", parse(KNOWN, [], {}), results)
+    testbed = Testbed(
+        folder, Console(stderr=True), 3, "bfd-10x3", AgentOptions(mode=Mode.HARDENED), TARGET,
+        BORDER,
+    )  # fmt: skip
+    try:
+        with capturing(testbed.network, ("mn",), folder.path / "captures", "0001"):
+            begin = time.monotonic_ns()
+            testbed.network.agents.restart_mobile_node("mn")
+            testbed.network.agents.wait_bound()
+            registered = testbed.watcher.wait_for(
+                EventName.AGENT, begin, 10, kind="binding-accepted"
+            )
+            assert registered is not None, "no home agent told of a registration"
+    finally:
+        testbed.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
