@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import selectors
@@ -23,20 +22,17 @@ from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
-
 from experiments.data import EventName
+from experiments.probe import hurry
+from topologies import netlink
 from topologies.namespaces import call_in
 
-RTMGRP_LINK = 0x1
-RTMGRP_IPV6_ROUTE = 0x400
 SO_ATTACH_FILTER = 26
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
 BFD_PORT = 3784
 BFD_STATE = 14 + 40 + 8 + 1  # Ethernet, IPv6, UDP, then the second octet (RFC 5880 §4.1)
 BFD_STATES = {0: "AdminDown", 1: "Down", 2: "Init", 3: "Up"}
-SIOCGIFNAME = 0x8910  # answers for the namespace of its socket
 IN_MODIFY, IN_CREATE = 0x2, 0x100
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -128,14 +124,8 @@ class Watcher:
 
     def watch_routes(self, node: str, pid: int, prefix: IPv6Network) -> None:
         """Observe the node's links and its kernel routes for one prefix."""
-        netlink = call_in(
-            pid, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        )
-        netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        netlink.bind((0, RTMGRP_LINK | RTMGRP_IPV6_ROUTE))
-        netlink.setblocking(False)
-        monitor = _RouteMonitor(self, node, netlink, prefix)
-        self.add(netlink.fileno(), monitor.read)
+        monitor = _RouteMonitor(self, node, pid, prefix)
+        self.add(monitor.fileno(), monitor.read)
 
     def watch_bfd(self, node: str, pid: int) -> None:
         """Observe every BFD packet through this node whose state is not Up."""
@@ -174,6 +164,7 @@ class Watcher:
         self._tailer.read(now)
 
     def _run(self) -> None:
+        hurry()  # a time stamp is as good as the moment at which this thread wakes
         try:
             while not self._closing:
                 for key, _ in self._selector.select():
@@ -192,62 +183,60 @@ class Watcher:
 class _RouteMonitor:
     """Decodes one node's netlink messages."""
 
-    def __init__(
-        self, watcher: Watcher, node: str, netlink: socket.socket, prefix: IPv6Network
-    ) -> None:
-        self._watcher, self._node, self._socket = watcher, node, netlink
-        self._destination = (str(prefix.network_address), prefix.prefixlen)
-        self._marshal = MarshalRtnl()
-        self._names: dict[int, str] = {}
+    def __init__(self, watcher: Watcher, node: str, pid: int, prefix: IPv6Network) -> None:
+        self._watcher, self._node, self._prefix = watcher, node, prefix
+        self._socket = netlink.open_monitor(pid)
+        requests = netlink.Netlink(pid)
+        self._names = {state.index: state.name for state in requests.links().values()}
+        requests.close()
 
-    def read(self, now: int) -> None:
-        """Read all that waits; `now` is its time."""
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._socket.fileno()
+
+    def read(self, _now: int) -> None:
+        """Read all that waits, each message with its own time, then decode it."""
+        read: list[tuple[int, bytes]] = []
         while True:
             try:
                 data = self._socket.recv(1 << 16)
             except BlockingIOError:
-                return
+                break
             except OSError as error:  # ENOBUFS: messages were lost; better said than hidden
-                self._watcher.observe(
-                    EventName.ROUTE, now, node=self._node, destination="", interface="",
-                    change=f"messages lost ({error.strerror})",
-                )  # fmt: skip
+                self._lost(error)
                 continue
-            for message in self._marshal.parse(data):
-                if message["event"] in ("RTM_NEWLINK", "RTM_DELLINK"):
-                    self._link(message, now)
-                elif message["event"] in ("RTM_NEWROUTE", "RTM_DELROUTE"):
-                    self._route(message, now)
+            read.append((time.monotonic_ns(), data))
+        for when, data in read:
+            for there, what in netlink.decode(data):
+                if isinstance(what, netlink.Route):
+                    self._route(what, there, when)
+                else:
+                    self._link(what, there, when)
 
-    def _link(self, message: Any, now: int) -> None:
-        name = message.get_attr("IFLA_IFNAME") or str(message["index"])
-        self._names[message["index"]] = name
-        gone = message["event"] == "RTM_DELLINK"
-        state = "gone" if gone else str(message.get_attr("IFLA_OPERSTATE") or "UNKNOWN").lower()
-        self._watcher.observe(EventName.LINK, now, node=self._node, interface=name, state=state)
-
-    def _route(self, message: Any, now: int) -> None:
-        destination = (message.get_attr("RTA_DST"), message["dst_len"])
-        if destination != self._destination:
-            return
-        hops = [int(hop["oif"]) for hop in message.get_attr("RTA_MULTIPATH") or ()]
-        index = message.get_attr("RTA_OIF") or (hops[0] if hops else 0)
+    def _lost(self, error: OSError) -> None:
         self._watcher.observe(
-            EventName.ROUTE,
-            now,
-            node=self._node,
-            destination="/".join(map(str, destination)),
-            change="add" if message["event"] == "RTM_NEWROUTE" else "delete",
-            interface=self._name(index),
+            EventName.ROUTE, node=self._node, destination="", interface="",
+            change=f"messages lost ({error.strerror})",
+        )  # fmt: skip
+
+    def _link(self, link: netlink.LinkState, there: bool, when: int) -> None:
+        self._names[link.index] = link.name
+        state = ("up" if link.up and link.running else "down") if there else "gone"
+        self._watcher.observe(
+            EventName.LINK, when, node=self._node, interface=link.name, state=state
         )
 
-    def _name(self, index: int) -> str:
-        """Return an interface's name; asks the kernel for those that were there before us."""
-        if index not in self._names:
-            with contextlib.suppress(OSError):
-                answer = fcntl.ioctl(self._socket, SIOCGIFNAME, struct.pack("16si20x", b"", index))
-                self._names[index] = answer[:16].split(b"\0")[0].decode()
-        return self._names.get(index, str(index))
+    def _route(self, route: netlink.Route, there: bool, when: int) -> None:
+        if route.destination != self._prefix or route.table != netlink.TABLE_MAIN:
+            return
+        self._watcher.observe(
+            EventName.ROUTE,
+            when,
+            node=self._node,
+            destination=str(route.destination),
+            change="add" if there else "delete",
+            interface=self._names.get(route.interface, str(route.interface)),
+        )
 
 
 # Packets with IPv6, UDP, destination port 3784, and a state other than Up (3 << 6).
@@ -279,11 +268,12 @@ class _BfdMonitor:
     def __init__(self, watcher: Watcher, node: str, packets: socket.socket) -> None:
         self._watcher, self._node, self._socket = watcher, node, packets
 
-    def read(self, now: int) -> None:
-        """Read all that waits; `now` is its time."""
+    def read(self, _now: int) -> None:
+        """Read all that waits, each packet with its own time."""
         while True:
             try:
                 data, (interface, _, kind, *_) = self._socket.recvfrom(256)
+                now = time.monotonic_ns()
             except (BlockingIOError, OSError):
                 return
             self._watcher.observe(

@@ -1,10 +1,9 @@
-"""The failover experiment on the real topology: a small run, its capture, its violent ends."""
+"""The failover experiment on the real topology: a small run and its capture."""
 
 from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kill_nine import Moment, file_like, left_by, process_like
 from people import Person, ordinary_user
 
 from experiments import data
@@ -82,7 +80,7 @@ def test_both_cells_have_both_directions(small: Run) -> None:
     }
     assert set(outages) == {(f, d) for f in ("agent-kill", "link-cut") for d in ("up", "down")}
     for row in outages.values():
-        assert 0 < row["max"] < 15_000
+        assert 0 <= row["max"] < 15_000
 
 
 def test_what_the_fault_does_not_touch_loses_nothing(small: Run) -> None:
@@ -163,44 +161,3 @@ def test_the_filter_finds_a_registration_where_there_is_one(
     captures = tmp_path / "latest-failover" / "captures"
     (capture,) = captures.glob("*-mn.pcapng")
     assert tshark(captures, capture, FORBIDDEN)
-
-
-MOMENTS: dict[str, Callable[[Path], Moment]] = {
-    "run folder made": lambda results: file_like(results, "failover-*/meta.json"),
-    "first node up": lambda results: process_like("mininet:"),
-    "routing starts": lambda results: process_like("ospf6d"),
-    "agents start": lambda results: process_like("agents.ha"),
-    "in a trial": lambda results: process_like("experiments.probe"),
-}
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_kill_9_leaves_nothing_but_a_run_marked_aborted(user: Person, moment: str) -> None:
-    results = user.home / "results"
-    left = left_by(
-        user,
-        [*RUN, "FAULT=agent-kill", "DETECTION=bfd-50x3", "TRIALS=9"],
-        MOMENTS[moment](results),
-        environment={"MANYHOMES_RESULTS": str(results)},
-        keep=[results],
-    )
-    assert left == []
-    meta = data.read_meta((results / "latest-failover").resolve())
-    assert meta["state"] == "aborted"
-    assert "killed" in meta["reason"]
-
-
-def test_ctrl_c_in_a_trial_marks_the_run_aborted_and_keeps_its_logs(user: Person) -> None:
-    results = user.home / "results"
-    left = left_by(
-        user,
-        [*RUN, "FAULT=agent-kill", "DETECTION=bfd-50x3", "TRIALS=9"],
-        process_like("experiments.probe"),
-        environment={"MANYHOMES_RESULTS": str(results)},
-        number=signal.SIGINT,
-        keep=[results],
-    )
-    assert left == []
-    folder = (results / "latest-failover").resolve()
-    assert data.read_meta(folder)["state"] == "aborted"
-    assert (folder / "logs" / "r1" / "zebra.log").exists()

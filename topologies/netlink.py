@@ -215,6 +215,26 @@ class RouteMonitor:
                     found.append(RouteChange(now, kind == RTM_NEWROUTE, route))
 
 
+def open_monitor(pid: int) -> socket.socket:
+    """Return a non-blocking socket that tells of link and IPv6 route changes of a node."""
+    opened = call_in(pid, lambda: _open(RTMGRP_LINK | RTMGRP_IPV6_ROUTE))
+    opened.setblocking(False)
+    return opened
+
+
+def decode(data: bytes) -> Iterator[tuple[bool, Route | LinkState]]:
+    """Yield what one read of a monitor's socket tells: is it there (not gone), and what."""
+    for kind, body in _messages(data):
+        if kind in (RTM_NEWROUTE, RTM_DELROUTE):
+            found: Route | LinkState | None = _parse_route(body)
+        elif kind in (RTM_NEWLINK, RTM_DELLINK):
+            found = _parse_link(body)
+        else:
+            continue
+        if found is not None:
+            yield kind in (RTM_NEWROUTE, RTM_NEWLINK), found
+
+
 def overrun(error: OSError) -> bool:
     """Return whether this error only says that notifications were lost."""
     return error.errno == errno.ENOBUFS
