@@ -48,9 +48,7 @@ def small(somebody: Person, no_sandbox_because: str) -> Run:
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
     results = somebody.home / "results"
-    done = somebody.run(
-        [*RUN, *SMALL], timeout=300, env={"MANYHOMES_RESULTS": str(results)}
-    )
+    done = somebody.run([*RUN, *SMALL], timeout=300, env={"MANYHOMES_RESULTS": str(results)})
     assert done.returncode == 0, done.stdout + done.stderr
     return Run((results / "latest-failover").resolve(), done.stdout)
 

@@ -96,15 +96,23 @@ def cells() -> list[Cell]:
 
 
 def test_trials_are_interleaved_over_all_cells_and_seeded() -> None:
-    first = list(failover.Plan(cells(), 4, random.Random(7)))
-    assert first == list(failover.Plan(cells(), 4, random.Random(7)))
-    assert first != list(failover.Plan(cells(), 4, random.Random(8)))
+    four = dict.fromkeys(cells(), 4)
+    first = list(failover.Plan(four, random.Random(7)))
+    assert first == list(failover.Plan(four, random.Random(7)))
+    assert first != list(failover.Plan(four, random.Random(8)))
     for start in range(0, 60, 15):
         assert sorted(map(str, first[start : start + 15])) == sorted(map(str, cells()))
 
 
+def test_cells_with_fewer_trials_skip_rounds_evenly() -> None:
+    many, few = cells()[:2]
+    order = list(failover.Plan({many: 60, few: 20}, random.Random(1)))
+    assert (order.count(many), order.count(few)) == (60, 20)
+    assert 9 <= order[:40].count(few) <= 11
+
+
 def test_a_void_trial_is_repeated_in_its_round_but_not_for_ever() -> None:
-    plan = failover.Plan(cells()[:2], 1, random.Random(1))
+    plan = failover.Plan(dict.fromkeys(cells()[:2], 1), random.Random(1))
     bad, tried = cells()[0], 0
     for cell in plan:
         if cell == bad:
