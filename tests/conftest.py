@@ -11,6 +11,7 @@ import pytest
 from leftovers import MARK, await_none, end
 from people import Person, ordinary_user, root
 
+from tests.figure_1.inside import Remote
 from topologies.sandbox import launcher_command
 
 SESSION = uuid.uuid4().hex
@@ -82,3 +83,20 @@ def sandbox(no_sandbox_because: str) -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def figure_1(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    no_sandbox_because: str,
+) -> Iterator[Remote]:
+    """Figure 1 up and running, one for each file of tests (see tests/figure_1/inside.py).
+
+    The mode is hardened, or what the file asks for by indirect parametrisation.
+    """
+    if no_sandbox_because:
+        pytest.skip(no_sandbox_because)
+    remote = Remote(tmp_path_factory.mktemp("figure-1"), getattr(request, "param", "hardened"))
+    yield remote
+    remote.close()

@@ -1,0 +1,57 @@
+"""Runs in the sandbox: brings Figure 1 up, then calls test functions by name until its input ends.
+
+`python -m tests.figure_1.server FOLDER MODE`; requests and answers are JSON lines.
+"""
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from agents.config import Mode
+from tests.figure_1.lab import Lab
+
+WIDTH = 400
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever else is printed must not be taken for an answer
+
+    def say(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer, default=str) + "\n")
+
+    lab = Lab(Path(sys.argv[1]), Mode(sys.argv[2]))
+    try:
+        lab.start()
+        say({"result": lab.network.timings})
+        for line in sys.stdin:
+            say(answer(lab, json.loads(line)))
+    except Exception as error:
+        say({"error": explained(error)})
+    finally:
+        lab.network.stop()
+
+
+def answer(lab: Lab, request: dict[str, Any]) -> dict[str, Any]:
+    """Call one function; what it raises becomes text, with the agents' last events."""
+    try:
+        module = importlib.import_module(f"tests.{request['module']}")
+        function = getattr(module, request["function"])
+        function = getattr(function, "__wrapped__", function)
+        return {"result": function(lab, **request["parameters"])}
+    except BaseException as error:
+        return {"error": f"{explained(error)}\n{lab.report()}"}
+
+
+def explained(error: BaseException) -> str:
+    """Return the traceback with the values of local variables, cut to a readable width."""
+    lines = traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    return "\n".join(line[:WIDTH] for text in lines for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    main()
