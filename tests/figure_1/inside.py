@@ -42,8 +42,12 @@ class Remote:
         command = [sys.executable, "-m", "tests.figure_1.server", str(folder), mode]
         self.process = popen(
             launcher_command(command, dies_with=os.getpid()),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True, bufsize=1,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            bufsize=1,
+        )
         self._answer(START_SECONDS)
 
     def call(self, function: Callable[..., Any], parameters: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,12 @@ class Lab:
         if {self.binding(name)["primary"] for name in self.home_agents} != {"HA1"}:
             self.register_anew()
         for name in self.home_agents:
-            self.wait(
-                f"{name} to know the binding",
-                lambda: (
-                    self.binding(name).get("primary") == "HA1"  # noqa: B023
-                    and self.binding(name)["care_of_address"] == CARE_OF[access]
-                ),  # noqa: B023
-            )
+            self.wait(f"{name} to know the binding", partial(self._knows, name, access))
         self.agent("mn").wait("bound", lambda s: s["state"] == "bound", 30)
+
+    def _knows(self, name: str, access: str) -> bool:
+        binding = self.binding(name)
+        return binding.get("primary") == "HA1" and binding["care_of_address"] == CARE_OF[access]
 
     def register_anew(self) -> None:
         """Deregister and register: the home agent that is nearest then is primary."""
