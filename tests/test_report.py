@@ -33,3 +33,11 @@ def test_missing_marker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "blocks", lambda: {"failover": "x\n"})
     with pytest.raises(ValueError, match="failover: begin"):
         report.renewed("# nothing here\n")
+
+
+def test_what_the_readme_says_of_every_failover_is_so() -> None:
+    summary = json.loads((report.REFERENCE / "failover" / "summary.json").read_text())
+    for metric in ("signalling", "bystander_lost", "failback_lost"):
+        rows = [row for row in summary if row["metric"] == metric]
+        assert rows
+        assert all(row["max"] == 0 for row in rows)
