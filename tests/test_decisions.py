@@ -13,7 +13,8 @@ def test_named_tests_exist() -> None:
     missing = {
         name
         for name in named
-        if f"def {name}(" not in code and not (ROOT / "tests" / f"{name}.py").exists()
+        if f"def {name}{'' if name.endswith('_') else '('}" not in code  # `test_d1_…`: a beginning
+        and not (ROOT / "tests" / f"{name}.py").exists()
     }
     assert len(named) > 20
     assert not missing

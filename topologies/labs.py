@@ -19,6 +19,9 @@ from typing import NoReturn
 
 from topologies.sandbox_launcher import abstract_name, environment
 
+DEFAULT = "lab"
+"""What `make lab` calls itself without NAME=…; experiments' sandboxes have numbers."""
+
 NAMESPACES = ("user", "net", "mnt", "pid", "uts", "ipc")
 
 
@@ -74,12 +77,12 @@ def nodes(init: int) -> dict[str, int]:
 
 
 def choose(name: str | None) -> str:
-    """Return the lab meant: the one named, or the only one there is. Raises LabError."""
+    """Return the lab meant: the one named, `make lab`'s own, or the only one. Raises LabError."""
     if name:
         return name
     found = names()
-    if len(found) == 1:
-        return found[0]
+    if DEFAULT in found or len(found) == 1:
+        return DEFAULT if DEFAULT in found else found[0]
     raise LabError(f"which lab? NAME=…; {known(found, 'labs')}")
 
 
