@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from agents.config import ConfigError, HomeAgentConfig, load_home_agent
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
-from agents.runtime.connectivity import Connectivity
+from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
 from agents.runtime.egress import EgressFile
 from agents.runtime.engine import EngineEvent, HomeAgentEngine
@@ -143,10 +143,7 @@ class HomeAgentProcess(Agent):
     def _check_connectivity(self, now: float) -> None:
         """Tell the engine when there is no route to any peer any more, and when one is back."""
         peers = self._config.peers
-        reachable = not peers or any(
-            self._netlink.has_route(each.address, except_interface=self._interface)
-            for each in peers
-        )
+        reachable = not peers or any(has_route(each.address) for each in peers)
         told = self._connectivity.observe(reachable, now)
         if told is not None:
             self.journal.write("connectivity", {"reachable": reachable})

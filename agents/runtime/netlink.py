@@ -165,23 +165,6 @@ class Netlink:
         while self._request_unless_missing(_DELRULE, body):
             pass
 
-    def has_route(self, destination: IPv6Address, except_interface: int = 0) -> bool:
-        """Would a packet to `destination` leave, by another interface than `except_interface`?"""
-        body = _ROUTE.pack(socket.AF_INET6, 128, 0, 0, 0, 0, 0, 0, 0)
-        body += _attribute(1, destination.packed)
-        try:
-            answer = self._request(_GETROUTE, 0, body)
-        except OSError as error:
-            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES):
-                return False
-            raise
-        return any(
-            isinstance(each, Route)
-            and each.kind in (ROUTE_UNICAST, 2)
-            and each.interface != except_interface
-            for each in answer
-        )
-
     def dump(self) -> list[Change]:
         """Return all links, IPv6 addresses and IPv6 routes of this network namespace."""
         return [
