@@ -61,6 +61,13 @@ class Captured:
         return int.from_bytes(self.parsed.payload[:4])
 
     @property
+    def number(self) -> int | None:
+        """The ESP sequence number where this is ESP."""
+        if self.parsed is None or self.parsed.next_header != ipv6.ESP:
+            return None
+        return int.from_bytes(self.parsed.payload[4:8])
+
+    @property
     def signalling(self) -> bool:
         """A Binding Update (Home Address option) or an Acknowledgement (type 2 routing header)."""
         packet = self.parsed

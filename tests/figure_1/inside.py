@@ -30,12 +30,13 @@ START_SECONDS = 90.0
 CALL_SECONDS = 150.0
 
 Popen = Callable[..., "subprocess.Popen[str]"]
+OWN_POPEN: Popen = functools.partial(subprocess.Popen, text=True)
 
 
 class Remote:
     """A running Figure 1, seen from outside its sandbox."""
 
-    def __init__(self, folder: Path, mode: str, popen: Popen = subprocess.Popen) -> None:
+    def __init__(self, folder: Path, mode: str, popen: Popen = OWN_POPEN) -> None:
         """Start it and wait until it is up; `popen` starts the sandbox as somebody."""
         self.folder = folder
         self._stderr = (folder / "server.err").open("w+")
@@ -45,10 +46,13 @@ class Remote:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            text=True,
             bufsize=1,
         )
-        self._answer(START_SECONDS)
+        try:
+            self._answer(START_SECONDS)
+        except BaseException:
+            self.close()
+            raise
 
     def call(self, function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
         """Call a function in the sandbox; fails the test with whatever it raises."""

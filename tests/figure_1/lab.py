@@ -6,7 +6,7 @@ import subprocess
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Association:
     destination: str
     mode: str
     transform: Transform
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 class Lab:
@@ -67,6 +67,22 @@ class Lab:
         with self.capture("mn", "mn-v1") as capture:
             self.network.start_agents()
             self.registration = capture.packets()
+
+    def stop(self) -> None:
+        """End everything in good order."""
+        for request, _ in self._netlink.values():
+            request.close()
+        self._netlink.clear()
+        self.network.stop()
+
+    def mend(self) -> None:
+        """Repair what a failed test left broken: the next one shall not fail for that."""
+        self.network.faults.heal()
+        for agent in (*self.home_agents.values(), self.agent("mn")):
+            if agent.running:
+                agent.resume()
+            else:
+                agent.start()
 
     def node(self, name: str) -> Any:
         return self.network.nodes[name]
@@ -100,7 +116,7 @@ class Lab:
             agent.wait("in step", lambda s: set(s["peers"].values()) == {"up"}, 30)
         for router, way in (("br", "br-r1"), ("r1", "r1-HA1"), ("r2", "r2-HA2"), ("r3", "r3-HA3")):
             self.wait(f"{router} to route by {way}", lambda: self.home_route(router) == way)  # noqa: B023
-        if {self.binding(name)["primary"] for name in self.home_agents} != {"HA1"}:
+        if {self.binding(name).get("primary") for name in self.home_agents} != {"HA1"}:
             self.register_anew()
         for name in self.home_agents:
             self.wait(f"{name} to know the binding", partial(self._knows, name, access))
@@ -123,7 +139,8 @@ class Lab:
     def binding(self, home_agent: str) -> dict[str, Any]:
         """Return a home agent's binding of the mobile node; empty if it has none."""
         found = self.agent(home_agent).ask("bindings")
-        return next((each for each in found if each["home_address"] == HOME_ADDRESS), {})
+        ours = (each for each in found if each["home_address"] == HOME_ADDRESS)
+        return next((each for each in ours if each["state"] == "bound"), {})
 
     def counters(self, agent: str) -> dict[str, int]:
         answer: dict[str, int] = self.agent(agent).ask("counters", timeout=10)

@@ -3,6 +3,7 @@
 `python -m tests.figure_1.server FOLDER MODE`; requests and answers are JSON lines.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -33,7 +34,7 @@ def main() -> None:
     except Exception as error:
         say({"error": explained(error)})
     finally:
-        lab.network.stop()
+        lab.stop()
 
 
 def answer(lab: Lab, request: dict[str, Any]) -> dict[str, Any]:
@@ -44,7 +45,10 @@ def answer(lab: Lab, request: dict[str, Any]) -> dict[str, Any]:
         function = getattr(function, "__wrapped__", function)
         return {"result": function(lab, **request["parameters"])}
     except BaseException as error:
-        return {"error": f"{explained(error)}\n{lab.report()}"}
+        report = lab.report()
+        with contextlib.suppress(Exception):
+            lab.mend()
+        return {"error": f"{explained(error)}\n{report}"}
 
 
 def explained(error: BaseException) -> str:
