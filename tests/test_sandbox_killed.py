@@ -59,8 +59,10 @@ def test_nothing_is_left_after_other_signals(user: Person, number: signal.Signal
 
 def test_the_check_itself_sees_what_is_left(user: Person) -> None:
     """A program that leaves a process and a file behind on purpose."""
-    mess = "import subprocess as s, signal; s.Popen(['sleep', '1003']); "
-    mess += "open('/tmp/manyhomes-left-%d' % __import__('os').getuid(), 'w'); signal.pause()"
+    # The file first: the process is what the check waits for before it kills.
+    mess = "import os, subprocess as s, signal; "
+    mess += "open('/tmp/manyhomes-left-%d' % os.getuid(), 'w').close(); "
+    mess += "s.Popen(['sleep', '1003']); signal.pause()"
     left = left_by(user, [sys.executable, "-c", mess], process_like("sleep 1003"))
     assert any("sleep 1003" in entry for entry in left)
     if user.prefix:
