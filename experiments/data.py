@@ -152,15 +152,14 @@ def _value(table: str, column: Column, fields: Mapping[str, str]) -> Any:
         raise DataError(f"{table}.csv: column {column.name} holds {text!r}") from None
 
 
+DETECTION = Column(
+    "detection", str, "how routing notices: bfd-<interval ms>x<multiplier>, ospf-<hello s>-<dead s>"
+)
 CELL = (
     Column("scheme", str, "who holds what (design: shared-sa is the draft)"),
     Column("topology", str, "name of the topology"),
     Column("fault", str, "what was broken"),
-    Column(
-        "detection",
-        str,
-        "how routing notices: bfd-<interval ms>x<multiplier>, ospf-<hello s>-<dead s>",
-    ),
+    DETECTION,
 )
 
 TRIALS = Table(
@@ -272,6 +271,7 @@ GOODPUT = Table(
         ),
         Column("direction", str, "up: from the MN; down: to the MN"),
         Column("home_agents", int, "how many HAs carried flows"),
+        DETECTION,
         Column("cap_mbit_s", float, "rate of each home link; empty: not capped", optional=True),
         Column("goodput_mbit_s", float, "octets that arrived in the receiver's application"),
         Column("retransmits", int, "TCP segments sent again"),
@@ -327,8 +327,14 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ),
     ("failover", "signalling"): ("exchanges", ("scheme", "topology", "fault", "detection")),
     ("failover", "ready"): ("s", ("topology", "detection")),
-    ("throughput", "goodput"): ("Mbit/s", ("path", "direction", "mode", "home_agents")),
-    ("throughput", "replay_drops"): ("packets", ("path", "direction", "mode", "home_agents")),
+    ("throughput", "goodput"): (
+        "Mbit/s",
+        ("path", "direction", "mode", "home_agents", "detection"),
+    ),
+    ("throughput", "replay_drops"): (
+        "packets",
+        ("path", "direction", "mode", "home_agents", "detection"),
+    ),
 }
 
 

@@ -98,7 +98,8 @@ def throughput_folder(results: Path, seed: int = 1) -> Path:
             ):  # fmt: skip
                 number += 1
                 folder.row(GOODPUT, trial=number, topology="single_as", mode=mode, path=path,
-                           direction=direction, home_agents=agents, cap_mbit_s=cap,
+                           direction=direction, home_agents=agents, detection="bfd-50x3",
+                           cap_mbit_s=cap,
                            goodput_mbit_s=rate * chance.uniform(0.95, 1.05), retransmits=3,
                            replay_drops=0, seconds=4.0)  # fmt: skip
         folder.summary([])
