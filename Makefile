@@ -56,7 +56,7 @@ throughput: $(READY)  ## TCP goodput through the tunnel, and with 1, 2, 3 home a
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph
-lab: $(READY)  ## Figure 1 up, with a prompt [NAME=…]
+lab: $(READY)  ## Figure 1 up, with a prompt [NAME=… SET='has=5 mns=2 detector=keepalive']
 	@exec $(PYTHON) -m experiments.lab
 
 shell: $(READY)  ## a shell in a running lab's node: NODE=HA1 [NAME=…]

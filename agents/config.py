@@ -36,12 +36,21 @@ class Mode(StrEnum):
         return "aes-128-cbc-hmac-sha2-256" if self is Mode.DRAFT_CBC else "aes-128-gcm"
 
 
+class Detector(StrEnum):
+    """How a home agent notices that another one is gone (draft §3.3.3)."""
+
+    HELLO = "hello"
+    KEEPALIVE = "keepalive"
+
+
 @dataclass(frozen=True, slots=True)
 class HomeAgentTimers:
-    """Intervals of a home agent, in seconds."""
+    """Intervals of a home agent, in seconds; `*_misses` in a row mark a peer invalid."""
 
     hello_interval: float = 0.1
     hello_misses: int = 3
+    keepalive_interval: float = 0.1
+    keepalive_misses: int = 3
     retransmit_interval: float = 0.05
     retransmit_limit: int = 6
     floor_interval: float = 0.1
@@ -75,12 +84,25 @@ class HomeAgentConfig:
     origin_option: bool = True
     reuse_after_restart: bool = False
     duplicate_detection: float = 0.0
+    detector: Detector = Detector.HELLO
     tun: str = "home"
     path_mtu: int = 1500
     egress_record: bool = False
     key_files: tuple[Path, ...] = ()
     peers: tuple[PeerConfig, ...] = ()
     timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
+
+    @property
+    def detection_interval(self) -> float:
+        """Seconds between two HELLOs, or two keepalives, to one peer."""
+        hello = self.detector is Detector.HELLO
+        return self.timers.hello_interval if hello else self.timers.keepalive_interval
+
+    @property
+    def detection_misses(self) -> int:
+        """How many missed HELLOs, or unanswered keepalives, mark a peer invalid."""
+        hello = self.detector is Detector.HELLO
+        return self.timers.hello_misses if hello else self.timers.keepalive_misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +147,9 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
             f"{path}: address: {config.address} overlaps the home prefix {config.home_prefix}; "
             "a home agent's own address belongs to its own link"
         )
+    for key in ("hello_interval", "hello_misses", "keepalive_interval", "keepalive_misses"):
+        if not getattr(config.timers, key):
+            raise ConfigError(f"{path}: timers.{key}: 0 watches nobody; use more than zero")
     seen: dict[object, str] = {config.index: config.name, config.address: config.name}
     for number, peer in enumerate(config.peers):
         _check_index(path, f"peers[{number}].index", peer.index)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import (
+    Detector,
     HomeAgentConfig,
     HomeAgentTimers,
     MobileNodeConfig,
@@ -57,6 +58,7 @@ class AgentOptions:
     reuse_after_restart: bool = False
     path_mtu: int = 1500
     lifetime: float = 420.0
+    detector: Detector = Detector.HELLO
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -328,6 +330,7 @@ class Agents:
             reuse_after_restart=options.reuse_after_restart,
             path_mtu=options.path_mtu,
             egress_record=options.egress_record,
+            detector=options.detector,
             key_files=key_files,
             peers=peers,
             timers=options.home_agent_timers,

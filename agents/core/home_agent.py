@@ -71,8 +71,9 @@ class HomeAgent:
             self._make_table,
             self._synchronisation.learn_table,
             self._table_complete,
+            self._table_requested,
         )
-        self._membership = Membership(context, self._table.fetch, self._obstacle)
+        self._membership = Membership(context, self._table, self._obstacle)
         timers = config.timers
         self._held = HeldPackets(
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
@@ -346,6 +347,9 @@ class HomeAgent:
 
     def _make_table(self) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
         return self._synchronisation.table(self._now)
+
+    def _table_requested(self, peer: Peer, mutual: bool, now: float) -> None:
+        self._membership.table_requested(peer, mutual, now)
 
     def _table_complete(self, peer: Peer, entries: int, now: float) -> None:
         self._context.report(TableReceived(peer.name, entries))
