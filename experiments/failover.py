@@ -44,11 +44,11 @@ KNOWN = Known(
     trials=5,
     quick_trials=2,
     lists={"FAULT": tuple(FAULTS), "DETECTION": DETECTION_NAMES, "SCHEME": (SCHEME,)},
-    # "headline": trials of the cells with a target by the fastest detection (p95 wants 60).
     settings={
         "has": whole_number(2, 9),
         "mode": one_of(Mode),
         "detector": one_of(Detector),
+        # Trials of the cells with a target by the fastest detection (p95 wants 60).
         "headline": whole_number(2, 1000),
     },
 )

@@ -1,6 +1,8 @@
 """`make lab`: Figure 1 with its agents, and a prompt. ``NAME=…`` tells several labs apart.
 
-``SET='has=5 mns=2 mode=draft detector=keepalive'`` changes what comes up. The outermost process, like every run's: its end, however it comes, ends everything it started.
+``SET='has=5 mns=2 mode=draft detector=keepalive'`` changes what comes up.
+
+The outermost process, like every run's: its end, however it comes, ends everything it started.
 """
 
 from __future__ import annotations
