@@ -282,8 +282,28 @@ GOODPUT = Table(
     ),
 )
 
+SYNCHRONISATION = Table(
+    "synchronisation",
+    "One row a change and message kind: what the home agents sent each other for it.",
+    (
+        Column("home_agents", int, "how many there were"),
+        Column(
+            "change",
+            str,
+            "registration, move, deregistration, sa-update, rejoin (of a restarted HA); hello, "
+            "keepalive: one second of that detector",
+        ),
+        Column("kind", str, "message kind, as in FORMATS.md"),
+        Column("mobile_nodes", int, "how many were registered"),
+        Column("messages", int, "sent, repetitions included"),
+        Column("octets", int, "of their packets: IPv6, ESP and all"),
+        Column("model_messages", int, "what the formula says (synchronisation_model.py)"),
+        Column("model_octets", int, "the same in octets"),
+    ),
+)
+
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (TRIALS, STREAMS, PHASES, PACKETS, GOODPUT)
+    table.name: table for table in (TRIALS, STREAMS, PHASES, PACKETS, GOODPUT, SYNCHRONISATION)
 }
 
 PHASE_NAMES: Mapping[str, str] = {
@@ -335,6 +355,8 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
         "packets",
         ("path", "direction", "mode", "home_agents", "detection"),
     ),
+    ("synchronisation", "messages"): ("messages", ("change", "home_agents")),
+    ("synchronisation", "octets"): ("octets", ("change", "home_agents")),
 }
 
 

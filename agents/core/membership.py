@@ -80,7 +80,6 @@ class Membership:
         if restarted:
             self._context.exchanges.abandon(peer.index, now)
             peer.fetching = False
-            peer.untold = True
             peer.incarnation = hello.incarnation
         if hello.receiver_incarnation != self._context.incarnation:
             # It does not know this incarnation yet, or is a recording: no proof of life.

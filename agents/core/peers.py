@@ -102,8 +102,8 @@ class Peer:
     """HELLOs still to be sent to it by the keepalive detector."""
     fetching: bool = False
     """Whether its table is being fetched here."""
-    untold: bool = True
-    """Whether changes here were not told to it, and it has not fetched them since."""
+    untold: bool = False
+    """Whether changes here may not have been told to it, and it has not fetched them since."""
 
     @property
     def valid(self) -> bool:
@@ -139,5 +139,11 @@ class Peers:
         return self._by_address.get(address)
 
     def valid(self) -> list[Peer]:
-        """Return the peers that are to be told of changes."""
+        """Return the peers that are there, as far as is known."""
         return [peer for peer in self if peer.valid]
+
+    def to_tell(self) -> list[Peer]:
+        """Return the peers to tell of a change, and note which ones are not told."""
+        for peer in self:
+            peer.untold = peer.untold or not peer.valid
+        return self.valid()
