@@ -58,6 +58,7 @@ class HomeAgentTimers:
     max_lifetime: float = 420.0
     hold_packets: int = 32
     hold_time: float = 0.05
+    metric_hold: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,12 @@ class PeerConfig:
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentConfig:
-    """One home agent. `key_files` are the mobile nodes whose keys this HA is the first to know."""
+    """One home agent. `key_files` are the mobile nodes whose keys this HA is the first to know.
+
+    `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
+    added while mobile nodes would rather be served by another home agent. `metric_command` tells
+    routing: a command line in which `{metric}` is replaced.
+    """
 
     name: str
     index: int
@@ -85,6 +91,9 @@ class HomeAgentConfig:
     reuse_after_restart: bool = False
     duplicate_detection: float = 0.0
     detector: Detector = Detector.HELLO
+    metric: int = 1
+    metric_penalty: int = 0
+    metric_command: tuple[str, ...] = ()
     tun: str = "home"
     path_mtu: int = 1500
     egress_record: bool = False
@@ -117,7 +126,11 @@ class MobileNodeTimers:
 
 @dataclass(frozen=True, slots=True)
 class MobileNodeConfig:
-    """One mobile node: one home address, one home agent address, one set of SAs."""
+    """One mobile node: one home address, one home agent address, one set of SAs.
+
+    `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
+    any; `wish_weight`, 1 to 4, how much that matters.
+    """
 
     name: str
     home_address: IPv6Address
@@ -130,6 +143,8 @@ class MobileNodeConfig:
     multi_sender: bool = True
     key_management: bool = False
     lifetime: float = 420.0
+    wished_home_agent: int = 0
+    wish_weight: int = 1
     tun: str = "mobile"
     path_mtu: int = 1500
     egress_record: bool = False
@@ -177,6 +192,10 @@ def load_mobile_node(path: Path) -> MobileNodeConfig:
             f"{path}: home_address: {config.home_address} is the home agent address; "
             "choose another one"
         )
+    if config.wished_home_agent:
+        _check_index(path, "wished_home_agent", config.wished_home_agent)
+    if not 1 <= config.wish_weight <= 4:
+        raise ConfigError(f"{path}: wish_weight: {config.wish_weight} is no weight; use 1 to 4")
     return config
 
 

@@ -1,6 +1,6 @@
 """`make lab`: Figure 1 with its agents, and a prompt. ``NAME=…`` tells several labs apart.
 
-``SET='has=5 mns=2 mode=draft detector=keepalive'`` changes what comes up.
+``SET='has=5 mns=2 mode=draft detector=keepalive penalty=100'`` changes what comes up.
 
 The outermost process, like every run's: its end, however it comes, ends everything it started.
 """
@@ -40,6 +40,7 @@ KNOWN = Known(
         "mns": whole_number(1, 9),
         "mode": one_of(Mode),
         "detector": one_of(Detector),
+        "penalty": whole_number(0, 10000),
     },
 )
 
@@ -77,6 +78,7 @@ def inside(folder: Path) -> int:
     options = AgentOptions(
         mode=Mode(settings.get("mode", Mode.HARDENED)),
         detector=Detector(settings.get("detector", Detector.HELLO)),
+        metric_penalty=settings.get("penalty", 0),
     )
     network = Network(topology, folder, agents=options)
     try:

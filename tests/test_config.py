@@ -88,6 +88,22 @@ def test_mobile_node_outside_home(tmp_path: Path) -> None:
         config.load_mobile_node(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("wished_home_agent = 0", "wished_home_agent = 64", "wished_home_agent.*1 to 63"),
+        ("wish_weight = 1", "wish_weight = 5", "wish_weight.*1 to 4"),
+    ],
+)
+def test_wishes_out_of_range(tmp_path: Path, old: str, new: str, words: str) -> None:
+    text = config.dump(mobile_node(tmp_path))
+    assert old in text
+    path = tmp_path / "bad.toml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=words):
+        config.load_mobile_node(path)
+
+
 def association() -> keys.KeyedAssociation:
     return keys.KeyedAssociation(
         spi=0x01000001,

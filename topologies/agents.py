@@ -32,6 +32,8 @@ from agents.config import (
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
 from topologies import addressing
+from topologies.frr import metric_command
+from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
 from topologies.plan import NodePlan, Plan, Protocol, Role
 
@@ -59,6 +61,7 @@ class AgentOptions:
     path_mtu: int = 1500
     lifetime: float = 420.0
     detector: Detector = Detector.HELLO
+    metric_penalty: int = 0
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -191,6 +194,7 @@ class Agents:
         options: AgentOptions | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.options = plan, options or AgentOptions()
+        self._runtime = runtime
         self._keys = runtime / "keys"
         self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._generation = itertools.count(1)
@@ -331,6 +335,9 @@ class Agents:
             path_mtu=options.path_mtu,
             egress_record=options.egress_record,
             detector=options.detector,
+            metric=home_metric(node),
+            metric_penalty=options.metric_penalty,
+            metric_command=metric_command(self._runtime / node.name),
             key_files=key_files,
             peers=peers,
             timers=options.home_agent_timers,

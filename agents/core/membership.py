@@ -10,6 +10,7 @@ from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.events import AdvertisePrefix, Notice, PeerChanged, WithdrawPrefix
 from agents.core.failure_detection import INTRODUCTIONS, make_detector
+from agents.core.metric import MetricControl
 from agents.core.peers import Peer, PeerEvent, PeerState
 from agents.core.table_transfer import TableTransfer
 from agents.core.timers import Timer
@@ -27,11 +28,13 @@ class Membership:
         context: Context,
         table: TableTransfer,
         may_advertise: Callable[[], str | None],
+        metric: MetricControl,
     ) -> None:
-        """`may_advertise` names an obstacle, or None."""
+        """`may_advertise` names an obstacle, or None; `metric` speaks before the prefix does."""
         self._context = context
         self._table = table
         self._may_advertise = may_advertise
+        self._metric = metric
         self._interval = context.config.detection_interval
         self._detector = make_detector(context, self._send_hello, self._missed)
         self._sequence = 0
@@ -168,6 +171,7 @@ class Membership:
         if not found and len(self._context.peers):
             self._context.report(Notice("no peer answered: advertising with what is here"))
         self.advertising = True
+        self._metric.before_advertising(now)
         self._context.report(AdvertisePrefix(self._context.config.home_prefix))
         for peer in self._context.peers:
             peer.introductions = INTRODUCTIONS
@@ -176,6 +180,7 @@ class Membership:
     def _withdraw(self, reason: str) -> None:
         if self.advertising:
             self.advertising = False
+            self._metric.withdrawn()
             for peer in self._context.peers:
                 peer.introductions = INTRODUCTIONS
             self._context.report(WithdrawPrefix(self._context.config.home_prefix, reason))
