@@ -431,6 +431,12 @@ def plot_throughput(folder: Path, meta: Row) -> list[str]:
     return ["goodput"]
 
 
+def _plot_metric(folder: Path, meta: Row) -> list[str]:
+    from experiments.metric_plots import plot_metric
+
+    return plot_metric(folder, meta)
+
+
 def _plot_synchronisation(folder: Path, meta: Row) -> list[str]:
     from experiments.synchronisation_plots import plot_synchronisation
 
@@ -440,6 +446,7 @@ def _plot_synchronisation(folder: Path, meta: Row) -> list[str]:
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
+    "metric": _plot_metric,
     "synchronisation": _plot_synchronisation,
 }
 
