@@ -51,7 +51,7 @@ def serving_figure(meta: Row, serving: Sequence[Row], moves: Sequence[Row]) -> F
         first = min(row["trial"] for row in serving if row["part"] == part)
         _part(axis, [row for row in serving if row["trial"] == first],
               [row for row in mine if row["trial"] == first], mine)  # fmt: skip
-        axis.set_title(TITLES.get(part, part), pad=24)
+        axis.set_title(TITLES.get(part, part), pad=30)
     plots._title(figure, "Who serves whom while mobile nodes wish")
     plots._legend(figure, [
         Line2D([], [], color=colour, linewidth=6, label=name)

@@ -14,8 +14,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import palette
+from experiments import metric_summary, palette
+from experiments.data import MOVES, read_table
 from experiments.statistics import QUOTABLE
+from experiments.synchronisation_model import CHANGES, FORMULAS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
@@ -42,6 +44,8 @@ def blocks() -> dict[str, str]:
     return {
         "failover": failover(_summary("failover")),
         "throughput": throughput(_summary("throughput")),
+        "metric": metric(read_table(REFERENCE / "metric", MOVES)),
+        "synchronisation": synchronisation(_summary("synchronisation")),
         "machine": machine(_meta("failover")),
     }
 
@@ -94,6 +98,31 @@ def throughput(summary: Iterable[Row]) -> str:
             ]
         )
     return _table(["path", "mode", "direction", "Mbit/s, median (range)", "trials"], lines)
+
+
+def metric(rows: Sequence[Row]) -> str:
+    """Return a line a wish: who serves then, who is primary, and what the move cost."""
+    header = ["part", "wish", "served by", "primary of mn", "primary of mn2"]
+    header += ["ms until the route", "packets lost, most", "streams"]
+    return _table(header, metric_summary.overview(rows))
+
+
+def synchronisation(summary: Iterable[Row]) -> str:
+    """Return messages and octets of each change for 3 and 8 home agents, and the formula."""
+    found = {
+        (row["metric"], row["conditions"]["change"], row["conditions"]["home_agents"]): row
+        for row in summary
+    }
+    lines = []
+    for change, text in CHANGES.items():
+        numbers = [
+            f"{found[metric, change, home_agents]['median']:.0f}"
+            for home_agents in (3, 8)
+            for metric in ("messages", "octets")
+        ]
+        lines.append([text, FORMULAS[change], *numbers])
+    header = ["what happens", "messages, formula", "3 HAs: messages", "octets"]
+    return _table([*header, "8 HAs: messages", "octets"], lines)
 
 
 def machine(meta: Row) -> str:
