@@ -78,16 +78,16 @@ def serialize_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
         ValueError: a payload of more than 65,531 octets.
     """
     made = [serialize_payload(payload) for payload in payloads]
-    following = [kind for kind, _ in made[1:]] + [PayloadType.NONE]
+    kinds = [kind for kind, _ in made] + [PayloadType.NONE]
     parts: list[bytes] = []
-    for payload, (_, body), after in zip(payloads, made, following, strict=True):
+    for payload, (_, body), after in zip(payloads, made, kinds[1:], strict=True):
         length = GENERIC.size + len(body)
         if length > 0xFFFF:
             raise ValueError(f"a payload of {length} octets")
         last = payload.first if isinstance(payload, Encrypted) else after
         critical = isinstance(payload, OpaquePayload) and payload.critical
         parts += (GENERIC.pack(last, _CRITICAL * critical, length), body)
-    return (made[0][0] if made else PayloadType.NONE), b"".join(parts)
+    return kinds[0], b"".join(parts)
 
 
 def serialize_message(head: Header, payloads: Sequence[Payload]) -> bytes:
