@@ -9,9 +9,12 @@ from typing import TypeVar
 from agents.core.ike.config import ChildRequest, IkeConfig, IkePeerConfig, IkeTimers
 from agents.core.ike.endpoint import Datagram, IkeEndpoint
 from agents.core.ike.events import IkeEvent
+from agents.core.ike.protection import open_message, seal
 from agents.core.ike.sa import IkeSa
 from agents.core.timers import TimerQueue
 from agents.wire.ike.identity import Identity
+from agents.wire.ike.message import parse_message
+from agents.wire.ike.payloads import Payload
 from agents.wire.ike.selectors import TrafficSelector
 from agents.wire.transforms import Mode, Transform
 
@@ -80,6 +83,8 @@ class End:
         self.engine = IkeEndpoint(config, self.timers, generator.randbytes, self._next_spi)
         self.events: list[IkeEvent] = []
         self.sent: list[Datagram] = []
+        self.key = b""
+        """SK_e of the last SA that was looked at, to see what is inside."""
 
     def _next_spi(self) -> int:
         self._spi += 1
@@ -97,6 +102,8 @@ class End:
     def sa(self) -> IkeSa:
         """The only IKE SA that is not over."""
         (sa,) = self.engine.sas()
+        if sa.keys is not None:
+            self.key = sa.sealing_key()
         return sa
 
 
@@ -172,3 +179,29 @@ class IkeWorld:
         until = self.now + seconds
         while self.step(until):
             pass
+
+    def speak(
+        self,
+        end: End,
+        exchange: int,
+        payloads: list[Payload],
+        message_id: int | None = None,
+        response: bool = False,
+    ) -> None:
+        """Send an authentic message of `end` that its engine would not send; nothing awaits it."""
+        sa = end.sa
+        number = sa.next_request if message_id is None else message_id
+        octets = seal(sa.sealing_key(), sa.sent, sa.header(exchange, number, response), payloads)
+        sa.sent += 1
+        sa.next_request = number + (0 if response else 1)
+        route = sa.route
+        self.inject(Datagram(route.local, 500, route.remote, 500, octets), DELAY)
+
+    def replies(self, end: End, since: int) -> list[tuple[Payload, ...]]:
+        """Return what is inside the protected responses that `end` sent after its first `since`."""
+        found = []
+        for datagram in end.sent[since:]:
+            message = parse_message(datagram.payload)
+            if message.encrypted is not None and message.header.response:
+                found.append(open_message(end.key, datagram.payload, message))
+        return found

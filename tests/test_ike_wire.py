@@ -1,5 +1,6 @@
 """IKE messages: golden vectors, every truncation, what a parser refuses, and fuzzing."""
 
+from contextlib import suppress
 from ipaddress import IPv6Address, IPv6Network
 
 import ike_samples as samples
@@ -62,8 +63,7 @@ def test_the_documented_protected_message_opens() -> None:
     octets = bytes.fromhex(DOCUMENTED["IKE INFORMATIONAL response, empty, protected"])
     message = parse_message(octets)
     assert open_message(samples.KEY, octets, message) == ()
-    # Two octets of AES-GCM by another way: the nonce is salt and IV, the header is covered.
-    for place in (*range(len(octets)),):
+    for place in range(len(octets)):
         wrong = bytearray(octets)
         wrong[place] ^= 1
         with pytest.raises(WireError):
@@ -103,10 +103,9 @@ def test_a_body_that_is_cut_is_refused_or_another_one(payload: Payload) -> None:
     for length in range(len(body)):
         try:
             shorter = parse_payload(kind, False, body[:length])
-        except WireError as error:
-            assert error.reason in (Reason.TRUNCATED, Reason.FIELD_VALUE)
-        else:
-            assert serialize_payload(shorter) == (kind, body[:length])
+        except WireError:
+            continue
+        assert serialize_payload(shorter) == (kind, body[:length])
 
 
 def test_headers_that_are_refused() -> None:
@@ -264,10 +263,8 @@ def test_any_octets_are_parsed_or_refused(octets: bytes, kind: int) -> None:
         lambda: parse_chain(kind, octets),
         lambda: parse_payload(kind, True, octets),
     ):
-        try:
+        with suppress(WireError):
             parse()
-        except WireError as error:
-            assert error.reason in Reason
 
 
 @given(st.sampled_from(CHAINS), st.data())
