@@ -21,7 +21,8 @@ from ike_world import (
     mobile_config,
 )
 
-from agents.core.ike.config import ChildRequest, IkeConfig, IkeTimers
+from agents.core.ike.config import ChildRequest, IkeTimers
+from agents.core.ike.endpoint import Datagram
 from agents.core.ike.events import (
     ChildEstablished,
     ChildFailed,
@@ -30,7 +31,7 @@ from agents.core.ike.events import (
 )
 from agents.core.ike.states import IkeState
 from agents.wire.ike.identity import Identity
-from agents.wire.ike.message import parse_message
+from agents.wire.ike.message import parse_message, serialize_message
 from agents.wire.ike.numbers import ExchangeType, Group, NotifyType
 from agents.wire.ike.payloads import Notify
 from agents.wire.ike.selectors import TrafficSelector
@@ -130,6 +131,7 @@ def test_no_group_in_common() -> None:
         home_config(groups=(Group.P256,), timers=FAST),
     )
     world.establish()
+    world.run(1.0)
     (failed,) = world.mn.of(IkeFailed)
     assert failed.reason == "no-proposal-chosen"
     assert world.ha.events == []
@@ -143,25 +145,15 @@ def test_an_unauthenticated_refusal_does_not_end_the_attempt() -> None:
     world.begin()
     init = parse_message(world.log[0].payload).header
     refusal = replace(init, initiator=False, response=True)
-    from agents.wire.ike.message import serialize_message
-
     octets = serialize_message(refusal, [Notify(NotifyType.NO_PROPOSAL_CHOSEN)])
-    world.inject(replace_payload(world, octets), 0.0)
+    world.inject(to_mobile_node(octets), 0.0)
     world.run(1.0)
     assert world.mn.engine.counters["received.no-proposal-chosen"] == 1
     assert len(pairs(world)) == 2
 
 
-def replace_payload(world: IkeWorld, octets: bytes):  # type: ignore[no-untyped-def]
-    first = world.log[0]
-    return replace(
-        first,
-        source=first.destination,
-        destination=first.source,
-        source_port=500,
-        destination_port=500,
-        payload=octets,
-    )
+def to_mobile_node(octets: bytes) -> Datagram:
+    return Datagram(HA, 500, COA, 500, octets)
 
 
 # Cookies
@@ -225,6 +217,7 @@ def test_cookies_for_ever_end_the_attempt() -> None:
         home_config(timers=IkeTimers(cookie_threshold=0, cookie_lifetime=0.0001)),
     )
     world.establish()
+    world.run(2.0)
     assert [event.reason for event in world.mn.of(IkeFailed)] == ["timeout"]
     assert world.mn.engine.counters["dropped.too-many-retries"] >= 1
     assert len(world.mn.sent) < 12
@@ -433,9 +426,14 @@ def test_a_new_mapping_of_a_nat_is_followed() -> None:
     """Only an authentic message moves the port (RFC 7296 §2.23)."""
     world = IkeWorld(mobile_config(encapsulation=True), home_config(encapsulation=True))
     world.establish()
-    world.filter = lambda datagram: [
-        (0.0, replace(datagram, source_port=40000) if datagram.source == COA else datagram)
-    ]
+
+    def translate(datagram: Datagram) -> list[tuple[float, Datagram]]:
+        if datagram.source == COA:
+            return [(0.0, replace(datagram, source_port=40000))]
+        assert datagram.destination_port == 40000
+        return [(0.0, replace(datagram, destination_port=4500))]
+
+    world.filter = translate
     world.mn.engine.check_liveness(world.mn.sa, world.now)
     world.run(1.0)
     assert world.ha.sa.remote_port == 40000
@@ -453,4 +451,3 @@ def test_states_along_the_way() -> None:
     assert world.mn.engine.find(HA_ID) is None
     world.run(1.0)
     assert sa.state is world.ha.sa.state is IkeState.ESTABLISHED
-    assert isinstance(mobile_config(), IkeConfig)

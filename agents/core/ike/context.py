@@ -118,6 +118,7 @@ class IkeContext:
         before = sa.state
         sa.handle(IkeTrigger.ENDED)
         sa.stop_timer()
+        sa.stop_watch()
         waiting = ([sa.current] if sa.current else []) + list(sa.queue)
         sa.current, sa.outstanding = None, b""
         sa.queue.clear()

@@ -12,10 +12,11 @@ from agents.core.ike.child_exchanges import ChildExchanges
 from agents.core.ike.config import ChildRequest, IkeConfig
 from agents.core.ike.context import Datagram, IkeContext
 from agents.core.ike.events import IkeEvent
-from agents.core.ike.informational import DeleteIke, Liveness
+from agents.core.ike.informational import DeleteIke
 from agents.core.ike.initiator import Initiator
 from agents.core.ike.key_exchange import MakePrivateKey, private_keys
 from agents.core.ike.receiver import Receiver
+from agents.core.ike.requests import Liveness
 from agents.core.ike.responder import Responder
 from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import LARVAL, IkeState, IkeTrigger

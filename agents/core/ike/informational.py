@@ -56,19 +56,6 @@ class DeleteIke(Request):
         self._context.end(sa, "deleted", now)
 
 
-class Liveness(Request):
-    """An empty request (§2.4): any answer to it shows that the peer has this IKE SA."""
-
-    exchange = ExchangeType.INFORMATIONAL
-
-    def payloads(self, sa: IkeSa, now: float) -> list[Payload] | None:
-        """Return nothing to say."""
-        return []
-
-    def answered(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
-        """Nothing to do: `IkeSa.last_heard` has moved."""
-
-
 def answer_informational(
     context: IkeContext, sa: IkeSa, payloads: tuple[Payload, ...]
 ) -> tuple[list[Payload], str | None]:

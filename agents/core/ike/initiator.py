@@ -192,6 +192,7 @@ class Authenticate(Request):
             return
         sa.handle(IkeTrigger.AUTHENTICATED)
         context.report(IkeEstablished(sa, sa.peer, True))
+        self._initiator.transmission.watch(sa, now)
         assert sa.config is not None
         if sa.config.children:
             self._take_child(sa, payloads, now)

@@ -23,3 +23,16 @@ class Request(ABC):
 
     def abandoned(self, sa: IkeSa) -> None:  # noqa: B027 - nothing to undo
         """It was not sent, or the IKE SA ended before the answer came."""
+
+
+class Liveness(Request):
+    """An empty request (§2.4): any answer to it shows that the peer has this IKE SA."""
+
+    exchange = ExchangeType.INFORMATIONAL
+
+    def payloads(self, sa: IkeSa, now: float) -> list[Payload] | None:
+        """Return nothing to say."""
+        return []
+
+    def answered(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+        """Nothing to do: `IkeSa.last_heard` has moved."""

@@ -161,6 +161,7 @@ class Responder:
         self._context.report(IkeEstablished(sa, sa.peer, False))
         if child is not None:
             self._context.report(ChildEstablished(sa, sa.peer, child))
+        self._transmission.watch(sa, now)
         self._transmission.proceed(sa, now)
 
     def _authenticate(self, sa: IkeSa, payloads: tuple[Payload, ...]) -> IkePeerConfig:

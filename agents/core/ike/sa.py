@@ -79,9 +79,12 @@ class IkeSa:
     outstanding: bytes = field(default=b"", repr=False)
     """The request that waits for its answer, as it was sent."""
     tries: int = field(default=0, repr=False)
+    most_tries: int = field(default=0, repr=False)
     timer: Timer | None = field(default=None, repr=False)
     last_response: bytes = field(default=b"", repr=False)
     """Sent again when its request comes again (§2.1)."""
+    watch: Timer | None = field(default=None, repr=False)
+    """When the peer's silence is looked at next."""
     last_heard: float = 0.0
     """When the last authentic message of this SA arrived; ESP counts for nothing."""
 
@@ -150,3 +153,9 @@ class IkeSa:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+    def stop_watch(self) -> None:
+        """The peer's silence is of no interest any more."""
+        if self.watch is not None:
+            self.watch.cancel()
+            self.watch = None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from agents.core.counters import Dropped
 from agents.core.ike.context import IkeContext
 from agents.core.ike.protection import seal
-from agents.core.ike.requests import Request
+from agents.core.ike.requests import Liveness, Request
 from agents.core.ike.sa import IkeSa, Route
 from agents.core.ike.states import LARVAL, IkeState
 from agents.wire.ike.header import Header
@@ -48,12 +48,12 @@ class Transmission:
         """Send a request, and again until it is answered."""
         sa.stop_timer()
         sa.outstanding = octets
-        sa.tries = 0
+        sa.tries, sa.most_tries = 0, self._context.config.timers.tries
         self._try(sa, now)
 
     def _try(self, sa: IkeSa, now: float) -> None:
         timers = self._context.config.timers
-        if sa.tries >= timers.tries:
+        if sa.tries >= sa.most_tries:
             larval = sa.state in LARVAL
             self._context.end(sa, (sa.refusal or "timeout") if larval else "peer-lost", now)
             return
@@ -67,7 +67,7 @@ class Transmission:
 
     def limit_tries(self, sa: IkeSa, more: int) -> None:
         """Repeat the outstanding request `more` times at most."""
-        sa.tries = max(sa.tries, self._context.config.timers.tries - more)
+        sa.most_tries = min(sa.most_tries, sa.tries + more)
 
     def take_response(
         self, sa: IkeSa, head: Header, payloads: tuple[Payload, ...], now: float
@@ -81,6 +81,20 @@ class Transmission:
         self.settle(sa)
         request.answered(sa, payloads, now)
         self.proceed(sa, now)
+
+    def watch(self, sa: IkeSa, now: float) -> None:
+        """From now on ask a silent peer whether it lives, if that is configured (§2.4)."""
+        interval = self._context.config.timers.liveness_interval
+        if interval <= 0 or not sa.established:
+            return
+        quiet = now - sa.last_heard
+        if quiet >= interval:
+            if not sa.outstanding:
+                self.submit(sa, Liveness(), now)
+            quiet = 0.0
+        sa.watch = self._context.timers.schedule(
+            now + interval - quiet, lambda then: self.watch(sa, then)
+        )
 
     def settle(self, sa: IkeSa) -> None:
         """The outstanding request is answered: the window moves on."""
