@@ -391,7 +391,12 @@ def test_both_ends_begin_at_once() -> None:
     world.establish()
     assert len(world.mn.engine.sas()) == len(world.ha.engine.sas()) == 2
     assert len(world.mn.of(IkeEstablished)) == len(world.ha.of(IkeEstablished)) == 2
-    assert world.mn.engine.find(HA_ID) is world.mn.engine.sas()[-1]
+    for end, peer in ((world.mn, HA_ID), (world.ha, MN_ID)):
+        assert end.engine.find(peer) is end.of(IkeEstablished)[-1].sa
+        newest = end.engine.find(peer)
+        assert newest is not None
+        end.engine.forget(newest)
+        assert end.engine.find(peer) is end.sa
 
 
 # NAT detection as a way to ask for ESP in UDP

@@ -9,13 +9,14 @@ from agents.core.counters import Counters
 from agents.core.ike.child_sa import Child, ChildSa
 from agents.core.ike.config import IkeConfig
 from agents.core.ike.cookies import Cookies
-from agents.core.ike.events import ChildDeleted, IkeDeleted, IkeEvent, IkeFailed
+from agents.core.ike.events import ChildDeleted, IkeDeleted, IkeEstablished, IkeEvent, IkeFailed
 from agents.core.ike.key_exchange import MakePrivateKey
 from agents.core.ike.sa import IkeSa, Route
 from agents.core.ike.states import LARVAL, ChildTrigger, IkeState, IkeTrigger
 from agents.core.rate_limit import RateLimit
 from agents.core.timers import TimerQueue
 from agents.wire.esp import LOWEST_SPI
+from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import NAT_PORT, NON_ESP_MARKER
 
 UNPROTECTED_PER_SECOND = 20
@@ -53,6 +54,10 @@ class IkeContext:
         self.to_send: list[Datagram] = []
         self.sas: dict[int, IkeSa] = {}
         """By our own SPI; ended ones stay a while to answer repeated requests."""
+        self.by_peer: dict[Identity, list[IkeSa]] = {}
+        """The established ones, old ones first."""
+        self.child_spis: set[int] = set()
+        """Inbound SPIs of the Child SAs under all of them."""
         self.half_open: set[int] = set()
         """Our SPIs of SAs that a peer began and has not proven itself for."""
         self.inits: dict[bytes, IkeSa] = {}
@@ -85,13 +90,22 @@ class IkeContext:
         """Return an inbound SPI of the host's choice that no Child SA here has."""
         while True:
             spi = self._new_spi()
-            if spi >= LOWEST_SPI and not any(spi in sa.children_by_spi for sa in self.sas.values()):
+            if spi >= LOWEST_SPI and spi not in self.child_spis:
                 return spi
+
+    def establish(self, sa: IkeSa) -> None:
+        """Both ends have proven who they are."""
+        sa.handle(IkeTrigger.AUTHENTICATED)
+        self.half_open.discard(sa.local_spi)
+        if sa.peer is not None:
+            self.by_peer.setdefault(sa.peer, []).append(sa)
+        self.report(IkeEstablished(sa, sa.peer, sa.initiator))
 
     def remove_child(self, sa: IkeSa, child: Child, reason: str) -> None:
         """A Child SA is over."""
         child.handle(ChildTrigger.DELETED)
         del sa.children_by_spi[child.sa.inbound_spi]
+        self.child_spis.discard(child.sa.inbound_spi)
         if child.reported:
             self.report(ChildDeleted(sa, sa.peer, child.sa.inbound_spi, reason))
 
@@ -99,6 +113,7 @@ class IkeContext:
         """Hold a Child SA under `sa`."""
         child = Child(made)
         sa.children_by_spi[made.inbound_spi] = child
+        self.child_spis.add(made.inbound_spi)
         return child
 
     def end(self, sa: IkeSa, reason: str, now: float) -> None:
@@ -117,6 +132,10 @@ class IkeContext:
         """
         before = sa.state
         sa.handle(IkeTrigger.ENDED)
+        if sa.peer is not None and sa in (same := self.by_peer.get(sa.peer, [])):
+            same.remove(sa)
+            if not same:
+                del self.by_peer[sa.peer]
         sa.stop_timer()
         sa.stop_watch()
         waiting = ([sa.current] if sa.current else []) + list(sa.queue)
@@ -132,6 +151,7 @@ class IkeContext:
         """Nothing of an IKE SA is left."""
         sa.stop_timer()
         self.half_open.discard(sa.local_spi)
+        self.child_spis.difference_update(sa.children_by_spi)
         if not sa.initiator:
             self.inits.pop(sa.init_remote, None)
         if self.sas.get(sa.local_spi) is sa:

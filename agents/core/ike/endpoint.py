@@ -83,8 +83,8 @@ class IkeEndpoint:
 
     def find(self, peer: Identity) -> IkeSa | None:
         """Return the newest established IKE SA with `peer`, or None."""
-        for sa in reversed(self._context.sas.values()):
-            if sa.peer == peer and sa.established:
+        for sa in reversed(self._context.by_peer.get(peer, [])):
+            if sa.established:
                 return sa
         return None
 

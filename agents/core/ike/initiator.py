@@ -6,15 +6,15 @@ from agents.core.counters import Dropped
 from agents.core.ike.child_exchanges import ChildExchanges
 from agents.core.ike.children import BadAnswer, accept, offer
 from agents.core.ike.context import IkeContext
-from agents.core.ike.events import ChildEstablished, ChildFailed, IkeEstablished, IkeFailed
+from agents.core.ike.events import ChildEstablished, ChildFailed, IkeFailed
 from agents.core.ike.informational import DeleteIke
 from agents.core.ike.initial_exchange import NONCE_LENGTH, init_message, take_keys
 from agents.core.ike.keys import shared_key_proof
-from agents.core.ike.nat import detected
+from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike, offer_ike
 from agents.core.ike.payload_search import error, find, find_notify
 from agents.core.ike.requests import Request
-from agents.core.ike.sa import IkeSa, Route
+from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState, IkeTrigger
 from agents.core.ike.transmission import Transmission
 from agents.wire.ike.message import Message
@@ -63,7 +63,7 @@ class Initiator:
         sa.init_local = init_message(self.context, sa, proposals, first)
         self.transmission.send(sa, sa.init_local, now)
 
-    def receive(self, sa: IkeSa, octets: bytes, message: Message, route: Route, now: float) -> None:
+    def receive(self, sa: IkeSa, octets: bytes, message: Message, now: float) -> None:
         """Take an answer to IKE_SA_INIT.
 
         Raises:
@@ -97,7 +97,7 @@ class Initiator:
         sa.remote_spi = message.header.spi_responder
         sa.nonce_remote, sa.init_remote = nonce.data, octets
         take_keys(sa, shared, choice.key_length)
-        self._use_encapsulation(sa, message, route)
+        self._use_encapsulation(sa, payloads)
         sa.handle(IkeTrigger.ANSWERED)
         sa.next_request, sa.expected_request = 0, 0
         self.transmission.settle(sa)
@@ -141,9 +141,9 @@ class Initiator:
         sa.retries += 1
         sa.handle(IkeTrigger.RETRIED)
 
-    def _use_encapsulation(self, sa: IkeSa, message: Message, route: Route) -> None:
-        """Move to port 4500 if either end is behind a NAT, or says so (§2.23)."""
-        if self.context.config.encapsulation and detected(message.header, route, message.payloads):
+    def _use_encapsulation(self, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+        """Move to port 4500, as an end behind a NAT has to (§2.23)."""
+        if self.context.config.encapsulation and supported(payloads):
             sa.encapsulated = True
             sa.local_port = sa.remote_port = NAT_PORT
 
@@ -190,8 +190,7 @@ class Authenticate(Request):
         if not self._proven(sa, payloads):
             self._refuse(sa, now)
             return
-        sa.handle(IkeTrigger.AUTHENTICATED)
-        context.report(IkeEstablished(sa, sa.peer, True))
+        context.establish(sa)
         self._initiator.transmission.watch(sa, now)
         assert sa.config is not None
         if sa.config.children:

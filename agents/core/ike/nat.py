@@ -11,6 +11,7 @@ from agents.wire.ike.numbers import NotifyType
 from agents.wire.ike.payloads import Notify, Payload
 
 HASH_LENGTH = 20
+_BOTH = {NotifyType.NAT_DETECTION_SOURCE_IP, NotifyType.NAT_DETECTION_DESTINATION_IP}
 
 
 def detection(head: Header, route: Route, source: bytes) -> tuple[Notify, Notify]:
@@ -28,20 +29,13 @@ def detection(head: Header, route: Route, source: bytes) -> tuple[Notify, Notify
     )
 
 
-def detected(head: Header, route: Route, payloads: Iterable[Payload]) -> bool:
-    """Whether the other end's notifications show a NAT in front of either end.
+def supported(payloads: Iterable[Payload]) -> bool:
+    """Whether the other end can encapsulate: it sent both notifications.
 
-    Without them the other end cannot encapsulate, whatever is between.
+    It has then seen ours, which show a NAT in front of this end.
     """
-    found = [each for each in payloads if isinstance(each, Notify)]
-    sources = [each.data for each in found if each.kind == NotifyType.NAT_DETECTION_SOURCE_IP]
-    here = [each.data for each in found if each.kind == NotifyType.NAT_DETECTION_DESTINATION_IP]
-    if not sources or not here:
-        return False
-    return (
-        _digest(head, route.remote, route.remote_port) not in sources
-        or _digest(head, route.local, route.local_port) not in here
-    )
+    kinds = {each.kind for each in payloads if isinstance(each, Notify)}
+    return kinds >= _BOTH
 
 
 def _digest(head: Header, address: IPv6Address, port: int) -> bytes:

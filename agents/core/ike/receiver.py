@@ -73,7 +73,7 @@ class Receiver:
         if sa is None:
             self._refuse_unknown(head, route, now)
         elif message.encrypted is None:
-            self._receive_unprotected(sa, octets, message, route, now)
+            self._receive_unprotected(sa, octets, message, now)
         else:
             self._receive_protected(sa, octets, message, route, now)
 
@@ -116,16 +116,14 @@ class Receiver:
             self._context.send(serialize_message(answer, [notify]), route)
         raise Dropped("unknown-ike-spi")
 
-    def _receive_unprotected(
-        self, sa: IkeSa, octets: bytes, message: Message, route: Route, now: float
-    ) -> None:
+    def _receive_unprotected(self, sa: IkeSa, octets: bytes, message: Message, now: float) -> None:
         head = message.header
         if not head.response:
             raise Dropped("unprotected")
         if head.exchange == ExchangeType.IKE_SA_INIT:
             if head.message_id:
                 raise Dropped("message-id")
-            self._initiator.receive(sa, octets, message, route, now)
+            self._initiator.receive(sa, octets, message, now)
             return
         if find_notify(message.payloads, NotifyType.INVALID_IKE_SPI) is None:
             raise Dropped("unprotected")

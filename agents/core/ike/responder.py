@@ -7,10 +7,10 @@ from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.children import grant
 from agents.core.ike.config import IkePeerConfig
 from agents.core.ike.context import IkeContext
-from agents.core.ike.events import ChildEstablished, IkeEstablished
+from agents.core.ike.events import ChildEstablished
 from agents.core.ike.initial_exchange import NONCE_LENGTH, init_message, take_keys
 from agents.core.ike.keys import shared_key_proof
-from agents.core.ike.nat import detected
+from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike
 from agents.core.ike.payload_search import Refused, find, find_notify, need, refuse_critical
 from agents.core.ike.sa import IkeSa, Route
@@ -47,6 +47,9 @@ class Responder:
         head = message.header
         if not head.initiator or head.spi_responder or head.message_id:
             raise Dropped("bad-init-request")
+        own = self._context.sas.get(head.spi_initiator)
+        if own is not None and own.initiator:
+            raise Dropped("reflected")
         known = self._context.inits.get(octets)
         if known is not None:
             if known.state is not IkeState.HALF_OPEN:
@@ -97,7 +100,7 @@ class Responder:
             expected_request=1,
         )
         sa.init_local = init_message(context, sa, (choice.proposal,), [])
-        sa.encapsulated = context.config.encapsulation and detected(head, route, message.payloads)
+        sa.encapsulated = context.config.encapsulation and supported(message.payloads)
         take_keys(sa, shared, choice.key_length)
         context.sas[sa.local_spi] = sa
         context.inits[octets] = sa
@@ -147,18 +150,16 @@ class Responder:
             self._context.end(sa, slug(refused.kind), now)
             return
         sa.stop_timer()
-        sa.handle(IkeTrigger.AUTHENTICATED)
         sa.config = peer
-        self._context.half_open.discard(sa.local_spi)
         sa.local, sa.remote = route.local, route.remote
         sa.local_port, sa.remote_port = route.local_port, route.remote_port
         if find_notify(payloads, NotifyType.INITIAL_CONTACT) is not None:
             # Not acted on: home agents are replicated, and share Child SAs (rule 8).
             self._context.counters["received.initial-contact"] += 1
+        self._context.establish(sa)
         answer = self._own_proof(sa, peer)
         child = self._grant(sa, payloads, peer, answer)
         self._transmission.respond(sa, head, answer, route)
-        self._context.report(IkeEstablished(sa, sa.peer, False))
         if child is not None:
             self._context.report(ChildEstablished(sa, sa.peer, child))
         self._transmission.watch(sa, now)
