@@ -199,9 +199,19 @@ class IkeWorld:
 
     def replies(self, end: End, since: int) -> list[tuple[Payload, ...]]:
         """Return what is inside the protected responses that `end` sent after its first `since`."""
+        return self._inside(end.key, end.sent[since:], None)
+
+    def replies_on(self, end: End, sa: IkeSa, since: int) -> list[tuple[Payload, ...]]:
+        """Return the same of one IKE SA alone."""
+        return self._inside(sa.sealing_key(), end.sent[since:], sa.spi_responder)
+
+    @staticmethod
+    def _inside(key: bytes, sent: list[Datagram], spi: int | None) -> list[tuple[Payload, ...]]:
         found = []
-        for datagram in end.sent[since:]:
+        for datagram in sent:
             message = parse_message(datagram.payload)
-            if message.encrypted is not None and message.header.response:
-                found.append(open_message(end.key, datagram.payload, message))
+            if message.encrypted is None or not message.header.response:
+                continue
+            if spi in (None, message.header.spi_responder):
+                found.append(open_message(key, datagram.payload, message))
         return found

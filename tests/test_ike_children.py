@@ -10,6 +10,7 @@ from ike_world import (
     DELAY,
     HA,
     HOA,
+    MN_ID,
     PAYLOAD,
     SIGNALLING,
     End,
@@ -28,9 +29,14 @@ from agents.core.ike.events import (
     ChildFailed,
     ChildRekeyed,
     IkeDeleted,
+    IkeRekeyed,
 )
 from agents.core.ike.key_exchange import X25519Key
+from agents.core.ike.keys import derive_child_keys, derive_ike_keys, prf
+from agents.core.ike.protection import open_message, seal
 from agents.core.ike.states import IkeState
+from agents.wire.ike.header import Header
+from agents.wire.ike.message import parse_message
 from agents.wire.ike.numbers import ExchangeType, NotifyType, ProtocolId, TransformType
 from agents.wire.ike.payloads import (
     Delete,
@@ -304,8 +310,6 @@ def test_a_child_with_a_key_exchange_of_its_own(world: IkeWorld) -> None:
     assert private.shared(exchange.data)
     (made,) = world.ha.of(ChildEstablished)
     # And it goes into the keys: the same without it gives others.
-    from agents.core.ike.keys import derive_child_keys
-
     (nonce,) = (each.data for each in reply if isinstance(each, Nonce))
     keys = world.mn.sa.keys
     assert keys is not None
@@ -342,9 +346,18 @@ def test_a_child_with_a_key_exchange_of_its_own(world: IkeWorld) -> None:
             b"",
         ),
         (
-            ask(proposal=replace(samples.IKE_PROPOSAL, spi=bytes(8))),
-            NotifyType.NO_ADDITIONAL_SAS,
+            [*ask(proposal=replace(samples.IKE_PROPOSAL, spi=bytes(8)))],
+            NotifyType.NO_PROPOSAL_CHOSEN,
             b"",
+        ),
+        (
+            [
+                SecurityAssociationPayload((replace(samples.IKE_PROPOSAL, spi=b"\1" * 8),)),
+                Nonce(bytes(16)),
+                KeyExchange(19, bytes(64)),
+            ],
+            NotifyType.INVALID_KE_PAYLOAD,
+            b"\0\x1f",
         ),
         (
             [*ask()[:-1], SelectorsResponder((OtherSelector(7, 0, bytes(12)),))],
@@ -550,3 +563,61 @@ def test_addresses_can_move(world: IkeWorld) -> None:
     assert world.log[-2].destination == new
     assert isinstance(world.log[-1], Datagram)
     assert world.mn.events == world.ha.events == []
+
+
+# A peer that renews the IKE SA itself (RFC 7296 §2.18)
+
+
+def test_a_peer_renews_the_ike_sa(world: IkeWorld) -> None:
+    private, spi, nonce = X25519Key(bytes(range(32))), 0x0102030405060708, bytes(16)
+    old, mobile = world.ha.sa, world.mn.sa
+    (child,) = old.children
+    offered = replace(samples.IKE_PROPOSAL, spi=spi.to_bytes(8))
+    request: list[Payload] = [
+        SecurityAssociationPayload((offered,)),
+        Nonce(nonce),
+        KeyExchange(31, private.public),
+    ]
+    reply = answer(world, CREATE, request)
+    (event,) = world.ha.of(IkeRekeyed)
+    assert (event.sa, event.peer) == (old, old.peer)
+    assert event.fields()["successor"] == str(event.successor)
+    chosen, ours, exchange = reply
+    assert isinstance(chosen, SecurityAssociationPayload)
+    assert isinstance(ours, Nonce)
+    assert isinstance(exchange, KeyExchange)
+    # The new keys, as the mobile node has them: prf(SK_d, g^ir | Ni | Nr).
+    new_spi = int.from_bytes(chosen.proposals[0].spi)
+    assert mobile.keys is not None
+    shared, nonces = private.shared(exchange.data), nonce + ours.data
+    seed = prf(mobile.keys.derive, shared + nonces)
+    keys = derive_ike_keys(seed, nonces, spi, new_spi, 16)
+    assert event.successor.children == (child,)
+    assert old.children == ()
+    assert world.ha.engine.find(MN_ID) is event.successor
+    # It works, with message numbers from 0, in both directions.
+    head = Header(spi, new_spi, INFORM, 0, initiator=True, response=False)
+    delete = Delete(ProtocolId.ESP, (child.outbound_spi.to_bytes(4),))
+    octets = seal(keys.encrypt_initiator, 0, head, [delete])
+    world.inject(Datagram(COA, 500, HA, 500, octets))
+    world.run(0.1)
+    assert [each.spi for each in world.ha.of(ChildDeleted)] == [child.inbound_spi]
+    payload = world.ha.sent[-1].payload
+    assert open_message(keys.encrypt_responder, payload, parse_message(payload)) == (
+        Delete(ProtocolId.ESP, (child.inbound_spi.to_bytes(4),)),
+    )
+    world.ha.engine.check_liveness(event.successor, world.now)
+    world.collect()
+    request_head = parse_message(world.ha.sent[-1].payload).header
+    assert (request_head.message_id, request_head.initiator) == (0, False)
+    # A second renewal of the old one, or a child under it, has to wait; then the old one goes.
+    world.ha.key = old.sealing_key()
+    for late in (request, ask()):
+        sent = len(world.ha.sent)
+        world.speak(world.mn, CREATE, late)
+        world.run(0.1)
+        assert (Notify(NotifyType.TEMPORARY_FAILURE),) in world.replies_on(world.ha, old, sent)
+    world.speak(world.mn, INFORM, [Delete(ProtocolId.IKE)])
+    world.run(0.1)
+    assert [(each.sa, each.reason) for each in world.ha.of(IkeDeleted)] == [(old, "rekeyed")]
+    assert world.ha.sa is event.successor

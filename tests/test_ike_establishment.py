@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from ike_world import (
     ANYWHERE,
     COA,
@@ -21,7 +22,9 @@ from ike_world import (
     mobile_config,
 )
 
+from agents.core.ike import initiator
 from agents.core.ike.config import ChildRequest, IkeTimers
+from agents.core.ike.context import IkeContext
 from agents.core.ike.endpoint import Datagram
 from agents.core.ike.events import (
     ChildEstablished,
@@ -29,11 +32,23 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeFailed,
 )
+from agents.core.ike.initial_exchange import init_message
+from agents.core.ike.initiator import Authenticate
+from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import parse_message, serialize_message
 from agents.wire.ike.numbers import ExchangeType, Group, NotifyType
-from agents.wire.ike.payloads import Notify
+from agents.wire.ike.payloads import (
+    Authentication,
+    Certificate,
+    CertificateRequest,
+    Notify,
+    OpaquePayload,
+    Payload,
+    VendorId,
+)
+from agents.wire.ike.proposals import Proposal
 from agents.wire.ike.selectors import TrafficSelector
 from agents.wire.transforms import Mode, Transform
 
@@ -456,3 +471,130 @@ def test_states_along_the_way() -> None:
     assert world.mn.engine.find(HA_ID) is None
     world.run(1.0)
     assert sa.state is world.ha.sa.state is IkeState.ESTABLISHED
+
+
+# A peer of another make
+
+CHATTER: list[Payload] = [
+    VendorId(bytes(16)),
+    VendorId(b"strongSwan"),
+    Notify(16404, bytes(2)),  # IKEV2_MESSAGE_ID_SYNC and others: statuses that nobody asked for
+    Notify(16406),  # REDIRECT_SUPPORTED
+    Notify(16430),  # IKEV2_FRAGMENTATION_SUPPORTED
+    Notify(16431, b"\0\2\0\3\0\4"),  # SIGNATURE_HASH_ALGORITHMS
+]
+MORE_CHATTER: list[Payload] = [
+    Notify(NotifyType.INITIAL_CONTACT),
+    Notify(16396),  # MOBIKE_SUPPORTED
+    Notify(16397, bytes(16)),  # ADDITIONAL_IP6_ADDRESS
+    Notify(16417),  # EAP_ONLY_AUTHENTICATION
+    Notify(NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED),
+    Certificate(4, b"certificate"),
+    CertificateRequest(4, bytes(20)),
+    OpaquePayload(47, b"\1\0\0\0"),  # CP(CFG_REQUEST), empty
+]
+
+
+@pytest.mark.parametrize("encapsulation", [False, True])
+def test_all_that_others_say_is_heard_with_patience(
+    monkeypatch: pytest.MonkeyPatch, encapsulation: bool
+) -> None:
+    """Vendor IDs, unknown statuses, certificates, CP; NAT detection that sees no NAT."""
+
+    def talkative(
+        context: IkeContext, sa: IkeSa, proposals: tuple[Proposal, ...], first: list[Payload]
+    ) -> bytes:
+        message = parse_message(init_message(context, sa, proposals, first))
+        honest: list[Payload] = []
+        if encapsulation:
+            digest = hashes.Hash(hashes.SHA1())
+            digest.update(sa.local_spi.to_bytes(8) + bytes(8) + sa.local.packed + b"\1\xf4")
+            honest = [Notify(NotifyType.NAT_DETECTION_SOURCE_IP, digest.finalize())]
+        plain = [
+            each
+            for each in message.payloads
+            if not isinstance(each, Notify) or each.kind != NotifyType.NAT_DETECTION_SOURCE_IP
+        ]
+        return serialize_message(message.header, [*plain, *honest, *CHATTER])
+
+    payloads = Authenticate.payloads
+
+    def talks_on(request: Authenticate, sa: IkeSa, now: float) -> list[Payload]:
+        plain = payloads(request, sa, now)
+        assert plain is not None
+        return [*plain[:3], *MORE_CHATTER, *plain[3:], OpaquePayload(200, b"unknown")]
+
+    monkeypatch.setattr(initiator, "init_message", talkative)
+    monkeypatch.setattr(Authenticate, "payloads", talks_on)
+    more = {"encapsulation": encapsulation}
+    world = IkeWorld(mobile_config(**more), home_config(**more))
+    world.establish()
+    assert len(pairs(world)) == 2
+    assert world.ha.engine.counters["received.initial-contact"] == 1
+    made = [*world.mn.of(ChildEstablished), *world.ha.of(ChildEstablished)]
+    encapsulations = {event.child.encapsulation for event in made}
+    assert encapsulations == {(4500, 4500) if encapsulation else None}
+
+
+def test_initial_contact_deletes_nothing_and_is_never_sent() -> None:
+    """Home agents are replicated: another one's SAs must not end (rule 8, RFC 7296 §2.4)."""
+    world = IkeWorld()
+    world.establish()
+    world.begin()
+    world.run(1.0)
+    assert len(world.mn.engine.sas()) == len(world.ha.engine.sas()) == 2
+    assert len(pairs(world)) == 4
+    sa = world.ha.engine.sas()[0]
+    assert len(sa.children) == 2
+    for end in (world.mn, world.ha):
+        assert end.engine.counters["received.initial-contact"] == 0
+
+
+@pytest.mark.parametrize("payload", [OpaquePayload(200, b"", True), OpaquePayload(53, b"", True)])
+def test_a_critical_payload_that_is_unknown(
+    monkeypatch: pytest.MonkeyPatch, payload: Payload
+) -> None:
+    """Refused in either exchange (RFC 7296 §2.5): nothing comes of it."""
+
+    def critical(
+        context: IkeContext, sa: IkeSa, proposals: tuple[Proposal, ...], first: list[Payload]
+    ) -> bytes:
+        return init_message(context, sa, proposals, [payload, *first])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(initiator, "init_message", critical)
+        world = IkeWorld(mobile_config(timers=FAST))
+        world.establish()
+        world.run(2.0)
+    reasons = [event.reason for event in world.mn.of(IkeFailed)]
+    assert reasons == ["unsupported-critical-payload"]
+    assert world.ha.engine.sas() == []
+    payloads = Authenticate.payloads
+    monkeypatch.setattr(
+        Authenticate,
+        "payloads",
+        lambda request, sa, now: [payload, *(payloads(request, sa, now) or [])],
+    )
+    world = IkeWorld()
+    world.establish()
+    reasons = [event.reason for event in world.mn.of(IkeFailed)]
+    assert reasons == ["unsupported-critical-payload"]
+    assert world.ha.engine.sas() == []
+
+
+def test_a_peer_that_wants_eap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No AUTH payload in the first message means EAP (RFC 7296 §2.16), which is not here."""
+    payloads = Authenticate.payloads
+    monkeypatch.setattr(
+        Authenticate,
+        "payloads",
+        lambda request, sa, now: [
+            each
+            for each in payloads(request, sa, now) or []
+            if not isinstance(each, Authentication)
+        ],
+    )
+    world = IkeWorld()
+    world.establish()
+    assert [event.reason for event in world.mn.of(IkeFailed)] == ["authentication-failed"]
+    assert world.ha.engine.sas() == []

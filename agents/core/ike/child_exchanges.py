@@ -5,6 +5,7 @@ from agents.core.ike.children import BadAnswer, accept, grant, offer
 from agents.core.ike.config import ChildRequest
 from agents.core.ike.context import IkeContext
 from agents.core.ike.events import ChildEstablished, ChildFailed, ChildRekeyed
+from agents.core.ike.ike_rekey import answer_ike_rekey
 from agents.core.ike.informational import DeleteChild
 from agents.core.ike.payload_search import Refused, find, find_notify, need, refuse_critical
 from agents.core.ike.requests import Request
@@ -120,7 +121,12 @@ class ChildExchanges:
         if not sa.established:
             raise Refused(NotifyType.TEMPORARY_FAILURE)
         if any(each.protocol == ProtocolId.IKE for each in proposals):
-            raise Refused(NotifyType.NO_ADDITIONAL_SAS)
+            answer = answer_ike_rekey(self.context, sa, payloads, now)
+            assert sa.successor is not None
+            self._transmission.watch(sa.successor, now)
+            return answer
+        if sa.successor is not None:
+            raise Refused(NotifyType.TEMPORARY_FAILURE)
         theirs = need(payloads, Nonce).data
         rekey = find_notify(payloads, NotifyType.REKEY_SA)
         old = None if rekey is None else self._to_rekey(sa, rekey)

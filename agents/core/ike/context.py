@@ -101,6 +101,15 @@ class IkeContext:
             self.by_peer.setdefault(sa.peer, []).append(sa)
         self.report(IkeEstablished(sa, sa.peer, sa.initiator))
 
+    def succeed(self, sa: IkeSa, successor: IkeSa) -> None:
+        """`successor` takes the place of an established IKE SA, and all Child SAs."""
+        successor.handle(IkeTrigger.AUTHENTICATED)
+        sa.successor = successor
+        successor.children_by_spi, sa.children_by_spi = sa.children_by_spi, {}
+        self.sas[successor.local_spi] = successor
+        if sa.peer is not None:
+            self.by_peer.setdefault(sa.peer, []).append(successor)
+
     def remove_child(self, sa: IkeSa, child: Child, reason: str) -> None:
         """A Child SA is over."""
         child.handle(ChildTrigger.DELETED)

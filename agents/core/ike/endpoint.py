@@ -84,7 +84,7 @@ class IkeEndpoint:
     def find(self, peer: Identity) -> IkeSa | None:
         """Return the newest established IKE SA with `peer`, or None."""
         for sa in reversed(self._context.by_peer.get(peer, [])):
-            if sa.established:
+            if sa.established and sa.successor is None:
                 return sa
         return None
 

@@ -50,11 +50,19 @@ class IkeFailed(IkeEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class IkeRekeyed(IkeEvent):
+    """The peer has put `successor` in the place of `sa`; `IkeDeleted` of `sa` follows."""
+
+    kind: ClassVar[str] = "ike-rekeyed"
+    successor: IkeSa
+
+
+@dataclass(frozen=True, slots=True)
 class IkeDeleted(IkeEvent):
     """An established IKE SA is over; its Child SAs are the host's to keep or to remove.
 
     `reason`: `deleted` (by this end), `by-peer`, `peer-lost` (no answer), `forgotten`,
-    `invalid-syntax`.
+    `rekeyed` (another one has its place), `invalid-syntax`.
     """
 
     kind: ClassVar[str] = "ike-deleted"

@@ -72,7 +72,7 @@ def answer_informational(
             return [], slug(reported.kind)
     deletes = [each for each in payloads if isinstance(each, Delete)]
     if any(each.protocol == ProtocolId.IKE for each in deletes):
-        return [], "by-peer"
+        return [], "by-peer" if sa.successor is None else "rekeyed"
     paired: list[bytes] = []
     for delete in deletes:
         if delete.protocol == ProtocolId.ESP:

@@ -57,6 +57,11 @@ def key_seed(nonces: bytes, shared: bytes) -> bytes:
     return prf(nonces, shared)
 
 
+def renewed_key_seed(keys: IkeKeys, shared: bytes, nonces: bytes) -> bytes:
+    """Return SKEYSEED of a renewed IKE SA: prf(SK_d of the old one, g^ir | Ni | Nr) (§2.18)."""
+    return prf(keys.derive, shared + nonces)
+
+
 @dataclass(frozen=True, slots=True)
 class ChildKeys:
     """The keys of the two SAs of a pair, as `agents.wire.transforms` lays them out."""

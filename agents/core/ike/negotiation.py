@@ -19,6 +19,7 @@ from agents.wire.transforms import Transform
 IKE_KEY_BITS = (128, 256)
 """AES-GCM-16 for the IKE SA itself, in order of preference."""
 SPI_LENGTH = 4
+IKE_SPI_LENGTH = 8
 
 _PRF = ProposalTransform(TransformType.PRF, Prf.HMAC_SHA2_256)
 _NO_INTEGRITY = ProposalTransform(TransformType.INTEGRITY, Integrity.NONE)
@@ -41,6 +42,10 @@ class IkeChoice:
     proposal: Proposal
     group: int
     key_length: int
+
+    def answer(self, spi: int) -> Proposal:
+        """Return the proposal of the answer to a rekey, with the answerer's SPI."""
+        return replace(self.proposal, spi=spi.to_bytes(IKE_SPI_LENGTH))
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class IkeSa:
 
     silent: bool = False
     """Its failure is reported already."""
+    successor: "IkeSa | None" = field(default=None, repr=False)
+    """The IKE SA that took its place, and its Child SAs (§2.18)."""
     children_by_spi: dict[int, Child] = field(default_factory=dict, repr=False)
     """By our inbound SPI."""
     sent: int = field(default=0, repr=False)
@@ -115,6 +117,22 @@ class IkeSa:
 
     def __str__(self) -> str:
         return f"{self.spi_initiator:016x}:{self.spi_responder:016x}"
+
+    def next_generation(self, local_spi: int, remote_spi: int, now: float) -> "IkeSa":
+        """Return the SA that the peer puts in this one's place; its windows begin at 0."""
+        return IkeSa(
+            False,
+            local_spi,
+            self.local,
+            self.remote,
+            self.local_port,
+            self.remote_port,
+            remote_spi,
+            self.peer,
+            encapsulated=self.encapsulated,
+            config=self.config,
+            last_heard=now,
+        )
 
     def handle(self, trigger: IkeTrigger) -> None:
         """Move along `IKE_TRANSITIONS`; raise `KeyError` for a trigger that does not apply."""
