@@ -370,7 +370,8 @@ def test_requests_that_are_refused_and_harm_nothing(
     world: IkeWorld, payloads: list[Payload], refusal: NotifyType, data: bytes
 ) -> None:
     reply = answer(world, CREATE, payloads)
-    assert reply == (Notify(refusal, data),)
+    about = (ProtocolId.ESP, bytes(4)) if refusal is NotifyType.CHILD_SA_NOT_FOUND else (0, b"")
+    assert reply == (Notify(refusal, data, *about),)
     assert world.ha.events == []
     assert answer(world, INFORM, []) == ()
     assert len(world.ha.sa.children) == 1

@@ -283,6 +283,22 @@ def test_an_old_conversation_replayed_changes_nothing(world: IkeWorld) -> None:
     assert len(world.ha.of(ChildEstablished)) == 1
 
 
+def test_a_replay_shows_no_life_and_moves_no_address() -> None:
+    more = {"encapsulation": True}
+    world = IkeWorld(mobile_config(**more), home_config(**more))
+    world.establish()
+    world.mn.engine.check_liveness(world.mn.sa, world.now)
+    world.run(1.0)
+    heard = world.ha.sa.last_heard
+    answered = len(world.ha.sent)
+    for datagram in list(world.mn.sent):
+        world.inject(replace(datagram, source=COA + 1, source_port=4711))
+    world.run(1.0)
+    assert len(world.ha.sent) == answered + 1  # the last request's answer, to who asked
+    assert (world.ha.sa.remote, world.ha.sa.remote_port) == (COA, 4500)
+    assert world.ha.sa.last_heard == heard
+
+
 def request_of_nobody(world: IkeWorld, spi_r: int = 0x4242) -> Datagram:
     head = replace(
         parse_message(world.mn.sent[-1].payload).header, spi_responder=spi_r, message_id=9

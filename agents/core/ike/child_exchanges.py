@@ -180,7 +180,7 @@ class ChildExchanges:
         """Return the Child SA that the peer wants renewed (§2.25)."""
         old = sa.by_outbound(int.from_bytes(rekey.spi))
         if old is None or rekey.protocol != ProtocolId.ESP:
-            raise Refused(NotifyType.CHILD_SA_NOT_FOUND)
+            raise Refused(NotifyType.CHILD_SA_NOT_FOUND, spi=rekey.spi)
         if old.state is ChildState.DELETING:
             raise Refused(NotifyType.TEMPORARY_FAILURE)
         return old
