@@ -207,6 +207,14 @@ def test_both_ends_rekey_the_same_child(seed: int, late: float) -> None:
     assert len(left) == 1
     redundant = [each for end in (world.mn, world.ha) for each in end.of(ChildDeleted)]
     assert sorted(each.reason for each in redundant) in (["by-peer"], ["by-peer", "redundant"])
+    # The nonces decide, and nothing is taken back that the host never heard of.
+    record = world.mn.sa.children_by_spi[ours.inbound_spi]
+    assert record.ours is not None
+    assert record.theirs is not None
+    assert left == {max(record.ours, record.theirs)[1]}
+    for end in (world.mn, world.ha):
+        known = {each.child.inbound_spi for each in end.of(ChildRekeyed)}
+        assert {each.spi for each in end.of(ChildDeleted)} <= known
     counters = [end.engine.counters["redundant-rekeys"] for end in (world.mn, world.ha)]
     assert sorted(counters) == [0, 1]
     # Both hosts may now delete the old one, even at the same time.
@@ -217,10 +225,10 @@ def test_both_ends_rekey_the_same_child(seed: int, late: float) -> None:
     assert {child.inbound_spi for child in world.mn.sa.children} == left
     assert len(world.mn.sa.children) == 1
     (survivor,) = world.mn.sa.children
-    known = [each.child for each in world.mn.of(ChildRekeyed)]
-    assert survivor in known
+    told = [each.child for each in world.mn.of(ChildRekeyed)]
+    assert survivor in told
     gone = {each.spi for each in world.mn.of(ChildDeleted)}
-    assert {each.inbound_spi for each in known} - gone == left
+    assert {each.inbound_spi for each in told} - gone == left
 
 
 def test_one_rekeys_what_the_other_deletes(world: IkeWorld) -> None:

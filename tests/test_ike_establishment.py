@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import ike_samples as samples
 import pytest
 from cryptography.hazmat.primitives import hashes
 from ike_world import (
@@ -38,17 +39,20 @@ from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import parse_message, serialize_message
-from agents.wire.ike.numbers import ExchangeType, Group, NotifyType
+from agents.wire.ike.numbers import ExchangeType, Group, NotifyType, TransformType
 from agents.wire.ike.payloads import (
     Authentication,
     Certificate,
     CertificateRequest,
+    KeyExchange,
+    Nonce,
     Notify,
     OpaquePayload,
     Payload,
+    SecurityAssociationPayload,
     VendorId,
 )
-from agents.wire.ike.proposals import Proposal
+from agents.wire.ike.proposals import Proposal, ProposalTransform
 from agents.wire.ike.selectors import TrafficSelector
 from agents.wire.transforms import Mode, Transform
 
@@ -349,9 +353,13 @@ def test_selectors_are_narrowed_to_what_is_allowed() -> None:
     assert ours.child.remote == (ANYWHERE,)
 
 
+MORE_THAN_ASKED = ProposalTransform(TransformType.ENCRYPTION, 20, 256)
+
+
 @pytest.mark.parametrize(
     ("tampered", "reason"),
     [
+        (mirrored(PAYLOAD), "bad-answer"),
         (replace(mirrored(PAYLOAD), remote=(ANYWHERE,)), "ts-unacceptable"),
         (replace(mirrored(PAYLOAD), mode=Mode.TRANSPORT), "mode-mismatch"),
         (
@@ -372,6 +380,8 @@ def test_an_answer_that_says_something_else_is_not_taken(
     def granted(payloads, policies, groups):  # type: ignore[no-untyped-def]
         found = match(payloads, policies, groups)
         proposal = offer_esp(tampered.transform, found.choice.spi)[0]
+        if tampered == mirrored(PAYLOAD):
+            proposal = replace(proposal, transforms=(*proposal.transforms, MORE_THAN_ASKED))
         choice = EspChoice(proposal, tampered.transform, found.choice.spi, None)
         return children._Match(tampered, choice, tampered.remote, tampered.local)
 
@@ -598,3 +608,87 @@ def test_a_peer_that_wants_eap(monkeypatch: pytest.MonkeyPatch) -> None:
     world.establish()
     assert [event.reason for event in world.mn.of(IkeFailed)] == ["authentication-failed"]
     assert world.ha.engine.sas() == []
+
+
+# Answers to IKE_SA_INIT that cannot be meant: dropped, and the true one is waited for
+
+IKE_CHOICE = replace(
+    samples.IKE_PROPOSAL,
+    transforms=tuple(samples.IKE_PROPOSAL.transforms[place] for place in (0, 2, 3)),
+)
+
+
+def swapped(payloads: tuple[Payload, ...], new: Payload) -> list[Payload]:
+    """Return the payloads with `new` in the place of the one of its kind."""
+    return [new if isinstance(each, type(new)) else each for each in payloads]
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        (SecurityAssociationPayload((IKE_CHOICE, IKE_CHOICE)), "bad-proposal"),
+        (SecurityAssociationPayload((samples.IKE_PROPOSAL,)), "bad-proposal"),
+        (SecurityAssociationPayload((samples.ESP_GCM,)), "bad-proposal"),
+        (KeyExchange(Group.P256, bytes(64)), "bad-proposal"),
+        (KeyExchange(Group.X25519, bytes(32)), "bad-public-value"),
+        (KeyExchange(Group.X25519, bytes(31)), "bad-public-value"),
+    ],
+)
+def test_init_answers_that_cannot_be_meant(new: Payload, reason: str) -> None:
+    world = IkeWorld()
+    told: list[bytes] = []
+
+    def twist(datagram: Datagram) -> list[tuple[float, Datagram]]:
+        if datagram.source != HA or told:
+            return [(0.0, datagram)]
+        message = parse_message(datagram.payload)
+        told.append(serialize_message(message.header, swapped(message.payloads, new)))
+        return [(0.0, replace(datagram, payload=told[0]))]
+
+    world.filter = twist
+    world.establish()
+    assert world.mn.engine.counters[f"dropped.{reason}"] == 1
+    assert len(pairs(world)) == 2
+
+
+@pytest.mark.parametrize("kind", [KeyExchange, Nonce, SecurityAssociationPayload, None])
+def test_init_answers_that_lack_something(kind: type | None) -> None:
+    world = IkeWorld()
+    told: list[bytes] = []
+
+    def twist(datagram: Datagram) -> list[tuple[float, Datagram]]:
+        if datagram.source != HA or told:
+            return [(0.0, datagram)]
+        message = parse_message(datagram.payload)
+        head = message.header if kind is not None else replace(message.header, spi_responder=0)
+        rest = [each for each in message.payloads if kind is None or not isinstance(each, kind)]
+        told.append(serialize_message(head, rest))
+        return [(0.0, replace(datagram, payload=told[0]))]
+
+    world.filter = twist
+    world.establish()
+    assert world.mn.engine.counters["dropped.field-missing"] == 1
+    assert len(pairs(world)) == 2
+
+
+def test_the_same_cookie_twice_is_obeyed_once() -> None:
+    world = IkeWorld(home=home_config(timers=under_load()))
+    world.filter = lambda datagram: [(0.0, datagram)] * (3 if datagram.source == HA else 1)
+    world.establish()
+    assert world.mn.sa.retries == 1
+    assert len(pairs(world)) == 2
+
+
+def test_established_sas_are_no_load() -> None:
+    world = IkeWorld(home=home_config(timers=IkeTimers(cookie_threshold=1)))
+    for _ in range(4):
+        world.establish()
+    assert len(world.ha.engine.sas()) == 4
+    assert world.ha.engine.counters["cookies-sent"] == 0
+
+
+def test_private_keys_are_forgotten() -> None:
+    world = IkeWorld()
+    world.establish()
+    assert world.mn.sa.private is None
+    assert world.ha.sa.private is None

@@ -364,6 +364,25 @@ def test_routing_moves_in_the_middle_of_the_exchange() -> None:
     assert {child.outbound_spi >> 24 for child in world.mn.sa.children} == {3}
 
 
+def test_hints_about_something_else_are_not_taken() -> None:
+    """Another message number, or another responder's SPI, is about another conversation."""
+    world = IkeWorld()
+    world.begin()
+    world.run(2.5 * DELAY)
+    assert world.mn.sa.state is IkeState.AUTH_SENT
+    for message_id in (0, 2):
+        world.mn.engine.receive(hint_for(world, message_id), world.now)
+    head = parse_message(hint_for(world, 1).payload).header
+    octets = serialize_message(
+        replace(head, spi_responder=head.spi_responder ^ 1), [Notify(NotifyType.INVALID_IKE_SPI)]
+    )
+    world.mn.engine.receive(Datagram(HA, 500, COA, 500, octets), world.now)
+    assert world.mn.sa.state is IkeState.AUTH_SENT
+    world.run(1.0)
+    assert world.mn.sa.retries == 0
+    assert len(world.mn.of(IkeEstablished)) == 1
+
+
 def test_hints_for_ever_end_the_attempt() -> None:
     """A liar can delay an attempt that it can see, and not keep it going."""
     world = IkeWorld(mobile_config(timers=FAST))
