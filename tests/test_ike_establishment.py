@@ -39,7 +39,7 @@ from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import parse_message, serialize_message
-from agents.wire.ike.numbers import ExchangeType, Group, NotifyType, TransformType
+from agents.wire.ike.numbers import AuthMethod, ExchangeType, Group, NotifyType, TransformType
 from agents.wire.ike.payloads import (
     Authentication,
     Certificate,
@@ -692,3 +692,47 @@ def test_private_keys_are_forgotten() -> None:
     world.establish()
     assert world.mn.sa.private is None
     assert world.ha.sa.private is None
+
+
+def test_a_proof_by_another_method_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    payloads = Authenticate.payloads
+
+    def signed(request: Authenticate, sa: IkeSa, now: float) -> list[Payload]:
+        plain = tuple(payloads(request, sa, now) or [])
+        (proof,) = (each for each in plain if isinstance(each, Authentication))
+        return swapped(plain, replace(proof, method=AuthMethod.RSA_SIGNATURE))
+
+    monkeypatch.setattr(Authenticate, "payloads", signed)
+    world = IkeWorld()
+    world.establish()
+    assert [event.reason for event in world.mn.of(IkeFailed)] == ["authentication-failed"]
+    assert world.ha.of(IkeEstablished) == []
+
+
+def test_nothing_is_done_for_an_end_that_has_not_proven_itself() -> None:
+    """The responder asks before its answer to IKE_AUTH has come: that has to wait."""
+    world = IkeWorld()
+    world.filter = lambda datagram: (
+        [] if datagram.source == HA and datagram.payload[18] == ExchangeType.IKE_AUTH
+        and world.now < 1000.3 else [(0.0, datagram)]
+    )  # fmt: skip
+    world.begin()
+    world.run(0.1)
+    assert world.mn.sa.state is IkeState.AUTH_SENT
+    world.ha.engine.delete(world.ha.sa, world.now)
+    world.run(0.1)
+    assert world.mn.sa.state is IkeState.AUTH_SENT
+    assert world.mn.engine.counters["dropped.wrong-exchange"] == 1
+    world.run(5.0)
+    assert world.mn.kinds()[0] == "ike-established"
+    assert world.mn.kinds()[-1] == world.ha.kinds()[-1] == "ike-deleted"
+
+
+def test_refusals_of_init_are_limited() -> None:
+    world = IkeWorld(mobile_config(groups=(Group.X25519,)), home_config(groups=(Group.P256,)))
+    world.filter = lambda datagram: [(0.0, datagram)] if datagram.source == COA else []
+    for _ in range(50):
+        world.begin()
+    world.run(0.1)
+    assert world.ha.engine.counters["refused.no-proposal-chosen"] == 50
+    assert 20 <= len(world.ha.sent) <= 22
