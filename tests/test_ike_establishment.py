@@ -336,9 +336,21 @@ def test_selectors_without_anything_in_common() -> None:
     assert len(pairs(world)) == 1
 
 
-def test_a_mode_that_is_not_granted() -> None:
+def test_transport_mode_that_is_declined() -> None:
+    """The answer is tunnel mode, and we, who insist, delete it (RFC 7296 §1.3.1)."""
     world = IkeWorld(
         mobile_config(replace(PAYLOAD, mode=Mode.TRANSPORT)), home_config(mirrored(PAYLOAD))
+    )
+    world.establish()
+    assert failed_children(world) == ["mode-mismatch"]
+    assert world.ha.kinds() == ["ike-established", "child-established", "child-deleted"]
+    assert pairs(world) == []
+
+
+def test_tunnel_mode_where_transport_mode_is_wanted() -> None:
+    """Nobody can ask for less than tunnel mode, so there is nothing to decline it with."""
+    world = IkeWorld(
+        mobile_config(PAYLOAD), home_config(replace(mirrored(PAYLOAD), mode=Mode.TRANSPORT))
     )
     world.establish()
     assert failed_children(world) == ["no-proposal-chosen"]
