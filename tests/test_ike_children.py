@@ -231,6 +231,35 @@ def test_both_ends_rekey_the_same_child(seed: int, late: float) -> None:
     assert {each.inbound_spi for each in told} - gone == left
 
 
+@pytest.mark.parametrize("verb", ["delete", "rekey"])
+def test_the_answer_is_slower_than_what_follows_it(world: IkeWorld, verb: str) -> None:
+    """The peer deletes or rekeys a Child SA that this end does not know yet."""
+
+    def slow(datagram: Datagram) -> list[tuple[float, Datagram]]:
+        answer = datagram.source == HA and datagram.payload[18:20] == bytes((CREATE, 0x20))
+        return [(0.3 if answer else 0.0, datagram)]
+
+    world.filter = slow
+    world.mn.engine.create_child(world.mn.sa, SIGNALLING, world.now)
+    world.run(1.5 * DELAY)
+    (made,) = world.ha.of(ChildEstablished)
+    if verb == "delete":
+        world.ha.engine.delete_child(world.ha.sa, made.child.inbound_spi, world.now)
+    else:
+        world.ha.engine.rekey_child(world.ha.sa, made.child.inbound_spi, world.now)
+    world.run(1.0)
+    assert consistent(world)
+    failed = [
+        (each.name, each.reason) for end in (world.mn, world.ha) for each in end.of(ChildFailed)
+    ]
+    if verb == "delete":
+        assert failed == [("signalling", "by-peer")]
+        assert world.mn.of(ChildEstablished) == []
+    else:
+        assert failed == [("signalling", "temporary-failure")]
+        assert len(world.mn.of(ChildEstablished)) == 1
+
+
 def test_one_rekeys_what_the_other_deletes(world: IkeWorld) -> None:
     """TEMPORARY_FAILURE from the end that is deleting it (RFC 7296 §2.25.1)."""
     (ours,), (theirs,) = world.mn.sa.children, world.ha.sa.children
