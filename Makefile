@@ -54,7 +54,7 @@ failover: $(READY)  ## outage when a home agent fails, by fault and detection; a
 throughput: $(READY)  ## TCP goodput through the tunnel, and with 1, 2, 3 home agents; a plot
 	@exec $(PYTHON) -m experiments.throughput
 
-metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a plot (2 minutes)
+metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a plot (4 minutes)
 	@exec $(PYTHON) -m experiments.metric
 
 synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)
