@@ -9,6 +9,9 @@ sends at most `MOST_INJECTED` packets in its life.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -89,7 +92,7 @@ def relabelled(heard: Heard, origin: IPv6Address, sid: bytes = b"") -> bytes:
 
     The same origin and no SID give the packet as it was.
     """
-    # 0.8 s of imports that only a run needs.
+    _load_scapy()
     from scapy.layers.inet6 import HBHOptUnknown, IPv6, IPv6ExtHdrDestOpt, PadN
     from scapy.packet import Raw
 
@@ -104,11 +107,28 @@ def relabelled(heard: Heard, origin: IPv6Address, sid: bytes = b"") -> bytes:
 
 def framed(packet: bytes, destination: bytes, source: bytes) -> bytes:
     """Return the Ethernet frame around a packet; MAC addresses have 6 octets."""
+    _load_scapy()
     from scapy.layers.l2 import Ether
     from scapy.packet import Raw
 
     header: Any = Ether(dst=destination.hex(":"), src=source.hex(":"), type=0x86DD)
     return bytes(header / Raw(packet))
+
+
+@functools.cache
+def _load_scapy() -> None:
+    """Import scapy (0.8 s, so only when it is needed) without its files in the user's home."""
+    names = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.path.join(os.devnull, "scapy")))  # cannot be made
+    try:
+        importlib.import_module("scapy.layers.inet6")
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class Attacker:

@@ -6,6 +6,8 @@ import random
 import re
 import socket
 import struct
+import subprocess
+import sys
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from experiments.data import DataError
 from experiments.parameters import ParameterError, parse
 from experiments.replay_bench import MODES, Outcome
 from experiments.replay_traffic import Action, run_schedule, times
+from experiments.run import REPOSITORY
 
 HA, COA = IPv6Address("fd00:192:168:1::254"), IPv6Address("fd00:10:10:10::100")
 HA1, HA2 = IPv6Address("fd00:1:1::1"), IPv6Address("fd00:1:2::2")
@@ -190,6 +193,17 @@ def test_a_relabelled_copy_still_opens_and_one_with_another_sid_does_not() -> No
     assert forged.payload[8:10] == b"\x08\x01"
     with pytest.raises(Exception, match="ICV"):
         cipher.open(forged.payload)
+
+
+def test_crafting_packets_leaves_nothing_at_home(tmp_path: Path) -> None:
+    code = "from experiments import attacks; attacks.framed(bytes(40), bytes(6), bytes(6))"
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env=environment, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_frames_go_to_a_station_from_the_attackers_own_port() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def folder(no_sandbox_because: str, tmp_path_factory: pytest.TempPathFactory) ->
         done = person.run(RUN, timeout=100, env={"MANYHOMES_RESULTS": str(results)})
         assert done.returncode == 0, done.stdout + done.stderr
         assert "everything as the model says" in done.stdout
-        return (results / "latest-replay").resolve().rename(kept / "run")
+        return Path(shutil.move((results / "latest-replay").resolve(), kept / "run"))
 
 
 def test_one_relabelled_packet_silences_a_home_agent_of_the_draft(folder: Path) -> None:
