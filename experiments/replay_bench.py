@@ -183,9 +183,11 @@ class Bench:
     def measured(self, receiver: str, end: End, actions: list[Action], count: int) -> Outcome:
         """Do everything, and return what the receiving agent made of `count` packets.
 
-        Waits until all are accounted for: taken or dropped by the agent, those taken with the
-        application. What is lost on the way is in nobody's account, after `SETTLE_S`.
+        Nothing else may be on its way to the receiver. Waits until all are accounted for: taken or
+        dropped by the agent, those taken with the application. What is lost on the way is in
+        nobody's account, after `SETTLE_S`.
         """
+        end.read()  # what came before is not of these
         before, total = self._counters(receiver), end.total()
         self.run(actions)
         now = before

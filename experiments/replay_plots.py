@@ -74,6 +74,7 @@ def _grouped(
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """Draw a bar for each (group, mode); return where each begins and ends."""
     places: dict[tuple[str, str], tuple[float, float]] = {}
+    modes = [mode for mode in modes if any((name, mode) in cells for name in groups)]
     width = 0.84 / max(len(modes), 1)
     for place, name in enumerate(groups):
         for index, mode in enumerate(modes):
@@ -84,6 +85,7 @@ def _grouped(
             places[name, mode] = (middle - width * 0.45, middle + width * 0.45)
             _bar(axis, middle, width * 0.9, mode, values, form)
     axis.set_xticks(range(len(groups)), groups)
+    axis.set_xlim(-0.5, max(len(groups), 1) - 0.5)
     _from_zero(axis)
     return places
 

@@ -172,11 +172,14 @@ def _attack_line(row: Row) -> str:
 
 
 def attack_table(summary: Sequence[SummaryRow]) -> TerminalTable:
-    """Return accepted of injected replays, and what they did, a line a mode and attack."""
+    """Return accepted of injected replays, a line a mode and attack.
+
+    `accepted` is the median, `most` the maximum, `silenced` genuine packets lost afterwards.
+    """
     table = _table("Replays accepted, packets")
     for name in ("mode", "attack", "way"):
         table.add_column(name, no_wrap=True)
-    for name in ("n", "injected", "accepted", "most", "target", "genuine lost"):
+    for name in ("n", "injected", "accepted", "most", "target", "silenced"):
         table.add_column(name, justify="right", no_wrap=True)
     by_cell = {(row["metric"], *row["conditions"].values()): row for row in summary}
     for row in summary:

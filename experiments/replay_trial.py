@@ -161,7 +161,8 @@ class Part:
         forged = [self._with_sid(last, heard)] if self.hardened else []
         before = traffic.delivered("cn2")
         genuine = self.bench.sending("cn2", FAST, GENUINE)
-        self.bench.measured(MOBILE, traffic.mobile, genuine, GENUINE)
+        self.bench.record(genuine, MOBILE, traffic.mobile, GENUINE)
+        self._keep_wire()
         lost = GENUINE - (traffic.delivered("cn2") - before)
         alive = self.bench.alive()
         expected_lost = silenced(FAR_COUNTER, NEAR_COUNTER, GENUINE, WINDOW_SIZE)
