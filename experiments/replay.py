@@ -31,7 +31,8 @@ from experiments.captures import capturing
 from experiments.data import EventName
 from experiments.parameters import Known, Parameters, one_of
 from experiments.progress import progress_bar
-from experiments.replay_bench import MOBILE, MODES, Bench, BenchError
+from experiments.replay_bench import Bench, BenchError
+from experiments.replay_modes import MOBILE, MODES
 from experiments.replay_trial import PARTS, Part
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main

@@ -16,33 +16,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agents.config import HomeAgentTimers, Mode
 from agents.keys import KeyedAssociation, SaMode, read_key_file
 from experiments.attacks import Attacker, Heard
 from experiments.captures import add_keys
+from experiments.replay_modes import ACCESS, BORDER, DETECTION, HOME_AGENTS, MOBILE, MODES
 from experiments.replay_traffic import Action, End, Traffic, read_some, run_schedule, times
 from topologies import addressing
-from topologies.agents import AgentError, AgentOptions
+from topologies.agents import AgentError
 from topologies.frr_config import DETECTIONS, RoutingOptions
 from topologies.netlink import Netlink
 from topologies.network import RUNTIME, Network
 from topologies.nodes import LAN
 from topologies.single_as import SingleAs
-
-NO_ORIGIN = "draft-no-origin"
-NO_FLOORS = HomeAgentTimers(floor_interval=3600.0, floor_packets=1_000_000_000)
-MODES: Mapping[str, AgentOptions] = {
-    NO_ORIGIN: AgentOptions(
-        mode=Mode.DRAFT, origin_option=False, egress_record=True, home_agent_timers=NO_FLOORS
-    ),
-    "draft": AgentOptions(mode=Mode.DRAFT, egress_record=True),
-    "draft-cbc": AgentOptions(mode=Mode.DRAFT_CBC, egress_record=True),
-    "hardened": AgentOptions(mode=Mode.HARDENED, egress_record=True),
-}
-DETECTION = "bfd-50x3"
-MOBILE, ACCESS, BORDER = "mn", "v1", "br"
-HOME_AGENTS = {"cn1": "HA1", "cn2": "HA2", "cn3": "HA3"}
-"""Each correspondent node and its nearest home agent."""
 
 SETTLE_S = 3.0
 READY_S = 10.0

@@ -174,12 +174,12 @@ def _attack_line(row: Row) -> str:
 def attack_table(summary: Sequence[SummaryRow]) -> TerminalTable:
     """Return accepted of injected replays, a line a mode and attack.
 
-    `accepted` is the median, `most` the maximum, `silenced` genuine packets lost afterwards.
+    `taken` is the median, `most` the maximum, `lost` the genuine packets lost afterwards.
     """
-    table = _table("Replays accepted, packets")
+    table = _table("Copies injected and taken, packets")
     for name in ("mode", "attack", "way"):
         table.add_column(name, no_wrap=True)
-    for name in ("n", "injected", "accepted", "most", "target", "silenced"):
+    for name in ("n", "copies", "taken", "most", "target", "lost"):
         table.add_column(name, justify="right", no_wrap=True)
     by_cell = {(row["metric"], *row["conditions"].values()): row for row in summary}
     for row in summary:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Any
 
 from agents.core.replay_window import WINDOW_SIZE
 from experiments.attacks import Heard, relabelled
-from experiments.data import ATTACKS, NONCES, SHARING, Table
+from experiments.data import NONCES, SHARING
 from experiments.egress import count_numbers, read_egress, spis_of
-from experiments.replay_bench import (
-    HOME_AGENTS,
-    MOBILE,
-    MODES,
-    NO_ORIGIN,
-    Bench,
-    BenchError,
-    Outcome,
-)
+from experiments.replay_bench import BenchError, Outcome
 from experiments.replay_model import (
     floor_bound,
     left_open,
@@ -28,6 +18,8 @@ from experiments.replay_model import (
     silenced,
     taken,
 )
+from experiments.replay_modes import HOME_AGENTS, MOBILE, MODES, NO_ORIGIN
+from experiments.replay_observer import RATE, Observer
 from experiments.replay_traffic import Action, times
 from topologies.agents import MOBILE_SPI
 
@@ -38,9 +30,6 @@ RATIOS: Mapping[str, tuple[int, ...]] = {
     "1:1:1": (1, 1, 1),
     "4:2:1": (4, 2, 1),
 }
-RATE = 1000.0
-"""Packets a second: of all senders together, of the attacker, and of the MN in `new-primary`."""
-
 SHARING_S = 1.2
 FEW = 5
 RELABELLED = 200
@@ -52,30 +41,10 @@ DELAYS_S = 0.01
 
 STRANGER = IPv6Address("fd00:bad::1")
 
-Row = tuple[Table, dict[str, Any]]
-
 
 @dataclass
-class Part:
-    """One mode's trial; the rows are written when all of it is done."""
-
-    trial: int
-    topology: str
-    bench: Bench
-    chance: random.Random
-    rows: list[Row] = field(default_factory=list)
-    wire: list[tuple[int, int, bytes]] = field(default_factory=list)
-    """(SPI, number, IV) of every genuine packet to the MN that the attacker has recorded."""
-
-    @property
-    def mode(self) -> str:
-        """The mode of the network."""
-        return self.bench.mode
-
-    @property
-    def hardened(self) -> bool:
-        """Whether nothing of this may succeed."""
-        return self.mode == "hardened"
+class Part(Observer):
+    """One mode's trial."""
 
     def parts(self) -> dict[str, Callable[[], None]]:
         """Return what there is to do in this mode; the last one leaves HA1 dead."""
@@ -83,10 +52,6 @@ class Part:
         if self.mode != NO_ORIGIN:
             found |= {"relabel": self.relabel, "far-ahead": self.far_ahead}
         return {name: found[name] for name in PARTS if name in found}
-
-    def _row(self, table: Table, **values: Any) -> None:
-        common = {"trial": self.trial, "topology": self.topology, "mode": self.mode}
-        self.rows.append((table, {**common, **values}))
 
     # Several senders on one SA.
 
@@ -108,9 +73,9 @@ class Part:
             send = traffic.correspondents[name].send
             actions += [Action(t, send) for t in times(rate, sent[name], self.chance)]
         self.bench.record(actions, MOBILE, traffic.mobile, sum(sent.values()))
-        self._keep_wire()
+        self.keep_wire()
         for name, rate in zip(names, rates, strict=True):
-            self._row(
+            self.row(
                 SHARING,
                 ratio=ratio,
                 home_agent=HOME_AGENTS[name],
@@ -123,70 +88,70 @@ class Part:
 
     def relabel(self) -> None:
         """Replay HA1's packets under every other name."""
-        traffic = self._fresh()
+        traffic = self.fresh()
         actions = [
             *self.bench.sending("cn2", RATE, FEW),
             *self.bench.sending("cn3", RATE, FEW),
             *self.bench.sending("cn1", RATE, RELABELLED),
         ]
         self.bench.record(actions, MOBILE, traffic.mobile, len(actions))
-        heard = self._by_origin()
+        heard = self.by_origin()
         seen = {origin: [h.number for h in found] for origin, found in heard.items()}
-        copied = self._own(heard, "HA1", RELABELLED)
-        forms = {"origin-HA2": self._address("HA2"), "origin-HA3": self._address("HA3")}
+        copied = self.own(heard, "HA1", RELABELLED)
+        forms = {"origin-HA2": self.address("HA2"), "origin-HA3": self.address("HA3")}
         forms["origin-stranger"] = STRANGER
         found = []
         for form, origin in forms.items():
-            outcome = self._inject([(relabelled(h, origin), h) for h in copied])
+            outcome = self.inject([(relabelled(h, origin), h) for h in copied])
             expected = 0 if self.hardened else _taken(copied, seen.get(origin, []))
             found.append((form, outcome, expected))
         if self.hardened:
             found.append(self._with_sid(copied, heard))
         alive = self.bench.alive()
         for form, outcome, expected in found:
-            self._attack("relabel", form, len(copied), outcome, expected, alive)
+            self.attack("relabel", form, len(copied), outcome, expected, alive)
 
     def far_ahead(self) -> None:
         """Push HA2's window out of its own reach by one packet of HA1."""
-        traffic = self._fresh()
+        traffic = self.fresh()
         actions = [
             *self.bench.sending("cn2", RATE, NEAR_COUNTER),
             *self.bench.sending("cn1", FAST, FAR_COUNTER),
         ]
         self.bench.record(actions, MOBILE, traffic.mobile, len(actions))
-        heard = self._by_origin()
-        self._own(heard, "HA2", NEAR_COUNTER)
-        last = self._own(heard, "HA1", FAR_COUNTER)[-1:]
-        outcome = self._inject([(relabelled(h, self._address("HA2")), h) for h in last])
+        heard = self.by_origin()
+        self.own(heard, "HA2", NEAR_COUNTER)
+        last = self.own(heard, "HA1", FAR_COUNTER)[-1:]
+        outcome = self.inject([(relabelled(h, self.address("HA2")), h) for h in last])
         forged = [self._with_sid(last, heard)] if self.hardened else []
         before = traffic.delivered("cn2")
         genuine = self.bench.sending("cn2", FAST, GENUINE)
         self.bench.record(genuine, MOBILE, traffic.mobile, GENUINE)
-        self._keep_wire()
+        self.keep_wire()
         lost = GENUINE - (traffic.delivered("cn2") - before)
         alive = self.bench.alive()
         expected_lost = silenced(FAR_COUNTER, NEAR_COUNTER, GENUINE, WINDOW_SIZE)
-        self._attack(
+        self.attack(
             "far-ahead", "origin-HA2", 1, outcome, int(not self.hardened), alive,
             genuine=(GENUINE, lost, 0 if self.hardened else expected_lost),
         )  # fmt: skip
         for form, failed, expected in forged:
-            self._attack("far-ahead", form, 1, failed, expected, alive)
+            self.attack("far-ahead", form, 1, failed, expected, alive)
 
     def _with_sid(
         self, copied: Sequence[Heard], heard: Mapping[IPv6Address | None, list[Heard]]
     ) -> tuple[str, Outcome, int]:
         """Inject copies with HA2's address and the sender id that HA2's packets show."""
-        other = self._address("HA2")
+        other = self.address("HA2")
         sid = heard[other][0].iv(2)
-        outcome = self._inject([(relabelled(h, other, sid), h) for h in copied])
+        outcome = self.inject([(relabelled(h, other, sid), h) for h in copied])
         return "origin-and-sid", outcome, 0
 
     # The attack on a new primary.
 
     def new_primary(self) -> None:
         """Record the mobile node's packets, kill HA1 at once, replay them at HA2."""
-        traffic = self._fresh()
+        traffic = self.fresh()
         count = round(RATE * (UPSTREAM_S + self.chance.random() * self._floor_interval()))
         sending = self.bench.sending(MOBILE, RATE, count)
         kill = Action(count / RATE, lambda: self.bench.kill("HA1"))
@@ -211,7 +176,7 @@ class Part:
             ("before-fresh", first, open_at_first),
             ("after-fresh", again, 0),
         ):
-            self._attack("new-primary", form, count, outcome, expected, alive, bound=bound)
+            self.attack("new-primary", form, count, outcome, expected, alive, bound=bound)
 
     def _replay_up(self, copied: Sequence[Heard]) -> Outcome:
         actions = self.bench.injecting(((h.octets, h) for h in copied), RATE)
@@ -229,7 +194,7 @@ class Part:
         senders = {n: read_egress(logs / n / "egress.bin") for n in HOME_AGENTS.values()}
         used = count_numbers(senders, spis_of(senders, MOBILE_SPI))
         gcm = self.mode != "draft-cbc"  # its IVs are random, and no record has them
-        self._row(
+        self.row(
             NONCES,
             source="egress",
             packets=used.packets,
@@ -238,76 +203,13 @@ class Part:
             model_collisions=(0 if self.hardened else used.model) if gcm else None,
         )
         numbers = repetitions((spi, number) for spi, number, _ in self.wire)
-        self._row(
+        self.row(
             NONCES,
             source="wire",
             packets=len(self.wire),
             repeated_numbers=numbers,
             nonce_collisions=repetitions((spi, iv) for spi, _, iv in self.wire),
             model_collisions=numbers if gcm and not self.hardened else 0,
-        )
-
-    # Common to all.
-
-    def _fresh(self) -> Any:
-        self.bench.fresh_keys()
-        return self.bench.traffic
-
-    def _address(self, home_agent: str) -> IPv6Address:
-        return self.bench.address(home_agent)
-
-    def _keep_wire(self) -> None:
-        length = 16 if self.mode == "draft-cbc" else 8
-        down = (h for h in self.bench.attacker.heard if h.down)
-        self.wire += [(h.spi, h.number, h.iv(length)) for h in down]
-
-    def _by_origin(self) -> dict[IPv6Address | None, list[Heard]]:
-        """Return what was just recorded towards the mobile node, by ORIGIN_IP."""
-        self._keep_wire()
-        found: dict[IPv6Address | None, list[Heard]] = {}
-        for each in self.bench.attacker.heard:
-            if each.down:
-                found.setdefault(each.origin, []).append(each)
-        return found
-
-    def _own(
-        self, heard: Mapping[IPv6Address | None, list[Heard]], home_agent: str, count: int
-    ) -> list[Heard]:
-        """Return a home agent's packets 1 to `count`; BenchError if they are not all there."""
-        found = heard.get(self._address(home_agent), [])
-        if [each.number for each in found] != list(range(1, count + 1)):
-            raise BenchError(f"the attacker has {len(found)} of {count} packets of {home_agent}")
-        return found
-
-    def _inject(self, packets: Iterable[tuple[bytes, Heard]]) -> Outcome:
-        actions = self.bench.injecting(packets, RATE)
-        return self.bench.measured(MOBILE, self.bench.traffic.mobile, actions, len(actions))
-
-    def _attack(
-        self, attack: str, form: str, injected: int, outcome: Outcome, expected: int, alive: bool,
-        *, bound: int | None = None, genuine: tuple[int, int, int] | None = None,
-    ) -> None:  # fmt: skip
-        """Note an attack and whether it went as the model says."""
-        sent, lost, expected_lost = genuine or (None, None, None)
-        self._row(
-            ATTACKS,
-            attack=attack,
-            form=form,
-            direction="up" if attack == "new-primary" else "down",
-            injected_packets=injected,
-            accepted_packets=outcome.accepted,
-            expected_packets=expected,
-            refused=outcome.reasons(),
-            bound_packets=bound,
-            genuine_packets=sent,
-            genuine_lost=lost,
-            expected_lost=expected_lost,
-            alive=alive,
-            as_expected=alive
-            and outcome.total == injected
-            and outcome.accepted == expected
-            and (bound is None or outcome.accepted <= bound)
-            and lost == expected_lost,
         )
 
 

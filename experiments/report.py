@@ -44,6 +44,7 @@ def blocks() -> dict[str, str]:
     return {
         "failover": failover(_summary("failover")),
         "throughput": throughput(_summary("throughput")),
+        "replay": replay(_summary("replay")),
         "machine": machine(_meta("failover")),
     }
 
@@ -102,7 +103,7 @@ def replay(summary: Iterable[Row]) -> str:
     """Return what an attacker, and plain sharing, achieve in each mode."""
     rows = {(row["metric"], *row["conditions"].values()): row for row in summary}
     modes = ["draft-no-origin", "draft", "draft-cbc", "hardened"]
-    header = ["", *(palette.MODES[mode][1] for mode in modes)]
+    header = ["", "draft, ORIGIN_IP and floors off", *modes[1:]]
     lines = []
     for ratio in dict.fromkeys(key[2] for key in rows if key[0] == "sharing_loss"):
         cells = [rows.get(("sharing_loss", mode, ratio)) for mode in modes]
@@ -114,8 +115,9 @@ def replay(summary: Iterable[Row]) -> str:
     for attack, direction in (("relabel", "down"), ("far-ahead", "down"), ("new-primary", "up")):
         accepted = [_replays(rows, mode, attack, direction) for mode in modes]
         lines.append([f"{palette.ATTACKS[attack]}: accepted", *accepted])
-    cells = [rows.get(("genuine_lost", mode, "far-ahead", "down")) for mode in modes]
-    lines.append(["lost of HA2's next 1,000 packets after it", *(_range(r, ",.0f") for r in cells)])
+        cells = [rows.get(("genuine_lost", mode, attack, direction)) for mode in modes]
+        if any(cells):
+            lines.append(["lost of HA2's next packets", *(_range(r, ",.0f") for r in cells)])
     return _table(header, lines)
 
 
@@ -133,7 +135,7 @@ def _replays(rows: dict[tuple[Any, ...], Row], mode: str, attack: str, direction
         row = rows.get((metric, mode, attack, direction))
         if row is not None:
             injected = rows["replays_injected", mode, attack, direction]
-            text = f"{_range(row, ',.0f')} of {_range(injected, ',.0f')}"
+            text = f"{_range(row, ',.0f')} of {injected['median']:,.0f}"
             return text if not row["target"] else f"{text}, at most {row['target']:.0f}"
     return ""
 

@@ -22,7 +22,8 @@ from agents.wire.esp import Transform, make_cipher
 from experiments import attacks, data, egress, plots, replay, replay_model, replay_summary, report
 from experiments.data import DataError
 from experiments.parameters import ParameterError, parse
-from experiments.replay_bench import MODES, Outcome
+from experiments.replay_bench import Outcome
+from experiments.replay_modes import MODES
 from experiments.replay_traffic import Action, run_schedule, times
 from experiments.run import REPOSITORY
 
