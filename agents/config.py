@@ -36,12 +36,21 @@ class Mode(StrEnum):
         return "aes-128-cbc-hmac-sha2-256" if self is Mode.DRAFT_CBC else "aes-128-gcm"
 
 
+class Detector(StrEnum):
+    """How a home agent notices that another one is gone (draft §3.3.3)."""
+
+    HELLO = "hello"
+    KEEPALIVE = "keepalive"
+
+
 @dataclass(frozen=True, slots=True)
 class HomeAgentTimers:
-    """Intervals of a home agent, in seconds."""
+    """Intervals of a home agent, in seconds; `*_misses` in a row mark a peer invalid."""
 
     hello_interval: float = 0.1
     hello_misses: int = 3
+    keepalive_interval: float = 0.1
+    keepalive_misses: int = 3
     retransmit_interval: float = 0.05
     retransmit_limit: int = 6
     floor_interval: float = 0.1
@@ -49,6 +58,7 @@ class HomeAgentTimers:
     max_lifetime: float = 420.0
     hold_packets: int = 32
     hold_time: float = 0.05
+    metric_hold: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,12 @@ class PeerConfig:
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentConfig:
-    """One home agent. `key_files` are the mobile nodes whose keys this HA is the first to know."""
+    """One home agent. `key_files` are the mobile nodes whose keys this HA is the first to know.
+
+    `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
+    added while mobile nodes would rather be served by another home agent. `metric_command` tells
+    routing: a command line in which `{metric}` is replaced.
+    """
 
     name: str
     index: int
@@ -75,12 +90,28 @@ class HomeAgentConfig:
     origin_option: bool = True
     reuse_after_restart: bool = False
     duplicate_detection: float = 0.0
+    detector: Detector = Detector.HELLO
+    metric: int = 1
+    metric_penalty: int = 0
+    metric_command: tuple[str, ...] = ()
     tun: str = "home"
     path_mtu: int = 1500
     egress_record: bool = False
     key_files: tuple[Path, ...] = ()
     peers: tuple[PeerConfig, ...] = ()
     timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
+
+    @property
+    def detection_interval(self) -> float:
+        """Seconds between two HELLOs, or two keepalives, to one peer."""
+        hello = self.detector is Detector.HELLO
+        return self.timers.hello_interval if hello else self.timers.keepalive_interval
+
+    @property
+    def detection_misses(self) -> int:
+        """How many missed HELLOs, or unanswered keepalives, mark a peer invalid."""
+        hello = self.detector is Detector.HELLO
+        return self.timers.hello_misses if hello else self.timers.keepalive_misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +126,11 @@ class MobileNodeTimers:
 
 @dataclass(frozen=True, slots=True)
 class MobileNodeConfig:
-    """One mobile node: one home address, one home agent address, one set of SAs."""
+    """One mobile node: one home address, one home agent address, one set of SAs.
+
+    `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
+    any; `wish_weight`, 1 to 4, how much that matters.
+    """
 
     name: str
     home_address: IPv6Address
@@ -108,6 +143,8 @@ class MobileNodeConfig:
     multi_sender: bool = True
     key_management: bool = False
     lifetime: float = 420.0
+    wished_home_agent: int = 0
+    wish_weight: int = 1
     tun: str = "mobile"
     path_mtu: int = 1500
     egress_record: bool = False
@@ -125,6 +162,9 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
             f"{path}: address: {config.address} overlaps the home prefix {config.home_prefix}; "
             "a home agent's own address belongs to its own link"
         )
+    for key in ("hello_interval", "hello_misses", "keepalive_interval", "keepalive_misses"):
+        if not getattr(config.timers, key):
+            raise ConfigError(f"{path}: timers.{key}: 0 watches nobody; use more than zero")
     seen: dict[object, str] = {config.index: config.name, config.address: config.name}
     for number, peer in enumerate(config.peers):
         _check_index(path, f"peers[{number}].index", peer.index)
@@ -152,6 +192,10 @@ def load_mobile_node(path: Path) -> MobileNodeConfig:
             f"{path}: home_address: {config.home_address} is the home agent address; "
             "choose another one"
         )
+    if config.wished_home_agent:
+        _check_index(path, "wished_home_agent", config.wished_home_agent)
+    if not 1 <= config.wish_weight <= 4:
+        raise ConfigError(f"{path}: wish_weight: {config.wish_weight} is no weight; use 1 to 4")
     return config
 
 

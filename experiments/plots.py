@@ -32,11 +32,14 @@ from experiments.data import (
     ATTACKS,
     DIRECTIONS,
     GOODPUT,
+    MOVES,
     NONCES,
     PACKETS,
     PHASES,
+    SERVING,
     SHARING,
     STREAMS,
+    SYNCHRONISATION,
     DataError,
     read_meta,
     read_summary,
@@ -412,10 +415,34 @@ def plot_replay(folder: Path, meta: Row) -> list[str]:
     return ["replay"]
 
 
+def plot_metric(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a metric run; return its name."""
+    from experiments.metric_plots import serving_figure
+
+    serving = read_table(folder, SERVING)
+    if not serving:
+        raise DataError(f"{folder}: no trial, nothing to plot")
+    save(serving_figure(meta, serving, read_table(folder, MOVES)), folder, "serving")
+    return ["serving"]
+
+
+def plot_synchronisation(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a synchronisation run; return its name."""
+    from experiments.synchronisation_plots import cost_figure
+
+    rows = read_table(folder, SYNCHRONISATION)
+    if not rows:
+        raise DataError(f"{folder}: no measurement, nothing to plot")
+    save(cost_figure(meta, rows), folder, "cost")
+    return ["cost"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
     "replay": plot_replay,
+    "metric": plot_metric,
+    "synchronisation": plot_synchronisation,
 }
 
 

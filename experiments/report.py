@@ -14,10 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import palette
+from experiments import metric_summary, palette
+from experiments.data import MOVES, read_table
 from experiments.replay_model import sharing_loss
 from experiments.replay_summary import shares
 from experiments.statistics import QUOTABLE
+from experiments.synchronisation_model import CHANGES, FORMULAS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
@@ -45,6 +47,8 @@ def blocks() -> dict[str, str]:
         "failover": failover(_summary("failover")),
         "throughput": throughput(_summary("throughput")),
         "replay": replay(_summary("replay")),
+        "metric": metric(read_table(REFERENCE / "metric", MOVES)),
+        "synchronisation": synchronisation(_summary("synchronisation")),
         "machine": machine(_meta("failover")),
     }
 
@@ -119,6 +123,31 @@ def replay(summary: Iterable[Row]) -> str:
         if any(cells):
             lines.append(["lost of HA2's next packets", *(_range(r, ",.0f") for r in cells)])
     return _table(header, lines)
+
+
+def metric(rows: Sequence[Row]) -> str:
+    """Return a line a wish: who serves then, who is primary, and what the move cost."""
+    header = ["part", "wish", "served by", "primary of mn", "primary of mn2"]
+    header += ["ms until the route", "packets lost, most", "streams"]
+    return _table(header, metric_summary.overview(rows))
+
+
+def synchronisation(summary: Iterable[Row]) -> str:
+    """Return messages and octets of each change for 3 and 8 home agents, and the formula."""
+    found = {
+        (row["metric"], row["conditions"]["change"], row["conditions"]["home_agents"]): row
+        for row in summary
+    }
+    lines = []
+    for change, text in CHANGES.items():
+        numbers = [
+            f"{found[metric, change, home_agents]['median']:.0f}"
+            for home_agents in (3, 8)
+            for metric in ("messages", "octets")
+        ]
+        lines.append([text, FORMULAS[change], *numbers])
+    header = ["what happens", "messages, formula", "3 HAs: messages", "octets"]
+    return _table([*header, "8 HAs: messages", "octets"], lines)
 
 
 def machine(meta: Row) -> str:

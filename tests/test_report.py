@@ -21,7 +21,7 @@ def test_readme_shows_pictures_that_exist() -> None:
 
 
 def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
-    for name in ("failover", "throughput", "replay"):
+    for name in ("failover", "throughput", "replay", "metric", "synchronisation"):
         meta = json.loads((report.REFERENCE / name / "meta.json").read_text())
         assert meta["state"] == "complete"
         assert meta["experiment"] == name

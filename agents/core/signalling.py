@@ -2,6 +2,7 @@
 
 from ipaddress import IPv6Address
 
+from agents.core.binding_cache import Binding
 from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.outer_header import OuterHeader
@@ -60,6 +61,19 @@ class Signalling:
             )
             self.send(error, home_address, care_of_address, False, in_tunnel)
         raise Dropped("unexpected-mobility-message")
+
+    def ask_for_update(self, binding: Binding) -> None:
+        """Send a Binding Refresh Request (RFC 6275 §6.1.2)."""
+        try:
+            self.send(
+                mobility.BindingRefreshRequest(),
+                binding.home_address,
+                binding.care_of_address,
+                binding.multi_sender,
+                in_tunnel=False,
+            )
+        except Dropped as dropped:
+            self._context.counters.drop(dropped.reason)
 
     def send(
         self,

@@ -264,7 +264,7 @@ class Synchronisation:
         all_told: Callable[[float], None],
     ) -> None:
         """Begin an exchange with every valid peer; `all_told` runs when none is left open."""
-        peers = self._context.peers.valid()
+        peers = self._context.peers.to_tell()
         waiting = {peer.index for peer in peers}
         complete = True
 
