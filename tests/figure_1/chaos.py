@@ -57,7 +57,7 @@ class Doing:
         self.tables[home_agent] = table
         table.run(
             f"table ip6 {TABLE} {{ chain arriving {{ type filter hook prerouting priority -300; "
-            f"{rules} }} }}"
+            f"{rules} }}; }}"
         )
 
     def unfilter(self) -> None:
@@ -204,7 +204,7 @@ def play(doing: Doing, steps: list[Step], meanwhile: Callable[[], None]) -> None
         while (left := began + moment - time.monotonic()) > 0:
             meanwhile()
             time.sleep(min(POLL, left))
-        if step.fault == "mn-restart":
+        if (action, step.fault) == ("make", "mn-restart"):
             _await_home_agents(doing)
         doing.log.append(f"{time.monotonic() - began:.2f} {action} {step}")
         fault = FAULTS[step.fault]
