@@ -194,6 +194,41 @@ def test_renewal_between_home_agents_that_lose_repeat_and_reorder(mode: Mode, se
     settled(world)
 
 
+def test_packets_on_their_way_when_the_delete_comes_still_arrive() -> None:
+    """They take longer than key management's answer."""
+    world = registered()
+    slow = ANYCAST.packed
+    world.delay = lambda packet: 0.03 if packet[24:40] == slow else MILLISECOND
+    streams = Streams(world)
+    world.has[1].renew(HOA, world.now)
+    streams.run(3.0, down=False)
+    streams.assert_nothing_lost()
+    settled(world)
+
+
+@pytest.mark.parametrize("who", [1, 2, 3, "mn"])
+def test_numbers_that_end_before_the_renewal_is_done(who: int | str) -> None:
+    """The fresh SA is sent on early: the other end holds it."""
+    world = registered()
+    deaf = IPv6Address("fd00:1:3::3").packed
+    world.trouble = lambda packet: (
+        []
+        if isinstance(opened(world, packet), inter_ha.SaInformationAcknowledgement)
+        and packet[8:24] == deaf
+        else [packet]
+    )
+    streams = Streams(world)
+    world.has[1].renew(HOA, world.now)
+    streams.run(0.05)
+    engine = world.mn if who == "mn" else None
+    for each in list(engine._associations) if engine else held(world, int(who)):
+        if each.generation == 1:
+            each.counter = each.limit
+    streams.run(0.1)
+    assert not world.found(1, AssociationsRenewed)
+    streams.assert_nothing_lost()
+
+
 def test_renewal_with_a_home_agent_invalid_which_returns_whole() -> None:
     world = registered()
     streams = Streams(world, (1, 2))
@@ -524,15 +559,21 @@ def test_revoke_ends_the_old_sas_even_if_no_fresh_ones_come_about() -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("step", range(13))
 def test_d16_primary_killed_after_each_step(mode: Mode, step: int) -> None:
-    """0 lost outside the routing outage, which here takes no time; one generation remains."""
+    """0 lost outside the routing outage, which here takes no time; one generation remains.
+
+    A step is one SA message between HAs: of two Updates, the first may be sent and the second not.
+    """
     world = registered(mode=mode)
     streams = Streams(world, (2, 3))
     count = 0
     killed = False
+    dead = IPv6Address("fd00:1:1::1").packed
 
     def trouble(packet: bytes) -> list[bytes]:
         nonlocal count, killed
         steps = inter_ha.SaInformationUpdate | inter_ha.SaInformationAcknowledgement
+        if killed and packet[8:24] == dead:
+            return []
         if not killed and isinstance(opened(world, packet), steps):
             if count == step:
                 killed = True
@@ -557,6 +598,22 @@ def test_d16_primary_killed_after_each_step(mode: Mode, step: int) -> None:
     streams.assert_nothing_lost()
     assert generations(world, 2) == generations(world, 3)
     assert len(generations(world, 2)) == 1
+
+
+def test_d16_fresh_sas_become_active_though_nobody_says_so() -> None:
+    """Nor takes over: the mobile node is silent, and the primary died before it told."""
+    world = registered()
+    world.has[1].renew(HOA, world.now)
+    world.run(0.0035)
+    world.kill(1)
+    streams = Streams(world, (2, 3))
+    streams.run(0.9, up=False)
+    assert generations(world, 2) == {1: {"mature"}, 2: {"larval"}}
+    streams.run(0.2, up=False)
+    assert generations(world, 2) == generations(world, 3) == {1: {"dying"}, 2: {"mature"}}
+    assert world.primaries() == {"HA1"}
+    streams.run(0.2)
+    streams.assert_nothing_lost()
 
 
 @pytest.mark.parametrize("delay", [0.0005, 0.0015])

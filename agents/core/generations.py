@@ -38,17 +38,20 @@ class Generations:
         changed: Callable[[IPv6Address, float], None],
         larval_time: float | None = None,
         began: Callable[[SecurityAssociation, float], None] | None = None,
+        in_use: Callable[[SecurityAssociation], bool] | None = None,
     ) -> None:
         """`changed(home_address, now)` is told when another SA may be the one to send on.
 
         `larval_time` is None where only a packet on a fresh SA, or a Delete of the old one, makes
         it active: at a mobile node. `began(association, now)` is told of each SA that is held.
+        `in_use(association)` says that the other end may still send on one that is dying.
         """
         self._held = held
         self._timers = timers
         self._changed = changed
         self._larval_time = larval_time
         self._began = began
+        self._in_use = in_use
 
     def hold(self, association: SecurityAssociation, now: float, *, inbound: bool) -> None:
         """Keep `association`, in whatever state it is; `inbound` from this agent's view."""
@@ -132,6 +135,8 @@ class Generations:
     def _look(self, association: SecurityAssociation, now: float) -> None:
         if association.state is not SaState.DYING:
             return
+        if self._in_use is not None and self._in_use(association):
+            association.used = now
         idle_at = association.used + IDLE_TIME
         if now >= idle_at:
             self.delete((association,), now)

@@ -77,6 +77,7 @@ class HomeAgent:
             self._associations_changed,
             LARVAL_TIME,
             lambda association, now: self._requests.watch_lifetime(association, now),
+            lambda association: not self._renewal.moved_on(association),
         )
         self._synchronisation = Synchronisation(context, self._generations, self._released)
         self._table = TableTransfer(
@@ -91,7 +92,13 @@ class HomeAgent:
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
         )
         self._floors = Floors(context)
-        self._renewal = Renewal(context, self._generations, self._synchronisation, key_exchange)
+        self._renewal = Renewal(
+            context,
+            self._generations,
+            self._synchronisation,
+            key_exchange,
+            self._signalling.request_refresh,
+        )
         self._requests = RenewRequests(
             context, self._renewal, self._synchronisation, self._signalling.request_refresh
         )

@@ -152,9 +152,10 @@ class MobileNode:
             each for each in self._associations.of(home) if (each.mode, each.generation) in pairs
         ]
         self._generations.delete(gone, now)
-        newest = self._generations.newest(home)
-        if newest and gone and newest[0].state is SaState.LARVAL:
-            self._generations.activate(home, newest[0].generation, now)
+        left = self._associations.of(home)
+        if gone and not any(each.state is SaState.MATURE for each in left):
+            newest = self._associations.generation(home)
+            self._generations.activate(home, newest, now)
 
     def _hold(self, keyed: KeyedAssociation, generation: int, state: SaState, now: float) -> None:
         inbound = keyed.destination == self.config.home_address

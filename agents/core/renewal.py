@@ -6,12 +6,13 @@
 A renewal without grace (`revoke`) skips all waiting: the old SAs end everywhere at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
+from agents.core.counters import Dropped
 from agents.core.events import (
     AssociationsDeleted,
     AssociationsRenewed,
@@ -22,6 +23,7 @@ from agents.core.events import (
 from agents.core.generations import Generations
 from agents.core.key_exchange import KeyExchange
 from agents.core.key_loading import mobile_association
+from agents.core.replay_window import SingleWindow
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.synchronisation import Synchronisation
 from agents.core.timers import Timer
@@ -64,7 +66,10 @@ class Renewal:
         generations: Generations,
         synchronisation: Synchronisation,
         key_exchange: KeyExchange | None,
+        provoke: Callable[[Binding], None],
     ) -> None:
+        """`provoke(binding)` sends a Binding Refresh Request; it may raise `Dropped`."""
+        self._provoke = provoke
         self._context = context
         self._generations = generations
         self._synchronisation = synchronisation
@@ -120,6 +125,16 @@ class Renewal:
             self._spread(Running(home_address, "takeover", generation=generation), now)
         elif self._generations.older(home_address, generation):
             self._announce_active(home_address, generation, now)
+
+    def moved_on(self, association: SecurityAssociation) -> bool:
+        """Whether the mobile node has been heard, here or by a peer, on a newer generation."""
+        return any(
+            each.generation > association.generation
+            and isinstance(each.windows, SingleWindow)
+            and each.windows.window.highest
+            for each in self._context.associations.of(association.home_address)
+            if each.inbound
+        )
 
     # What key management reports.
 
@@ -222,9 +237,26 @@ class Renewal:
         self, home_address: IPv6Address, old: list[SecurityAssociation], now: float
     ) -> None:
         old = [each for each in old if each.state is not SaState.DEAD]
-        if self._key_exchange is None or not old:
-            return  # what is left ends when nothing comes on it any more
-        self._key_exchange.delete(home_address, old, now)
+        if not old:
+            return
+        if not self.moved_on(old[0]):
+            self._have_it_move(home_address)
+        if self._key_exchange is not None:
+            self._key_exchange.delete(home_address, old, now)
+        # Without, what is left ends when nothing comes on it any more.
+
+    def _have_it_move(self, home_address: IPv6Address) -> None:
+        """No packet has come to, or from, the mobile node meanwhile: send it one on the fresh SA.
+
+        The Delete may not reach it, if it is another HA that agreed on the keys.
+        """
+        binding = self._context.cache.get(home_address)
+        if binding is None or not binding.bound:
+            return
+        try:
+            self._provoke(binding)
+        except Dropped as dropped:
+            self._context.counters.drop(dropped.reason)
 
     def _end(
         self,

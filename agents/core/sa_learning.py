@@ -59,6 +59,8 @@ class AssociationLearning:
             if held is not None and held.home_address == entry.home_address:
                 self._generations.delete((held,), now)
             return InterHaStatus.ACCEPTED
+        if held is None:
+            self._look_for_rivals(entry)
         status = self._refusal(peer, entry, solicited)
         if status is not InterHaStatus.ACCEPTED:
             self._context.counters[f"sa-refused.{status.name.lower()}"] += 1
@@ -68,6 +70,27 @@ class AssociationLearning:
             _raise_floor(held, entry.highest)
             self._follow(held, entry, now)
         return status
+
+    def _look_for_rivals(self, entry: inter_ha.SaEntry) -> None:
+        """Two HAs that did not know of each other renewed one mobile node's SAs (rules 2 and 9).
+
+        Which of the two it uses, nobody can tell from generations: a further renewal settles it.
+        """
+        held = self._context.associations
+        grave = held.grave(entry.spi, entry.source, entry.destination)
+        if entry.source != entry.home_address or grave is not None:
+            return
+        for each in held.of(entry.home_address):
+            if not each.inbound or each.mode is not entry.mode or each.spi == entry.spi:
+                continue
+            if each.generation >= entry.generation and each.spi >> 24 != entry.spi >> 24:
+                self._context.counters["sa-rivals"] += 1
+                newest = held.generation(entry.home_address)
+                for due in held.of(entry.home_address):
+                    if due.generation == newest:
+                        due.marked_due = True
+                        self._context.due.setdefault(due)
+                return
 
     def _follow(self, held: SecurityAssociation, entry: inter_ha.SaEntry, now: float) -> None:
         """Move an SA that is held along with the peer's; nothing moves back."""
