@@ -332,7 +332,8 @@ def test_d10_with_the_primary_dead_and_a_silent_mobile_node(mode: Mode) -> None:
     assert world.has[3].counters["sent.BindingRefreshRequest"] == 1
     assert world.primaries() == {"HA2"}
     assert world.found(2, PrimaryChanged)[-1].fields()["cause"] == "takeover"
-    assert world.has[2].counters["received.binding-update"] == 1
+    # The second has the mobile node show that it moved on to the fresh SAs.
+    assert world.has[2].counters["received.binding-update"] == 2
     assert [world.key_exchanges[index].began for index in (2, 3)] == [1, 0]
 
 
@@ -616,6 +617,24 @@ def test_d16_fresh_sas_become_active_though_nobody_says_so() -> None:
     streams.assert_nothing_lost()
 
 
+@pytest.mark.parametrize("down", [False, True])
+def test_d16_a_mobile_node_idle_for_long_is_heard_after_the_primary_has_died(down: bool) -> None:
+    """No Delete can reach it, nor does any packet: it may still send on the old SA."""
+    world = registered()
+    world.has[1].renew(HOA, world.now)
+    world.run(0.0045)
+    world.kill(1)
+    streams = Streams(world, (2, 3))
+    streams.run(0.1, up=False, down=down)
+    world.run(60.0)
+    streams.run(0.2)
+    streams.assert_nothing_lost()
+    world.run(30.0)
+    streams.run(0.2)
+    streams.assert_nothing_lost()
+    settled(world)
+
+
 @pytest.mark.parametrize("delay", [0.0005, 0.0015])
 @pytest.mark.parametrize("mode", MODES)
 def test_d16_primary_killed_during_the_key_exchange(mode: Mode, delay: float) -> None:
@@ -684,6 +703,10 @@ def test_d17_both_sides_of_a_partition_renew() -> None:
     assert world.primaries() == {"HA2"}
     for index in (1, 2, 3):
         assert world.binding(index)["care_of_address"] == str(COA2)  # type: ignore[index]
+    # The winner of the role renewed once more: it and the mobile node could not know whose is used.
+    assert world.key_exchanges[2].began == 2
+    world.run(15.0)
+    settled(world, 3)
 
 
 # Draft mode's silent home agent.
