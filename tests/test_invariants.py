@@ -3,13 +3,16 @@
 The histories run in memory, in virtual time, from a seed; what must hold is in each assertion.
 """
 
+import contextlib
 from ipaddress import IPv6Address
 from itertools import combinations
+from typing import Any
 
 import pytest
 from world import ANYCAST, COA, COA2, HOA, World, own_address
 
 from agents.config import Mode
+from agents.core.renewal import RenewalImpossible
 from agents.wire.destination_options import OriginIp, serialize_destination_options
 
 STEPS = 60
@@ -19,8 +22,8 @@ SEEDS = range(12)
 class History:
     """One random history; `moves` may be cut down to leave out what a test does not want."""
 
-    def __init__(self, seed: int, mode: Mode = Mode.HARDENED) -> None:
-        self.world = World(3, mode, seed=seed)
+    def __init__(self, seed: int, mode: Mode = Mode.HARDENED, **options: Any) -> None:
+        self.world = World(3, mode, seed=seed, **options)
         self.world.start_all()
         self.world.start_mn()
         self.world.trouble = self._trouble
@@ -58,7 +61,7 @@ class History:
         if known is None or known in left:
             self.world.kill(victim)
 
-    def _knows(self, index: int) -> tuple[object, object] | None:
+    def _knows(self, index: int) -> tuple[object, ...] | None:
         """Return the version of the binding at an HA that can also serve it."""
         binding = self.world.binding(index)
         if binding is None or binding["state"] != "bound" or not self.world.has[index].sas():
@@ -276,3 +279,69 @@ def test_home_address_is_the_only_inner_source() -> None:
     assert world.at_correspondent == []
     assert [name for name in world.mn.counters if name.startswith("dropped.")]
     assert other != HOA
+
+
+class Renewing(History):
+    """Histories in which SAs are renewed all the time, by numbers and by word."""
+
+    def __init__(self, seed: int, mode: Mode = Mode.HARDENED) -> None:
+        super().__init__(seed, mode, key_exchange=True, sequence_soft_limit=60, sequence_limit=2000)
+        self.moves += [self.renew, self.renew, self.change_fate]
+
+    def _knows(self, index: int) -> tuple[object, ...] | None:
+        """The keys too: those that a home agent renews while it is cut off can die with it."""
+        known = super()._knows(index)
+        newest = self.world.has[index]._context.associations.generation(HOA)
+        return None if known is None else (*known, newest)
+
+    def renew(self) -> None:
+        world = self.world
+        for engine in world.has.values():
+            # A revocation that fails leaves no SA: then the mobile node would have to begin.
+            whole = world.fate == "agreed" and not world.cut and not self.loss
+            verb = world.random.choice([engine.renew, engine.revoke if whole else engine.renew])
+            with contextlib.suppress(RenewalImpossible):
+                verb(HOA, world.now)
+
+    def change_fate(self) -> None:
+        self.world.fate = self.world.random.choice(
+            ["agreed", "agreed", "failed", "request-lost", "answer-lost"]
+        )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_histories_with_renewals(seed: int) -> None:
+    """I1, I3 and I4 as above, over many generations; then one generation, everywhere the same."""
+    history = Renewing(seed)
+    history.run(40)
+    world = history.world
+    world.fate = "agreed"
+    history.settle()
+    assert max(world.sealed.values()) == 1
+    world.run(8.0)
+    world.up()
+    world.run(0.1)
+    primary = next(iter(world.primaries()))
+    assert len(world.primaries()) == 1
+    world.has[int(str(primary)[2:])].renew(HOA, world.now)
+    world.run(15.0)
+    held = [
+        {(each.spi, str(each.state)) for each in world.has[index]._context.associations}
+        for index in world.indexes
+    ]
+    assert held[0] == held[1] == held[2]
+    assert len(held[0]) == 4
+    before = len(world.at_mobile), len(world.at_correspondent)
+    for index in world.indexes:
+        world.down(index)
+    world.up()
+    world.run(0.1)
+    assert (len(world.at_mobile), len(world.at_correspondent)) == (before[0] + 3, before[1] + 1)
+    assert max(world.sealed.values()) == 1
+    assert all(engine.status()["open_exchanges"] == 0 for engine in world.has.values())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 400))
+def test_many_histories_with_renewals(seed: int) -> None:
+    test_histories_with_renewals(seed)

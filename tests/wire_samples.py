@@ -9,6 +9,8 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NamedTuple
 
+import ike_samples
+
 from agents.wire import ipv6
 from agents.wire.checksum import pseudo_header_checksum
 from agents.wire.destination_options import (
@@ -240,7 +242,7 @@ def vectors() -> dict[str, str]:
     found["Type 2 routing header"] = serialize_routing(ipv6.ESP, ROUTING).hex()
     for name, sample in ESP_SAMPLES.items():
         found[name] = sample.seal().hex()
-    return found
+    return found | ike_samples.vectors()
 
 
 def documented_vectors() -> dict[str, str]:

@@ -1,0 +1,179 @@
+"""An IKE SA: what both ends share, and where this end's two windows stand."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING
+
+from agents.core.ike.child_sa import Child, ChildSa
+from agents.core.ike.config import IkePeerConfig
+from agents.core.ike.key_exchange import PrivateKey
+from agents.core.ike.keys import IkeKeys
+from agents.core.ike.states import IKE_TRANSITIONS, IkeState, IkeTrigger
+from agents.core.timers import Timer
+from agents.wire.ike.header import Header
+from agents.wire.ike.identity import Identity
+from agents.wire.ike.numbers import IKE_PORT
+
+if TYPE_CHECKING:
+    from agents.core.ike.requests import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a message goes, or came from: addresses and UDP ports of both ends."""
+
+    local: IPv6Address
+    local_port: int
+    remote: IPv6Address
+    remote_port: int
+
+
+@dataclass(slots=True, eq=False)
+class IkeSa:
+    """A handle for the verbs of `IkeEndpoint`; hosts read it and do not change it.
+
+    `initiator`: this end sent IKE_SA_INIT. `peer` is the other end's identity: proven once
+    `state` is ESTABLISHED.
+    """
+
+    initiator: bool
+    local_spi: int
+    local: IPv6Address
+    remote: IPv6Address
+    local_port: int = IKE_PORT
+    remote_port: int = IKE_PORT
+    remote_spi: int = 0
+    peer: Identity | None = None
+    state: IkeState = IkeState.HALF_OPEN
+    encapsulated: bool = False
+    """ESP of its Child SAs travels in UDP; IKE uses port 4500 (RFC 7296 §2.23)."""
+
+    config: IkePeerConfig | None = field(default=None, repr=False)
+    keys: IkeKeys | None = field(default=None, repr=False)
+    private: PrivateKey | None = field(default=None, repr=False)
+    nonces: bytes = field(default=b"", repr=False)
+    """Ni | Nr."""
+    nonce_local: bytes = field(default=b"", repr=False)
+    nonce_remote: bytes = field(default=b"", repr=False)
+    init_local: bytes = field(default=b"", repr=False)
+    """The IKE_SA_INIT message that this end sent: AUTH covers it (§2.15)."""
+    init_remote: bytes = field(default=b"", repr=False)
+    cookie: bytes = field(default=b"", repr=False)
+    retries: int = 0
+    """How often IKE_SA_INIT began anew."""
+    refusal: str = ""
+    """What an unauthenticated answer to IKE_SA_INIT said (§2.21.1)."""
+
+    silent: bool = False
+    """Its failure is reported already."""
+    successor: "IkeSa | None" = field(default=None, repr=False)
+    """The IKE SA that took its place, and its Child SAs (§2.18)."""
+    children_by_spi: dict[int, Child] = field(default_factory=dict, repr=False)
+    """By our inbound SPI."""
+    sent: int = field(default=0, repr=False)
+    """Protected messages sealed here: the IV of the next."""
+    next_request: int = field(default=0, repr=False)
+    expected_request: int = field(default=0, repr=False)
+    queue: "deque[Request]" = field(default_factory=deque, repr=False)
+    """Requests that wait: the window is 1 (§2.3)."""
+    current: "Request | None" = field(default=None, repr=False)
+    outstanding: bytes = field(default=b"", repr=False)
+    """The request that waits for its answer, as it was sent."""
+    tries: int = field(default=0, repr=False)
+    most_tries: int = field(default=0, repr=False)
+    timer: Timer | None = field(default=None, repr=False)
+    last_response: bytes = field(default=b"", repr=False)
+    """Sent again when its request comes again (§2.1)."""
+    watch: Timer | None = field(default=None, repr=False)
+    """When the peer's silence is looked at next."""
+    last_heard: float = 0.0
+    """When the last authentic message of this SA arrived; ESP counts for nothing."""
+
+    @property
+    def route(self) -> Route:
+        """Where its messages go."""
+        return Route(self.local, self.local_port, self.remote, self.remote_port)
+
+    @property
+    def established(self) -> bool:
+        """Whether requests may be sent on it."""
+        return self.state is IkeState.ESTABLISHED
+
+    @property
+    def spi_initiator(self) -> int:
+        """The original initiator's SPI."""
+        return self.local_spi if self.initiator else self.remote_spi
+
+    @property
+    def spi_responder(self) -> int:
+        """The original responder's SPI."""
+        return self.remote_spi if self.initiator else self.local_spi
+
+    @property
+    def children(self) -> tuple[ChildSa, ...]:
+        """The Child SAs, old ones first."""
+        return tuple(child.sa for child in self.children_by_spi.values())
+
+    def __str__(self) -> str:
+        return f"{self.spi_initiator:016x}:{self.spi_responder:016x}"
+
+    def next_generation(self, local_spi: int, remote_spi: int, now: float) -> "IkeSa":
+        """Return the SA that the peer puts in this one's place; its windows begin at 0."""
+        return IkeSa(
+            False,
+            local_spi,
+            self.local,
+            self.remote,
+            self.local_port,
+            self.remote_port,
+            remote_spi,
+            self.peer,
+            encapsulated=self.encapsulated,
+            config=self.config,
+            last_heard=now,
+        )
+
+    def handle(self, trigger: IkeTrigger) -> None:
+        """Move along `IKE_TRANSITIONS`; raise `KeyError` for a trigger that does not apply."""
+        self.state = IKE_TRANSITIONS[self.state][trigger]
+
+    def header(self, exchange: int, message_id: int, response: bool) -> Header:
+        """Return the header of a message that this end sends."""
+        return Header(
+            self.spi_initiator,
+            self.spi_responder,
+            exchange,
+            message_id,
+            self.initiator,
+            response,
+        )
+
+    def sealing_key(self) -> bytes:
+        """Return this end's SK_e; keys must be there."""
+        assert self.keys is not None
+        return self.keys.encrypt_initiator if self.initiator else self.keys.encrypt_responder
+
+    def opening_key(self) -> bytes:
+        """Return the other end's SK_e; keys must be there."""
+        assert self.keys is not None
+        return self.keys.encrypt_responder if self.initiator else self.keys.encrypt_initiator
+
+    def by_outbound(self, spi: int) -> Child | None:
+        """Return the child whose inbound SPI at the peer is `spi`."""
+        for child in self.children_by_spi.values():
+            if child.sa.outbound_spi == spi:
+                return child
+        return None
+
+    def stop_timer(self) -> None:
+        """Nothing is to be sent again."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def stop_watch(self) -> None:
+        """The peer's silence is of no interest any more."""
+        if self.watch is not None:
+            self.watch.cancel()
+            self.watch = None

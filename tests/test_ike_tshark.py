@@ -1,0 +1,113 @@
+"""What Wireshark makes of a whole conversation: nothing malformed, and inside SK with its keys."""
+
+import json
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ike_world import DELAY, HOA, IkeWorld, home_config, mobile_config
+
+from agents.core.ike.endpoint import Datagram
+from agents.core.ike.sa import IkeSa
+from agents.wire import ipv6
+from agents.wire.checksum import pseudo_header_checksum
+from agents.wire.ike.numbers import NotifyType
+
+RAW_IP = 101
+_UDP = struct.Struct("!HHHH")
+
+pytestmark = pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+
+
+def packet(datagram: Datagram) -> bytes:
+    """Return the whole IPv6 packet of a datagram."""
+    length = _UDP.size + len(datagram.payload)
+    ports = (datagram.source_port, datagram.destination_port, length)
+    ends = (datagram.source, datagram.destination)
+    bare = _UDP.pack(*ports, 0) + datagram.payload
+    checksum = pseudo_header_checksum(*ends, ipv6.UDP, bare) or 0xFFFF
+    return ipv6.build(*ends, ipv6.UDP, _UDP.pack(*ports, checksum) + datagram.payload)
+
+
+def decode(folder: Path, log: list[Datagram], sa: IkeSa) -> list[dict[str, Any]]:
+    """Return each packet as tshark's JSON has it, decrypted."""
+    capture = folder / "ike.pcap"
+    octets = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0xFFFF, RAW_IP)
+    for second, each in enumerate(packet(datagram) for datagram in log):
+        octets += struct.pack("<IIII", second, 0, len(each), len(each)) + each
+    capture.write_bytes(octets)
+    assert sa.keys is not None
+    row = ",".join(
+        (
+            f"{sa.spi_initiator:016x}",
+            f"{sa.spi_responder:016x}",
+            sa.keys.encrypt_initiator.hex(),
+            sa.keys.encrypt_responder.hex(),
+            '"AES-GCM-128 with 16 octet ICV [RFC5282]"',
+            '""',
+            '""',
+            '"NONE [RFC4306]"',
+        )
+    )
+    run = subprocess.run(
+        [
+            *("tshark", "-r", str(capture), "-T", "json", "--no-duplicate-keys"),
+            *("-o", f"uat:ikev2_decryption_table:{row}"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return [each["_source"]["layers"] for each in json.loads(run.stdout)]
+
+
+def fields(tree: Any, found: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
+    """Return the values of every field, in their order."""
+    found = {} if found is None else found
+    for name, branch in tree.items():
+        for each in branch if isinstance(branch, list) else [branch]:
+            if isinstance(each, dict):
+                fields(each, found)
+            else:
+                found.setdefault(name, []).append(each)
+    return found
+
+
+@pytest.mark.parametrize("encapsulation", [False, True])
+def test_a_whole_conversation_decrypts(tmp_path: Path, encapsulation: bool) -> None:
+    world = IkeWorld(
+        mobile_config(encapsulation=encapsulation), home_config(encapsulation=encapsulation)
+    )
+    world.establish()
+    sa = world.mn.sa
+    child = sa.children[0]
+    world.mn.engine.rekey_child(sa, child.inbound_spi, world.now)
+    world.run(4 * DELAY)
+    world.mn.engine.delete_child(sa, child.inbound_spi, world.now)
+    world.run(4 * DELAY)
+    world.mn.engine.check_liveness(sa, world.now)
+    world.run(4 * DELAY)
+    world.ha.engine.delete(world.ha.sa, world.now)
+    world.run(1.0)
+    layers = decode(tmp_path, world.log, sa)
+    assert len(layers) == len(world.log) >= 14
+    for each in layers:
+        text = json.dumps(each)
+        for complaint in ("alformed", "_ws.expert", "ecryption failed"):
+            assert complaint not in text
+    assert ["udpencap" in each for each in layers[1:4]] == [False, encapsulation, encapsulation]
+    auth, rekey = fields(layers[2]), fields(layers[6])
+    assert auth["isakmp.id.data.ipv6_addr"] == [str(HOA)]
+    assert auth["isakmp.id.data.fqdn"] == ["ha.home.example"]
+    assert auth["isakmp.ts.protoid"] == ["135", "135"]
+    assert auth["isakmp.notify.msgtype"] == [str(NotifyType.USE_TRANSPORT_MODE.value)]
+    assert rekey["isakmp.notify.msgtype"][0] == str(NotifyType.REKEY_SA.value)
+    assert int(rekey["isakmp.spi"][0].replace(":", ""), 16) == child.inbound_spi
+    deleted = [fields(each).get("isakmp.delete.spi") for each in layers[8:10]]
+    assert deleted == [
+        [spi.to_bytes(4).hex(":")] for spi in (child.inbound_spi, child.outbound_spi)
+    ]
