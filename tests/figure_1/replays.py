@@ -10,17 +10,6 @@ from topologies.namespaces import call_in
 
 BATCH = 100
 AT_MOST = 3000
-FRESH = ("tunnel.received", "received.binding-update", "received.BindingAcknowledgement")
-"""What counts an authentic, fresh packet of each kind."""
-
-
-def taken(lab: Lab) -> dict[str, int]:
-    """Count what home agents and the mobile node have taken for fresh."""
-    return {
-        f"{agent} {name}": lab.counters(agent).get(name, 0)
-        for agent in (*lab.home_agents, "mn")
-        for name in FRESH
-    }
 
 
 def replay(lab: Lab, packets: Iterable[Captured], node: str) -> int:
