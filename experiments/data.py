@@ -42,6 +42,7 @@ class EventName(StrEnum):
     TRIAL_END = "trial-end"
     TRIAL_VOID = "trial-void"
     TRIAL_FAILED = "trial-failed"
+    WISH = "wish"
     MEASUREMENT = "measurement"
     RUN_END = "run-end"
 
@@ -79,6 +80,10 @@ EVENT_FIELDS: Mapping[EventName, tuple[dict[str, type], str]] = {
     EventName.TRIAL_END: ({"trial": int}, "probes are stopped, the trial counts"),
     EventName.TRIAL_VOID: ({"trial": int, "reason": str}, "the trial does not count; repeated"),
     EventName.TRIAL_FAILED: ({"trial": int, "reason": str}, "the testbed did not do its part"),
+    EventName.WISH: (
+        {"trial": int, "mobile": str, "home_agent": int, "weight": int},
+        "a mobile node wishes to be served by the HA of this index (0: by any)",
+    ),
     EventName.MEASUREMENT: ({"name": str, "value": float, "unit": str}, "one number, as measured"),
     EventName.RUN_END: ({"state": str}, "the run ends"),
 }
@@ -282,8 +287,83 @@ GOODPUT = Table(
     ),
 )
 
+SYNCHRONISATION = Table(
+    "synchronisation",
+    "One row a change and message kind: what the home agents sent each other for it.",
+    (
+        Column("home_agents", int, "how many there were"),
+        Column(
+            "change",
+            str,
+            "registration, move, deregistration, sa-update, rejoin (of a restarted HA); hello, "
+            "keepalive: one second of that detector",
+        ),
+        Column("kind", str, "message kind, as in FORMATS.md"),
+        Column("mobile_nodes", int, "how many were registered"),
+        Column("messages", int, "sent, repetitions included"),
+        Column("octets", int, "of their packets: IPv6, ESP and all"),
+        Column("model_messages", int, "what the formula says (synchronisation_model.py)"),
+        Column("model_octets", int, "the same in octets"),
+    ),
+)
+
+MOVES = Table(
+    "moves",
+    "One row a step, mobile node and direction: a wish, and what came of it until the next one.",
+    (
+        Column("trial", int, "number in the run, from 1"),
+        Column("part", str, "move: one mobile node wishes; conflict: two disagree"),
+        Column("step", int, "number in the part, from 1"),
+        Column("wish", str, "who wishes for whom, with which weight above 1"),
+        Column("begin_ms", float, "when the wish was spoken, since all probes ran"),
+        Column("length_ms", float, "until the next one, or the end"),
+        Column("mobile", str, "the mobile node whose packets are counted"),
+        Column("direction", str, "up: from the MN; down: to the MN"),
+        Column("favourite", str, "the HA that all wishes together call for"),
+        Column("served_by", str, "the HA to which the border router forwards at the end"),
+        Column("primary", str, "the mobile node's primary HA at the end"),
+        Column("valid", bool, "the sender was not held up meanwhile; else nothing counts"),
+        Column("told_ms", float, "from the wish until the last HA has told OSPFv3", optional=True),
+        Column("route_ms", float, "until the border router has its last route", optional=True),
+        Column("primary_ms", float, "until the role has moved", optional=True),
+        Column("sent_packets", int, "sent in this step"),
+        Column("lost_packets", int, "of these, never delivered"),
+        Column("reordered_packets", int, "of these, delivered after a later one"),
+        Column("longest_gap_ms", float, "longest time between two arrivals"),
+        Column("longest_pause_ms", float, "longest time between two sends, for comparison"),
+    ),
+)
+
+SERVING = Table(
+    "serving",
+    "One row a change of who serves whom; the first rows of a trial tell where it begins.",
+    (
+        Column("trial", int, "number in the run, from 1"),
+        Column("part", str, "move or conflict"),
+        Column("time_ms", float, "since all probes ran"),
+        Column("mobile", str, "the mobile node; empty for the route, which is for all"),
+        Column(
+            "role",
+            str,
+            "route: border router forwards to; up: takes the MN's packets; down: tunnels to it; "
+            "primary",
+        ),
+        Column("home_agent", str, "who does so from now on"),
+    ),
+)
+
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (TRIALS, STREAMS, PHASES, PACKETS, GOODPUT)
+    table.name: table
+    for table in (
+        TRIALS,
+        STREAMS,
+        PHASES,
+        PACKETS,
+        GOODPUT,
+        SYNCHRONISATION,
+        MOVES,
+        SERVING,
+    )
 }
 
 PHASE_NAMES: Mapping[str, str] = {
@@ -335,6 +415,11 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
         "packets",
         ("path", "direction", "mode", "home_agents", "detection"),
     ),
+    ("metric", "lost"): ("packets", ("part", "step", "wish", "mobile", "direction")),
+    ("metric", "route"): ("ms", ("part", "step", "wish", "mobile")),
+    ("metric", "primary"): ("ms", ("part", "step", "wish", "mobile")),
+    ("synchronisation", "messages"): ("messages", ("change", "home_agents")),
+    ("synchronisation", "octets"): ("octets", ("change", "home_agents")),
 }
 
 

@@ -431,9 +431,23 @@ def plot_throughput(folder: Path, meta: Row) -> list[str]:
     return ["goodput"]
 
 
+def _plot_metric(folder: Path, meta: Row) -> list[str]:
+    from experiments.metric_plots import plot_metric
+
+    return plot_metric(folder, meta)
+
+
+def _plot_synchronisation(folder: Path, meta: Row) -> list[str]:
+    from experiments.synchronisation_plots import plot_synchronisation
+
+    return plot_synchronisation(folder, meta)
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
+    "metric": _plot_metric,
+    "synchronisation": _plot_synchronisation,
 }
 
 

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from agents.config import HomeAgentConfig, HomeAgentTimers, MobileNodeConfig, Mode, PeerConfig
+from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
 from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
 from agents.core.home_agent import HomeAgent
 from agents.core.mobile_node import MobileNode
@@ -277,7 +277,6 @@ class World:
             home_prefix=HOME,
             home_agent_address=ANYCAST,
             mode=self.mode,
-            timers=HomeAgentTimers(),
             peers=tuple(
                 PeerConfig(f"HA{other}", other, own_address(other), Path("/nowhere"))
                 for other in others

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import (
+    Detector,
     HomeAgentConfig,
     HomeAgentTimers,
     MobileNodeConfig,
@@ -31,6 +32,8 @@ from agents.config import (
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
 from topologies import addressing
+from topologies.frr import metric_command
+from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
 from topologies.plan import NodePlan, Plan, Protocol, Role
 
@@ -57,6 +60,8 @@ class AgentOptions:
     reuse_after_restart: bool = False
     path_mtu: int = 1500
     lifetime: float = 420.0
+    detector: Detector = Detector.HELLO
+    metric_penalty: int = 0
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -189,6 +194,7 @@ class Agents:
         options: AgentOptions | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.options = plan, options or AgentOptions()
+        self._runtime = runtime
         self._keys = runtime / "keys"
         self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._generation = itertools.count(1)
@@ -328,6 +334,10 @@ class Agents:
             reuse_after_restart=options.reuse_after_restart,
             path_mtu=options.path_mtu,
             egress_record=options.egress_record,
+            detector=options.detector,
+            metric=home_metric(node),
+            metric_penalty=options.metric_penalty,
+            metric_command=metric_command(self._runtime / node.name),
             key_files=key_files,
             peers=peers,
             timers=options.home_agent_timers,

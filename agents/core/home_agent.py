@@ -4,7 +4,8 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `signalling` answers them, `tunnel` carries payload, `inter_ha_receiver` takes what peers send,
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
 `primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
-`renewal` replace SAs that end. This file leads each packet to the part that it is for.
+`renewal` replace SAs that end, `metric` heeds what mobile nodes wish for. This file leads each
+packet to the part that it is for.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -23,6 +24,7 @@ from agents.core.inter_ha_receiver import InterHaReceiver
 from agents.core.key_exchange import KeyExchange
 from agents.core.key_loading import make_peer, mobile_association
 from agents.core.membership import Membership
+from agents.core.metric import MetricControl
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
 from agents.core.peers import Peer
 from agents.core.primary_role import PrimaryRole
@@ -85,8 +87,10 @@ class HomeAgent:
             self._make_table,
             self._synchronisation.learn_table,
             self._table_complete,
+            self._table_requested,
         )
-        self._membership = Membership(context, self._table.fetch, self._obstacle)
+        self._metric = MetricControl(context, self._signalling.ask_for_update)
+        self._membership = Membership(context, self._table, self._obstacle, self._metric)
         timers = config.timers
         self._held = HeldPackets(
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
@@ -267,6 +271,7 @@ class HomeAgent:
         return {
             **status_report.status(self._context),
             "advertising": self._membership.advertising,
+            "metric": self._metric.metric,
         }
 
     # From the correspondent node.
@@ -401,6 +406,7 @@ class HomeAgent:
         binding = self._context.cache.by_octets(association.home_octets)
         if binding is not None and binding.primary != self._context.config.index:
             self._role.consider_takeover(binding, now)
+            self._metric.traffic(binding, now)
         return binding
 
     # The primary role, and SAs that change.
@@ -421,7 +427,7 @@ class HomeAgent:
     def _associations_changed(self, home_address: IPv6Address, now: float) -> None:
         """Another SA may be the one to send on; silence may be over (rule 3)."""
         self._synchronisation.forget_tunnel(home_address)
-        self._membership.check_ready()
+        self._membership.check_ready(now)
 
     # Tables and malformed packets.
 
@@ -430,6 +436,9 @@ class HomeAgent:
 
     def _make_table(self) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
         return self._synchronisation.table(self._now)
+
+    def _table_requested(self, peer: Peer, mutual: bool, now: float) -> None:
+        self._membership.table_requested(peer, mutual, now)
 
     def _table_complete(self, peer: Peer, entries: int, now: float) -> None:
         self._context.report(TableReceived(peer.name, entries))

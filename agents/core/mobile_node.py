@@ -35,6 +35,7 @@ from agents.core.security_associations import (
     SecurityAssociationDatabase,
 )
 from agents.core.timers import TimerQueue
+from agents.core.wishes import Wish
 from agents.keys import KeyedAssociation, SaMode
 from agents.wire import addresses, icmpv6, ipv6
 from agents.wire.destination_options import HomeAddress, serialize_destination_options
@@ -53,6 +54,7 @@ from agents.wire.mobility_options import (
     BindingRefreshAdvice,
     MobilityOption,
     MultiSenderCapable,
+    Priority,
     join_sid_tables,
 )
 from agents.wire.status import BindingErrorStatus
@@ -88,6 +90,7 @@ class MobileNode:
         record: EgressRecord | None = None,
     ) -> None:
         self.config = config
+        self._priority = Wish(config.wished_home_agent, config.wish_weight).to_octet()
         self.counters = Counters()
         self._timers = TimerQueue()
         self._events: deque[Event] = deque()
@@ -183,6 +186,15 @@ class MobileNode:
     def deregister(self, now: float) -> None:
         """End the registration (lifetime 0); `start` begins another."""
         self.registration.deregister(now)
+        self._set_path()
+
+    def wish(self, wish: Wish, now: float) -> None:
+        """Wish to be served by a home agent, and tell at once where there is a binding.
+
+        ValueError for a wish out of range.
+        """
+        self._priority = wish.to_octet()
+        self.registration.refresh(now)
         self._set_path()
 
     def care_of_address_added(self, address: IPv6Address, interface: str, now: float) -> None:
@@ -468,6 +480,8 @@ class MobileNode:
         options: list[MobilityOption] = [AlternateCareOfAddress(update.care_of_address)]
         if self.config.multi_sender:
             options.append(MultiSenderCapable())
+        if self._priority:
+            options.append(Priority(self._priority))
         message = BindingUpdate(
             sequence=update.sequence,
             lifetime=update.lifetime,

@@ -77,6 +77,13 @@ class Signalling:
             kept_back=0,
         )
 
+    def ask_for_update(self, binding: Binding) -> None:
+        """Have the mobile node send a Binding Update; what cannot be sent is counted."""
+        try:
+            self.request_refresh(binding)
+        except Dropped as dropped:
+            self._context.counters.drop(dropped.reason)
+
     def send(
         self,
         message: mobility.MobilityMessage,

@@ -311,7 +311,7 @@ class Synchronisation:
 
         `settled(whether all answered, now)` runs when none is left open: at once without peers.
         """
-        peers = self._context.peers.valid()
+        peers = self._context.peers.to_tell()
         waiting = {peer.index for peer in peers}
         complete = bool(peers)
         if not peers:
