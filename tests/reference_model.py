@@ -53,7 +53,6 @@ class Watched:
     earlier: dict[int, IPv6Address | None] = field(default_factory=dict)
     """Those under the keys before: they count while home agents may not know the new ones."""
     keyed: float = 0.0
-    spis: frozenset[int] = frozenset()
     delivered: set[bytes] = field(default_factory=set)
     copies: int = 0
     """Packets that the network gave it once more than they were sent."""
@@ -94,11 +93,11 @@ class Reference:
         for key in [each for each in self.claims if each[0] == index]:
             del self.claims[key]
 
-    def keyed(self, number: int, spis: frozenset[int]) -> None:
+    def keyed(self, number: int) -> None:
         """Mobile node `number` has new keys."""
         watched = self.mobiles[number]
         watched.earlier |= watched.sent
-        watched.sent, watched.spis, watched.keyed = {}, spis, self.world.now
+        watched.sent, watched.keyed = {}, self.world.now
 
     def replaced(self, number: int) -> None:
         """Its engine is about to be replaced by a new one."""
@@ -247,13 +246,20 @@ class Reference:
     # What must be true once all is repaired and the bound has passed.
 
     def holders(self, number: int) -> list[int]:
-        """Return the home agents that hold the mobile node's present SAs."""
-        spis = self.mobiles[number].spis
-        return [
-            index
-            for index, engine in self.world.has.items()
-            if spis <= {each.spi for each in engine._context.associations}
-        ]
+        """Return the home agents that hold the SAs on which the mobile node sends."""
+        spis = self.spis(number, SaState.MATURE)
+        return [index for index in self.world.has if spis <= self.spis_at(index, number)]
+
+    def spis(self, number: int, *states: SaState) -> set[int]:
+        """Return the SPIs that the mobile node holds in these states, or in any."""
+        engine = self.world.mobiles[number].engine
+        held = engine._associations if engine is not None else ()
+        return {each.spi for each in held if not states or each.state in states}
+
+    def spis_at(self, index: int, number: int, *states: SaState) -> set[int]:
+        """Return the SPIs that an HA holds for the mobile node in these states, or in any."""
+        held = self.world.has[index]._context.associations.of(home_address(number))
+        return {each.spi for each in held if not states or each.state in states}
 
     def strongest(self, number: int) -> Claim | None:
         """Return the freshest version that a living HA has acknowledged."""
@@ -279,15 +285,11 @@ class Reference:
         if holders:
             now_held = self.holders(number)
             assert set(now_held) == set(self.world.has), f"I4: MN{number}: SAs only at {now_held}"
-            spis = self.mobiles[number].spis
-            for index, engine in self.world.has.items():
-                # Replaced SAs may be dying; nothing is sent on them, and they end by themselves.
-                held = {
-                    each.spi
-                    for each in engine._context.associations.of(home_address(number))
-                    if each.state is SaState.MATURE
-                }
-                assert held == spis, f"I4: HA{index} holds SAs {held} of MN{number}, not {spis}"
+            # Replaced SAs may be dying; nothing is sent on them, and they end by themselves.
+            known = self.spis(number)
+            for index in self.world.has:
+                strange = self.spis_at(index, number, SaState.MATURE) - known
+                assert not strange, f"I4: HA{index} would send on {strange} to MN{number}"
 
 
 def _claim_of(entry: inter_ha.BindingEntry, told: float) -> Claim:
@@ -303,11 +305,13 @@ def _claim_of(entry: inter_ha.BindingEntry, told: float) -> Claim:
 class WatchedWorld(World):
     """A world in which the reference model looks at everything as it happens."""
 
-    def __init__(self, has: int = 3, mode: Mode = Mode.HARDENED, seed: int = 1) -> None:
+    def __init__(
+        self, has: int = 3, mode: Mode = Mode.HARDENED, seed: int = 1, key_exchange: bool = True
+    ) -> None:
         self.reference: Reference | None = None
         self.repeated: list[tuple[int, int, int]] = []
         self.recorded: list[bytes] = []
-        super().__init__(has, mode, seed=seed)
+        super().__init__(has, mode, seed=seed, key_exchange=key_exchange)
         self.reference = Reference(self)
 
     def start_ha(self, index: int, **changes: object):  # type: ignore[no-untyped-def]

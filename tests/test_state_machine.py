@@ -5,6 +5,7 @@ paused; home agents cut off from one another; new keys. `reference_model` checks
 after everything that an engine does, and I3 once all is repaired and the bound has passed.
 """
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable
@@ -22,10 +23,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from reference_model import Reference, WatchedWorld
-from world import COA, COA2, HOME, own_address
+from world import COA, COA2, home_address, own_address
 
 from agents.config import MobileNodeTimers
 from agents.core.mobile_registration import State
+from agents.core.renewal import RenewalImpossible
 
 INDEXES = (1, 2, 3)
 MOBILES = (1, 2)
@@ -197,26 +199,33 @@ class Multihoming(RuleBasedStateMachine):
             binding = self.world.binding(index, number)
             assert binding is None or binding["state"] != "bound", f"HA{index} {binding}"
 
-    @rule(number=mobile_nodes, anew=st.booleans(), where=st.integers(0, 2))
-    def renew(self, number: int, anew: bool, where: int) -> None:
-        """New keys, loaded at a home agent that holds the present ones; `anew`: a restart."""
+    @rule(number=mobile_nodes, where=st.integers(0, 2))
+    def restart_mobile_node(self, number: int, where: int) -> None:
+        """With new keys, loaded at a home agent that holds the present ones."""
+        self._at_a_holder(number, where, Multihoming._fresh_start)
+
+    @rule(number=mobile_nodes, where=st.integers(0, 2), how=st.sampled_from(["load", "renew"]))
+    def renew(self, number: int, where: int, how: str) -> None:
+        """New keys under a mobile node that goes on."""
+        self._at_a_holder(number, where, RENEWALS[how])
+
+    @rule(fate=st.sampled_from(["agreed", "failed", "request-lost", "answer-lost"]))
+    def key_exchanges_end(self, fate: str) -> None:
+        self.world.fate = fate
+        self._pass(0.01)
+
+    def _at_a_holder(self, number: int, where: int, act: "Renewal") -> None:
         holders = self.reference.holders(number)
         able = [index for index in self._working() if index in holders or not holders]
-        if not able:
-            return
-        holder = able[where % len(able)]
-        if anew:
-            self._fresh_start(number, holder)
-        else:
-            RENEW(self, number, holder)
+        if able:
+            act(self, number, able[where % len(able)])
         self._pass(0.05)
 
     def _keys(self, number: int, holder: int):  # type: ignore[no-untyped-def]
-        home = HOME.network_address + 0x100 + number - 1
+        home = home_address(number)
         first = holder << 24 | next(self.spis) << 16
-        keys = self.world.mobile_keys(first, home)
-        self.reference.keyed(number, frozenset(each.spi for each in keys))
-        return keys
+        self.reference.keyed(number)
+        return self.world.keys_from(first, home)
 
     def _fresh_start(self, number: int, holder: int) -> None:
         keys = self._keys(number, holder)
@@ -270,6 +279,7 @@ class Multihoming(RuleBasedStateMachine):
     def settle(self) -> None:
         """All is repaired; I3 and I4 hold after the bound, and traffic passes everywhere."""
         world, reference = self.world, self.reference
+        world.fate = "agreed"
         for channel in ("between", "access"):
             self.loss[channel] = self.twice[channel] = self.late[channel] = 0.0
         known = {n: (reference.strongest(n), reference.holders(n)) for n in MOBILES}
@@ -320,8 +330,11 @@ class Multihoming(RuleBasedStateMachine):
         )
 
 
+Renewal = Callable[[Multihoming, int, int], None]
+
+
 def load_keys(machine: Multihoming, number: int, holder: int) -> None:
-    """Renew by hand: the same new keys at the mobile node and at a home agent."""
+    """By hand: the same new keys at the mobile node and at a home agent."""
     keys = machine._keys(number, holder)
     world, engine = machine.world, machine.world.mobiles[number].engine
     assert engine is not None
@@ -332,8 +345,14 @@ def load_keys(machine: Multihoming, number: int, holder: int) -> None:
     world._collect()
 
 
-RENEW: Callable[[Multihoming, int, int], None] = load_keys
-"""How keys are renewed under a mobile node that goes on."""
+def renew(machine: Multihoming, number: int, holder: int) -> None:
+    """By the verb of a home agent: make before break (rule 9)."""
+    with contextlib.suppress(RenewalImpossible):
+        machine.world.has[holder].renew(home_address(number), machine.world.now)
+    machine.world._collect()
+
+
+RENEWALS: dict[str, Renewal] = {"load": load_keys, "renew": renew}
 
 
 def test_machine() -> None:
