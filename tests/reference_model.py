@@ -305,13 +305,11 @@ def _claim_of(entry: inter_ha.BindingEntry, told: float) -> Claim:
 class WatchedWorld(World):
     """A world in which the reference model looks at everything as it happens."""
 
-    def __init__(
-        self, has: int = 3, mode: Mode = Mode.HARDENED, seed: int = 1, key_exchange: bool = True
-    ) -> None:
+    def __init__(self, seed: int, **home_agent: object) -> None:
         self.reference: Reference | None = None
         self.repeated: list[tuple[int, int, int]] = []
         self.recorded: list[bytes] = []
-        super().__init__(has, mode, seed=seed, key_exchange=key_exchange)
+        super().__init__(3, Mode.HARDENED, seed, key_exchange=True, **home_agent)
         self.reference = Reference(self)
 
     def start_ha(self, index: int, **changes: object):  # type: ignore[no-untyped-def]

@@ -61,9 +61,10 @@ class Multihoming(RuleBasedStateMachine):
 
     steps = 0
 
-    @initialize(seed=st.integers(0, 2**16))
-    def begin(self, seed: int) -> None:
-        self.world = world = WatchedWorld(3, seed=seed)
+    @initialize(seed=st.integers(0, 2**16), short_of_numbers=st.booleans())
+    def begin(self, seed: int, short_of_numbers: bool) -> None:
+        limits = {"sequence_soft_limit": 60, "sequence_limit": 2000} if short_of_numbers else {}
+        self.world = world = WatchedWorld(seed, **limits)
         assert world.reference is not None
         self.reference: Reference = world.reference
         self.tags = itertools.count(1)
@@ -236,6 +237,16 @@ class Multihoming(RuleBasedStateMachine):
         self.at[number] = place
         self.world.start_mn(0.0, number, keys, holder, place, lifetime=LIFETIME, timers=TIMERS)
 
+    @rule(number=mobile_nodes, order=st.permutations(INDEXES))
+    def two_sides(self, number: int, order: list[int]) -> None:
+        """D17: cut off from one another, two home agents take Binding Updates in turn."""
+        one, other, _ = order
+        self.world.cut = {frozenset((one, index)) for index in INDEXES if index != one}
+        for nearest in (other, one):
+            self.world.order = [nearest, *(each for each in order if each != nearest)]
+            self.move(number)
+            self._pass(0.4)
+
     # Traffic.
 
     def _tag(self) -> bytes:
@@ -251,15 +262,23 @@ class Multihoming(RuleBasedStateMachine):
             self.world.run(0.001)
         self._pass(0.005)
 
-    @rule(data=st.data())
-    def replay(self, data: st.DataObject) -> None:
+    @rule(everything=st.booleans(), which=st.integers(0, 10_000))
+    def replay(self, everything: bool, which: int) -> None:
         """Somebody on the path repeats what was seen, all of it in order or one packet."""
         recorded = self.world.recorded
-        one = data.draw(st.integers(-1, len(recorded) - 1)) if recorded else -1
-        for packet in recorded[:] if one < 0 else [recorded[one]]:
+        one = which % len(recorded)
+        for packet in recorded[:] if everything else [recorded[one]]:
             self.reference.copied(packet, 1)
             self.world.inject(packet)
         self._pass(0.05)
+
+    @rule(number=mobile_nodes, order=st.permutations(INDEXES))
+    def replay_elsewhere(self, number: int, order: list[int]) -> None:
+        """What one home agent took is repeated once another one is nearest."""
+        self.traffic(number, 3, 0, 1)
+        self._pass(0.3)
+        self.reroute(order)
+        self.replay(True, 0)
 
     @rule(seconds=st.sampled_from([0.02, 0.15, 0.5, 1.5]))
     def wait(self, seconds: float) -> None:
