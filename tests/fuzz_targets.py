@@ -1,9 +1,7 @@
 """What the fuzzer gives octets to: every parser of `agents/wire`, and the engines' receivers.
 
 A target is a row of `TARGETS`: samples to start from, and a function that takes any octets and
-raises nothing but what a caller expects (`WireError`). A further parser is a further row:
-
-    "ike": Target(lambda: list(ike_samples.samples()), parser(parse_message)),
+raises nothing but what a caller expects (`WireError`). A further parser is a further row.
 """
 
 import itertools
@@ -11,10 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+import ike_samples
+import ike_world
 import wire_samples as samples
+from ike_world import IkeWorld
 from world import ANYCAST, COA, HOA, World, own_address
 
 from agents.config import Mode
+from agents.core.ike.endpoint import Datagram
 from agents.wire import icmpv6, ipv6
 from agents.wire.destination_options import (
     HomeAddress,
@@ -23,6 +25,12 @@ from agents.wire.destination_options import (
 )
 from agents.wire.errors import WireError
 from agents.wire.esp import Transform, make_cipher, peek
+from agents.wire.ike.message import (
+    parse_chain,
+    parse_message,
+    serialize_chain,
+    serialize_message,
+)
 from agents.wire.inter_ha import parse_inter_ha, serialize_inter_ha
 from agents.wire.mobility import parse_mobility, serialize_mobility
 from agents.wire.mobility_options import parse_options
@@ -308,6 +316,45 @@ def mobile_nodes_host() -> Run:
     return run
 
 
+def ike_messages() -> list[bytes]:
+    """Whole messages: the golden ones, and those of an establishment."""
+    world = IkeWorld()
+    world.establish()
+    said = [each.payload for each in world.log]
+    return [serialize_message(*each) for each in ike_samples.MESSAGES.values()] + said
+
+
+def ike_chains() -> list[bytes]:
+    """Chains of payloads behind the octet that tells the type of the first."""
+    chains = map(serialize_chain, ike_samples.CHAINS.values())
+    return [bytes((kind,)) + octets for kind, octets in chains]
+
+
+def ike_chain(octets: bytes) -> object:
+    return parse_chain(octets[0], octets[1:]) if octets else None
+
+
+def ike_endpoint() -> Run:
+    """Anybody's datagrams, at both ports: no exception, and the IKE SA stands."""
+    world = IkeWorld()
+    world.establish()
+    standing, ports = world.ha.sa, itertools.cycle((500, 4500))
+
+    def run(octets: bytes) -> None:
+        port = next(ports)
+        world.ha.engine.receive(
+            Datagram(ike_world.COA, port, ike_world.HA, port, octets), world.now
+        )
+        world.now += 0.0005
+        world.ha.engine.handle_timer(world.now)
+        world.ha.engine.datagrams_to_send()
+        while world.ha.engine.next_event() is not None:
+            pass
+        assert standing in world.ha.engine.sas()
+
+    return run
+
+
 GCM = make_cipher(Transform.AES_128_GCM, samples.SA.key)
 CBC = make_cipher(Transform.AES_128_CBC_HMAC_SHA2_256, samples.CBC_SA.key)
 
@@ -337,4 +384,7 @@ TARGETS: dict[str, Target] = {
         headers, renewed(mobile_node_under_home_agents_key), 2
     ),
     "mobile node's host": Target(whole_packets, mobile_nodes_host),
+    "IKE": Target(ike_messages, parser(parse_message), 3),
+    "IKE payloads": Target(ike_chains, parser(ike_chain), 3),
+    "IKE endpoint": Target(ike_messages, renewed(ike_endpoint), 2),
 }
