@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from world import CN, World, home_address, mobile_name, own_address
 
 from agents.config import Mode
-from agents.core.binding_cache import newer_sequence
+from agents.core.binding_cache import TOMBSTONE_TIME, newer_sequence
 from agents.core.events import BindingAccepted, Event
 from agents.core.mobile_events import RegistrationSent
 from agents.core.security_associations import SaState
@@ -34,6 +34,7 @@ class Claim:
     registration: int
     sequence: int
     care_of_address: IPv6Address
+    made: float
     expires: float
     ended: bool = False
 
@@ -184,6 +185,7 @@ class Reference:
                 registration,
                 event.sequence,
                 event.care_of_address,
+                self.world.now,
                 self.world.now + event.lifetime,
             ),
             event.home_address,
@@ -193,8 +195,10 @@ class Reference:
         binding = self.world.has[index]._context.cache.get(home_address(number))
         claim = self.claims.get((index, number))
         if binding is None:
-            # I4; an ended binding is remembered for five minutes, longer than these histories.
-            assert claim is None, f"I4: HA{index} has forgotten {claim} of MN{number}"
+            # I4; an ended binding is remembered for a while, and then no more.
+            told = claim is None or claim.made + TOMBSTONE_TIME <= self.world.now
+            assert told, f"I4: HA{index} has forgotten {claim} of MN{number}"
+            self.claims.pop((index, number), None)
             return
         if claim is not None:
             assert claim.at_most(binding.registration, binding.sequence), (
@@ -297,6 +301,7 @@ def _claim_of(entry: inter_ha.BindingEntry, told: float) -> Claim:
         entry.registration,
         entry.sequence,
         entry.care_of_address,
+        told,
         told + entry.remaining_ms / 1000,
         entry.deleted,
     )

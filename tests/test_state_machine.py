@@ -26,6 +26,7 @@ from reference_model import Reference, WatchedWorld
 from world import COA, COA2, home_address, own_address
 
 from agents.config import MobileNodeTimers
+from agents.core.generations import IDLE_TIME, LARVAL_TIME
 from agents.core.mobile_registration import State
 from agents.core.renewal import RenewalImpossible
 
@@ -41,8 +42,8 @@ TIMERS = MobileNodeTimers(
 PLACES = {1: (COA, COA2), 2: (COA + 1, COA2 + 1)}
 OWN = {own_address(index).packed for index in INDEXES}
 SHORT = settings(
-    max_examples=40,
-    stateful_step_count=30,
+    max_examples=25,
+    stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,
@@ -338,6 +339,19 @@ class Multihoming(RuleBasedStateMachine):
         world.run(0.01)
         assert len(received) == before + len(INDEXES)
         assert len(world.at_correspondent) == sent + 1
+
+    @rule(number=mobile_nodes)
+    def one_generation(self, number: int) -> None:
+        """After a last renewal all hold one generation of SAs, and nothing is left unanswered."""
+        self.settle()
+        world = self.world
+        (primary,) = world.primaries(number)
+        world.has[int(str(primary)[2:])].renew(home_address(number), world.now)
+        self._pass(LARVAL_TIME + IDLE_TIME + 2.0)
+        held = [self.reference.spis_at(index, number) for index in INDEXES]
+        assert held[0] == held[1] == held[2] == self.reference.spis(number)
+        assert len(held[0]) == 4
+        assert all(engine.status()["open_exchanges"] == 0 for engine in world.has.values())
 
     def _served(self, number: int) -> bool:
         bindings = [self.world.binding(index, number) for index in INDEXES]
