@@ -13,6 +13,12 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, TypeVar
 
+MAX_SEQUENCE = 2**32 - 1
+"""The last sequence number of an SA without ESN (RFC 4303 §3.3.3)."""
+
+SOFT_LIMIT = MAX_SEQUENCE - 2**20
+"""Where a renewal begins: at 100,000 packets a second, 10 s are left for it."""
+
 MAX_HA_INDEX = 63
 """An HA's index is the upper 6 bits of its sender id (SID) and the top octet of its SPIs."""
 
@@ -75,6 +81,8 @@ class PeerConfig:
 class HomeAgentConfig:
     """One home agent. `key_files` are the mobile nodes whose keys this HA is the first to know.
 
+    A mobile node's SAs are renewed when one of their numbers reaches `sequence_soft_limit`, or
+    after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent.
     `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
     added while mobile nodes would rather be served by another home agent. `metric_command` tells
     routing: a command line in which `{metric}` is replaced.
@@ -90,6 +98,9 @@ class HomeAgentConfig:
     origin_option: bool = True
     reuse_after_restart: bool = False
     duplicate_detection: float = 0.0
+    sequence_soft_limit: int = SOFT_LIMIT
+    sequence_limit: int = MAX_SEQUENCE
+    sa_lifetime: float = 0.0
     detector: Detector = Detector.HELLO
     metric: int = 1
     metric_penalty: int = 0
@@ -128,6 +139,8 @@ class MobileNodeTimers:
 class MobileNodeConfig:
     """One mobile node: one home address, one home agent address, one set of SAs.
 
+    No number beyond `sequence_limit` is sent. The home agents see a mobile node's numbers and
+    renew in time: their `sequence_soft_limit` must lie below it.
     `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
     any; `wish_weight`, 1 to 4, how much that matters.
     """
@@ -143,6 +156,7 @@ class MobileNodeConfig:
     multi_sender: bool = True
     key_management: bool = False
     lifetime: float = 420.0
+    sequence_limit: int = MAX_SEQUENCE
     wished_home_agent: int = 0
     wish_weight: int = 1
     tun: str = "mobile"
@@ -162,6 +176,7 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
             f"{path}: address: {config.address} overlaps the home prefix {config.home_prefix}; "
             "a home agent's own address belongs to its own link"
         )
+    _check_limits(path, config)
     for key in ("hello_interval", "hello_misses", "keepalive_interval", "keepalive_misses"):
         if not getattr(config.timers, key):
             raise ConfigError(f"{path}: timers.{key}: 0 watches nobody; use more than zero")
@@ -209,6 +224,19 @@ def _check_home(path: Path, prefix: IPv6Network, address: IPv6Address) -> None:
         raise ConfigError(
             f"{path}: home_agent_address: {address} is not in the home prefix {prefix}; "
             "the home agents' shared address is part of the home network"
+        )
+
+
+def _check_limits(path: Path, config: HomeAgentConfig) -> None:
+    if config.sequence_limit > MAX_SEQUENCE:
+        raise ConfigError(
+            f"{path}: sequence_limit: {config.sequence_limit} does not fit 32 bits; use "
+            f"{MAX_SEQUENCE} or less"
+        )
+    if config.sequence_soft_limit >= config.sequence_limit:
+        raise ConfigError(
+            f"{path}: sequence_soft_limit: {config.sequence_soft_limit} leaves no numbers below "
+            f"sequence_limit {config.sequence_limit} for a renewal; lower it"
         )
 
 

@@ -7,8 +7,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
-from ipaddress import IPv6Network
+from collections.abc import Callable, Mapping
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,7 +118,12 @@ class HomeAgentProcess(Agent):
 
     def commands(self) -> dict[str, Command]:
         """Add a home agent's verbs."""
-        return {**super().commands(), "load-keys": self._load_keys}
+        return {
+            **super().commands(),
+            "load-keys": self._load_keys,
+            "renew": lambda request, now: self._renew(self.engine.renew, request, now),
+            "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
+        }
 
     def counters(self) -> dict[str, int]:
         """Add what device and sockets refused."""
@@ -182,6 +187,20 @@ class HomeAgentProcess(Agent):
             raise CommandError(str(error)) from error
         self.pump(now)
         return len(associations)
+
+    def _renew(
+        self,
+        verb: Callable[[IPv6Address, float], None],
+        request: Mapping[str, Any],
+        now: float,
+    ) -> str:
+        """Renew or revoke the SAs of `home_address`: here, if this HA is its primary."""
+        try:
+            verb(IPv6Address(text_parameter(request, "home_address")), now)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        self.pump(now)
+        return "renewing"
 
     def run(self) -> int:
         """Work until told to end; the route goes before the device does."""

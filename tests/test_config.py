@@ -67,6 +67,9 @@ def test_round_trip(tmp_path: Path) -> None:
         ('detector = "hello"', 'detector = "ping"', ["detector", "ping"]),
         ('mode = "hardened"', 'mode = "soft"', ["mode", "soft"]),
         ("index = 1", "index = ", ["not TOML"]),
+        ("sequence_limit = 4294967295", "sequence_limit = 4294967296", ["sequence_limit", "32"]),
+        ("sequence_limit = 4294967295", "sequence_limit = 9", ["sequence_soft_limit", "leaves"]),
+        ("sa_lifetime = 0.0", "sa_lifetime = -1.0", ["sa_lifetime", "negative"]),
     ],
 )
 def test_home_agent_mistakes(tmp_path: Path, old: str, new: str, words: list[str]) -> None:

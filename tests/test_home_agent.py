@@ -591,6 +591,24 @@ def test_deregistration_and_late_updates() -> None:
     assert revived["state"] == "ended"
 
 
+def test_deregistration_under_a_new_key_reaches_every_home_agent() -> None:
+    """Its number says nothing against those under the old key: a new instance begins (rule 2)."""
+    world = registered()
+    keys = world.mobile_keys(0x01800000)
+    assert world.mn is not None
+    world.has[1].load_keys(keys, world.now)
+    world.mn.load_keys(keys, world.now)
+    world.run(0.1)
+    world.mn.registration.sequence -= 1000  # as of a node that has restarted
+    world.mn.deregister(world.now)
+    world.run(0.5)
+    for index in (1, 2, 3):
+        binding = world.binding(index)
+        assert binding is not None
+        assert binding["state"] == "ended", f"HA{index}"
+        assert binding["registration"] == 2 * 256
+
+
 def test_lifetime_runs_out_everywhere() -> None:
     world = registered()
     world.mn = None

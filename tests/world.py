@@ -9,15 +9,17 @@ import heapq
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
+from typing import Any
 
 from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
 from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
 from agents.core.home_agent import HomeAgent
 from agents.core.mobile_node import MobileNode
+from agents.core.security_associations import SecurityAssociation
 from agents.keys import KeyedAssociation, SaMode, Transform
 from agents.wire import inter_ha, ipv6
 
@@ -67,6 +69,8 @@ class World:
         has: int = 3,
         mode: Mode = Mode.HARDENED,
         seed: int = 1,
+        *,
+        key_exchange: bool = False,
         **home_agent: object,
     ) -> None:
         self.now = 1000.0
@@ -91,7 +95,11 @@ class World:
         self.to_correspondent: list[bytes] = []
         self.sealed: Counter[tuple[int, int, int]] = Counter()  # (SPI, SID, number)
         self.peer_keys = self._peer_keys()
-        self._queue: list[tuple[float, int, bytes]] = []
+        self.with_key_exchange = key_exchange
+        self.key_exchanges: dict[int, FakeKeyExchange] = {}
+        self.fate = "agreed"
+        self._spis = itertools.count(0x8000, 16)
+        self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
 
     # The first mobile node.
@@ -117,14 +125,17 @@ class World:
     def start_ha(self, index: int, **changes: object) -> HomeAgent:
         self.incarnations[index] += 1
         config = replace(self.ha_config(index), **changes)  # type: ignore[arg-type]
+        exchange = FakeKeyExchange(self, index)
+        self.key_exchanges[index] = exchange
         engine = HomeAgent(
             config,
             self.incarnations[index],
             self.random.randbytes,
             self.peer_keys[index],
             self._record,
+            exchange if self.with_key_exchange else None,
         )
-        self.has[index] = engine
+        self.has[index] = exchange.engine = engine
         engine.start(self.now)
         self._collect()
         return engine
@@ -208,6 +219,10 @@ class World:
         """Put a packet on the network."""
         heapq.heappush(self._queue, (self.now + self.delay(packet), next(self._order), packet))
 
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Have `call` made in a while."""
+        heapq.heappush(self._queue, (self.now + seconds, next(self._order), call))
+
     def run(self, seconds: float) -> None:
         """Let the clock run, timers and packets in their order."""
         end = self.now + seconds
@@ -223,7 +238,12 @@ class World:
                 break
             self.now = max(self.now, min(times))
             while self._queue and self._queue[0][0] <= self.now:
-                self._arrive(heapq.heappop(self._queue)[2])
+                item = heapq.heappop(self._queue)[2]
+                if isinstance(item, bytes):
+                    self._arrive(item)
+                else:
+                    item()
+                    self._collect()
             for each in engines:
                 if (when := each.next_timer()) is not None and when <= self.now:
                     each.handle_timer(self.now)
@@ -278,9 +298,16 @@ class World:
     def mobile_keys(
         self, first_spi: int = 0x01000100, home: IPv6Address = HOA
     ) -> tuple[KeyedAssociation, ...]:
+        return self.keys_from(first_spi + self.random.randrange(1000) * 16, home)
+
+    def fresh_keys(self, index: int, home: IPv6Address = HOA) -> tuple[KeyedAssociation, ...]:
+        """Keys that nobody has seen, in the SPI range of HA `index`."""
+        return self.keys_from(index << 24 | next(self._spis), home)
+
+    def keys_from(self, first_spi: int, home: IPv6Address = HOA) -> tuple[KeyedAssociation, ...]:
         transform = Transform(self.mode.transform)
         made = []
-        spis = itertools.count(first_spi + self.random.randrange(1000) * 16)
+        spis = itertools.count(first_spi)
         for mode in (SaMode.TRANSPORT, SaMode.TUNNEL):
             for source, destination in ((home, ANYCAST), (ANYCAST, home)):
                 key = self.random.randbytes(transform.key_length)
@@ -350,6 +377,10 @@ class World:
         for each in self.trouble(packet):
             self.inject(each)
 
+    def mobile_of(self, home: IPv6Address) -> Mobile:
+        """Return the mobile node with that home address."""
+        return self.mobiles[int(home) - int(HOA) + 1]
+
     def _mobile_at(self, address: IPv6Address) -> MobileNode | None:
         for each in self.mobiles.values():
             if address in each.addresses:
@@ -373,6 +404,71 @@ class World:
         elif destination == CN:
             self.to_correspondent.append(packet)
         self._collect()
+
+
+class FakeKeyExchange:
+    """Key management in one round trip. The world's `fate` may be another than `agreed`.
+
+    `failed`: the mobile node refuses; `request-lost`, `answer-lost`: so says a timer after 0.5 s,
+    and in the second case the mobile node holds the fresh SAs.
+    """
+
+    def __init__(self, world: World, index: int) -> None:
+        self.world = world
+        self.index = index
+        self.engine: HomeAgent | None = None
+        self.began = 0
+        self.deletes = 0
+        self.open_to_mobile = False  # it has agreed with the mobile node before
+
+    def renew(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
+        self.began += 1
+        keys, fate = self.world.fresh_keys(self.index, home_address), self.world.fate
+        mobile = self.world.mobile_of(home_address)
+        if care_of_address not in mobile.addresses:
+            fate = "request-lost"
+
+        def at_mobile_node() -> None:
+            if mobile.engine is not None and fate in ("agreed", "answer-lost"):
+                mobile.engine.renew_keys(keys, self.world.now)
+
+        def answer() -> None:
+            if self._alive() is None:
+                return
+            if fate == "agreed":
+                self.open_to_mobile = True
+                self._alive().agreed(home_address, keys, self.world.now)
+            else:
+                self._alive().failed(home_address, fate, self.world.now)
+
+        self.world.after(DELAY, at_mobile_node)
+        self.world.after(2 * DELAY if fate in ("agreed", "failed") else 0.5, answer)
+
+    def delete(
+        self,
+        home_address: IPv6Address,
+        associations: Sequence[SecurityAssociation],
+        now: float,
+    ) -> None:
+        self.deletes += 1
+        spis = {each.spi for each in associations if not each.inbound}
+        mobile = self.world.mobile_of(home_address)
+
+        def at_mobile_node() -> None:
+            if mobile.engine is not None:
+                mobile.engine.delete_keys(spis, self.world.now)
+
+        def answer() -> None:
+            if self._alive() is not None:
+                self._alive().deleted(home_address, associations, self.world.now)
+
+        if self.open_to_mobile:
+            self.world.after(DELAY, at_mobile_node)
+        self.world.after(2 * DELAY if self.open_to_mobile else 0.0, answer)
+
+    def _alive(self) -> Any:
+        """The engine, unless it was killed."""
+        return self.engine if self.world.has.get(self.index) is self.engine else None
 
 
 def opened(world: World, packet: bytes) -> inter_ha.InterHaMessage | None:

@@ -14,7 +14,7 @@ from agents.core.exchanges import Exchanges
 from agents.core.peers import Peer, Peers
 from agents.core.rate_limit import RateLimit
 from agents.core.replay_window import sender_id
-from agents.core.security_associations import SecurityAssociationDatabase
+from agents.core.security_associations import SecurityAssociation, SecurityAssociationDatabase
 from agents.core.timers import TimerQueue
 from agents.wire import inter_ha, ipv6
 
@@ -47,7 +47,11 @@ class Context:
         self.associations = SecurityAssociationDatabase()
         self.peers = Peers(peers)
         hardened = config.mode is Mode.HARDENED
-        self.mobile_esp = EspProcessor(random_bytes, sid if hardened else None, record)
+        self.due: dict[SecurityAssociation, None] = {}
+        """SAs that are to be looked at: their numbers, or their time, come to an end."""
+        self.mobile_esp = EspProcessor(
+            random_bytes, sid if hardened else None, record, self.due.setdefault
+        )
         self.peer_esp = EspProcessor(random_bytes, sid, record)
         self.exchanges = Exchanges(
             self.timers,

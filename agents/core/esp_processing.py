@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 
 from agents.core.counters import Dropped
 from agents.core.replay_window import SidWindows
-from agents.core.security_associations import SecurityAssociation
+from agents.core.security_associations import KEPT_BACK, SecurityAssociation
 from agents.wire import esp
 from agents.wire.errors import WireError
 from agents.wire.transforms import Transform
@@ -34,19 +34,33 @@ class EspProcessor:
         random_bytes: Callable[[int], bytes],
         sid: int | None,
         record: EgressRecord | None = None,
+        near_end: Callable[[SecurityAssociation], object] | None = None,
     ) -> None:
+        """`near_end` is told of every packet sealed beyond its SA's soft limit."""
         self._random_bytes = random_bytes
         self._sid = sid
         self._record = record
+        self._near_end = near_end
         self._ciphers: dict[bytes, esp.Cipher] = {}
 
-    def seal(self, association: SecurityAssociation, payload: bytes, next_header: int) -> bytes:
-        """Return the ESP packet, from the SPI on. Raises `Dropped` if the SA cannot send."""
+    def seal(
+        self,
+        association: SecurityAssociation,
+        payload: bytes,
+        next_header: int,
+        kept_back: int = KEPT_BACK,
+    ) -> bytes:
+        """Return the ESP packet, from the SPI on. Raises `Dropped` if the SA cannot send.
+
+        `kept_back` numbers at the end of the SA's range are left for what matters more (rule 1).
+        """
         if association.silent:
             raise Dropped("silent-after-restart")
-        if association.counter >= association.limit:
+        if association.counter >= association.limit - kept_back:
             raise Dropped("sequence-exhausted")
         association.counter = number = association.counter + 1
+        if number >= association.soft_limit and self._near_end is not None:
+            self._near_end(association)
         if association.transform is Transform.AES_128_CBC_HMAC_SHA2_256:
             iv = self._random_bytes(_CBC_IV)
         elif self._sid is None:

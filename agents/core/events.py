@@ -156,3 +156,49 @@ class TrafficBegan(Event):
     home_address: IPv6Address
     number: int
     floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalBegan(Event):
+    """The primary begins to renew the SAs of `home_address`; why: `cause`."""
+
+    kind: ClassVar[str] = "renewal-began"
+    home_address: IPv6Address
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFailed(Event):
+    """Key management brought no fresh SAs; the old ones stay, unless they were revoked."""
+
+    kind: ClassVar[str] = "renewal-failed"
+    home_address: IPv6Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalRequested(Event):
+    """An HA that is not primary sent SA Information Renew Requests, to these `peers`."""
+
+    kind: ClassVar[str] = "renewal-requested"
+    home_address: IPv6Address
+    peers: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationsRenewed(Event):
+    """The primary sends on SAs of this `generation` from now on, and has told its peers to."""
+
+    kind: ClassVar[str] = "sa-renewed"
+    home_address: IPv6Address
+    generation: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationsDeleted(Event):
+    """The SAs of this `generation` are gone here, and the peers have been told."""
+
+    kind: ClassVar[str] = "sa-deleted"
+    home_address: IPv6Address
+    generation: int

@@ -3,11 +3,12 @@
 Its parts, each in a file of its own: `mobility_receiver` and `registration` act on Binding Updates,
 `signalling` answers them, `tunnel` carries payload, `inter_ha_receiver` takes what peers send,
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
-`primary_role` takes over, `replay_floors` tells how far numbers have come, `metric` heeds what
-mobile nodes wish for. This file leads each packet to the part that it is for.
+`primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
+`renewal` replace SAs that end, `metric` heeds what mobile nodes wish for. This file leads each
+packet to the part that it is for.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from ipaddress import IPv6Address
 
 from agents.config import HomeAgentConfig
@@ -17,16 +18,20 @@ from agents.core.context import Context
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord
 from agents.core.events import Event, Notice, TableReceived
+from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
 from agents.core.inter_ha_receiver import InterHaReceiver
+from agents.core.key_exchange import KeyExchange
 from agents.core.key_loading import make_peer, mobile_association
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
 from agents.core.peers import Peer
 from agents.core.primary_role import PrimaryRole
+from agents.core.renew_requests import RenewRequests
+from agents.core.renewal import Renewal
 from agents.core.replay_floors import Floors
-from agents.core.security_associations import SaEvent, SecurityAssociation
+from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.signalling import Signalling
 from agents.core.synchronisation import Synchronisation
 from agents.core.table_transfer import TableTransfer
@@ -50,13 +55,15 @@ class HomeAgent:
         random_bytes: Callable[[int], bytes],
         peer_keys: dict[int, tuple[KeyedAssociation, ...]],
         record: EgressRecord | None = None,
+        key_exchange: KeyExchange | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
 
         `incarnation` counts the starts of this HA from 1; None if the count is lost: then
         numbers on every old SA might repeat, and the engine stays silent (design §10, rule 3).
         `peer_keys` are the two associations with each peer, by index. `record` is told of every
-        packet sealed. Raises `ConfigError` for a peer without keys.
+        packet sealed. Without `key_exchange`, SAs come from key files and cannot be renewed.
+        Raises `ConfigError` for a peer without keys.
         """
         self.incarnation = incarnation
         peers = [make_peer(config, each.index, peer_keys) for each in config.peers]
@@ -66,7 +73,15 @@ class HomeAgent:
         self._anycast = config.home_agent_address.packed
         self._tunnel = Tunnel(context)
         self._signalling = Signalling(context, self._tunnel)
-        self._synchronisation = Synchronisation(context, self._released)
+        self._generations = Generations(
+            context.associations,
+            context.timers,
+            self._associations_changed,
+            LARVAL_TIME,
+            lambda association, now: self._requests.watch_lifetime(association, now),
+            lambda association: not self._renewal.moved_on(association),
+        )
+        self._synchronisation = Synchronisation(context, self._generations, self._released)
         self._table = TableTransfer(
             context,
             self._make_table,
@@ -81,9 +96,19 @@ class HomeAgent:
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
         )
         self._floors = Floors(context)
-        self._role = PrimaryRole(context, self._synchronisation.announce_primary)
+        self._renewal = Renewal(
+            context,
+            self._generations,
+            self._synchronisation,
+            key_exchange,
+            self._signalling.request_refresh,
+        )
+        self._requests = RenewRequests(
+            context, self._renewal, self._synchronisation, self._signalling.request_refresh
+        )
+        self._role = PrimaryRole(context, self._took_over)
         self._mobility = MobilityReceiver(
-            context, self._signalling, self._synchronisation, self._released
+            context, self._signalling, self._synchronisation, self._released, self._became_primary
         )
         self._inter_ha = InterHaReceiver(
             context,
@@ -92,6 +117,7 @@ class HomeAgent:
             self._table,
             self._floors,
             self._tunnel,
+            self._requests,
         )
         self._now = 0.0
 
@@ -112,16 +138,18 @@ class HomeAgent:
                     self._receive_esp(packet, now)
                 else:
                     self._receive_other(packet, now)
-                return
-            binding = self._context.cache.by_octets(destination)
-            if binding is not None and packet[0] >> 4 == 6:
-                self._to_mobile_node(binding, packet, now)
             else:
-                self._receive_other(packet, now)
+                binding = self._context.cache.by_octets(destination)
+                if binding is not None and packet[0] >> 4 == 6:
+                    self._to_mobile_node(binding, packet, now)
+                else:
+                    self._receive_other(packet, now)
         except Dropped as dropped:
             self.counters.drop(dropped.reason)
         except WireError as error:
             self._answer_malformed(packet, error, now)
+        if self._context.due:
+            self._requests.consider(now)
 
     def packets_to_send(self, now: float) -> list[bytes]:
         """Return the whole packets that are due for the network."""
@@ -141,6 +169,8 @@ class HomeAgent:
         """Do what is due."""
         self._now = now
         self._context.timers.run(now)
+        if self._context.due:
+            self._requests.consider(now)
 
     def next_event(self) -> Event | None:
         """Return the next event for the journal, or None."""
@@ -184,14 +214,45 @@ class HomeAgent:
         home_address = fresh[0].home_address
         generation = self._context.associations.generation(home_address) + 1
         old = list(self._context.associations.of(home_address))
-        for each in old:
-            each.handle(SaEvent.DELETED)
-            self._context.associations.remove(each)
+        self._generations.delete(old, now)
         for each in fresh:
             each.generation = generation
-            self._context.associations.add(each, inbound=each.inbound)
-        self._synchronisation.forget_tunnel(home_address)
+            self._generations.hold(each, now, inbound=each.inbound)
         self._synchronisation.announce_associations([*old, *fresh], now)
+
+    def renew(self, home_address: IPv6Address, now: float) -> None:
+        """Renew a mobile node's SAs, make before break; raises `RenewalImpossible`."""
+        self._now = now
+        self._renewal.request(home_address, "verb", now, grace=True)
+
+    def revoke(self, home_address: IPv6Address, now: float) -> None:
+        """Renew a mobile node's SAs and end the old ones at once; raises `RenewalImpossible`."""
+        self._now = now
+        self._renewal.request(home_address, "revoked", now, grace=False)
+
+    # What key management reports (`KeyExchangeUser`).
+
+    def agreed(
+        self, home_address: IPv6Address, associations: Sequence[KeyedAssociation], now: float
+    ) -> None:
+        """Take fresh SAs that the mobile node holds; raises `ConfigError` (rule 4)."""
+        self._now = now
+        self._renewal.agreed(home_address, associations, now)
+
+    def failed(self, home_address: IPv6Address, reason: str, now: float) -> None:
+        """A key exchange brought nothing."""
+        self._now = now
+        self._renewal.failed(home_address, reason, now)
+
+    def deleted(
+        self,
+        home_address: IPv6Address,
+        associations: Sequence[SecurityAssociation],
+        now: float,
+    ) -> None:
+        """The mobile node sends on these SAs no more."""
+        self._now = now
+        self._renewal.deleted(home_address, associations, now)
 
     def bindings(self) -> list[dict[str, object]]:
         """Return the binding cache, ready for JSON."""
@@ -338,11 +399,35 @@ class HomeAgent:
     def _authenticated(self, association: SecurityAssociation, now: float) -> Binding | None:
         """An authentic packet of the mobile node arrived: rules 1 (b) and 5. Return its binding."""
         self._floors.received(association, now)
+        if association.state is not SaState.MATURE:
+            self._generations.used(association, now)
+        if association.windows.window.highest >= association.soft_limit:  # type: ignore[union-attr]
+            self._context.due.setdefault(association)
         binding = self._context.cache.by_octets(association.home_octets)
         if binding is not None and binding.primary != self._context.config.index:
             self._role.consider_takeover(binding, now)
             self._metric.traffic(binding, now)
         return binding
+
+    # The primary role, and SAs that change.
+
+    def _took_over(self, binding: Binding, now: float) -> None:
+        self._synchronisation.announce_primary(binding, now)
+        self._became_primary(binding, now)
+
+    def _became_primary(self, binding: Binding, now: float) -> None:
+        """Another HA was primary: it may have left a renewal unfinished, or one may be due."""
+        home_address = binding.home_address
+        self._synchronisation.ask_associations(
+            home_address, now, lambda then: self._renewal.adopt(binding, then)
+        )
+        due = [each for each in self._generations.newest(home_address) if each.renewal_due]
+        self._context.due.update(dict.fromkeys(due))
+
+    def _associations_changed(self, home_address: IPv6Address, now: float) -> None:
+        """Another SA may be the one to send on; silence may be over (rule 3)."""
+        self._synchronisation.forget_tunnel(home_address)
+        self._membership.check_ready(now)
 
     # Tables and malformed packets.
 
@@ -357,11 +442,15 @@ class HomeAgent:
 
     def _table_complete(self, peer: Peer, entries: int, now: float) -> None:
         self._context.report(TableReceived(peer.name, entries))
+        silent = [each for each in self._context.associations if each.silent]
+        self._context.due.update(dict.fromkeys(silent))
         self._membership.table_complete(peer, now)
 
     def _obstacle(self) -> str | None:
         """Name what forbids to advertise: an HA that cannot send would be a black hole."""
-        if any(each.silent for each in self._context.associations):
+        held = self._context.associations
+        silent = {(each.home_address, each.mode) for each in held if each.silent}
+        if any((each := held.outbound(*key)) is not None and each.silent for key in silent):
             return "restarted in draft mode, silent until the SAs are renewed"
         return None
 

@@ -8,6 +8,7 @@ from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.membership import Membership
 from agents.core.peers import Peer
+from agents.core.renew_requests import RenewRequests
 from agents.core.replay_floors import Floors
 from agents.core.replay_window import INCARNATION_MASK
 from agents.core.synchronisation import Synchronisation
@@ -30,7 +31,9 @@ class InterHaReceiver:
         table: TableTransfer,
         floors: Floors,
         tunnel: Tunnel,
+        renew_requests: RenewRequests,
     ) -> None:
+        self._renew_requests = renew_requests
         self._context = context
         self._membership = membership
         self._synchronisation = synchronisation
@@ -86,6 +89,8 @@ class InterHaReceiver:
                 synchronisation.association_request(peer, message, now)
             case inter_ha.SaInformationUpdate():
                 synchronisation.association_update(peer, message, now)
+            case inter_ha.SaInformationRenewRequest():
+                self._renew_requests.receive(peer, message, now)
             case (
                 inter_ha.BindingInformationAcknowledgement()
                 | inter_ha.SaInformationAcknowledgement()

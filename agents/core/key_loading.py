@@ -71,4 +71,6 @@ def mobile_association(keyed: KeyedAssociation, config: HomeAgentConfig) -> Secu
         mode=keyed.mode,
         transform=keyed.transform,
         key=keyed.key,
+        soft_limit=config.sequence_soft_limit,
+        limit=config.sequence_limit,
     )

@@ -96,3 +96,19 @@ class OriginChanged(Event):
     origin: str
     incarnation: int | None
     previous: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeysRenewed(Event):
+    """Fresh SAs are held beside the old ones; `generation` is counted by the mobile node."""
+
+    kind: ClassVar[str] = "keys-renewed"
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeysSwitched(Event):
+    """The mobile node sends on SAs of this `generation` from now on."""
+
+    kind: ClassVar[str] = "keys-switched"
+    generation: int

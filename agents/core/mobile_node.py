@@ -7,7 +7,7 @@ next timer go out. Who decides what: `binding_update_list` when a Binding Update
 
 import struct
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from ipaddress import IPv6Address
 
 from agents.config import ConfigError, MobileNodeConfig, Mode
@@ -16,12 +16,24 @@ from agents.core.binding_update_list import Acknowledgement, HomeRegistration, U
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord, EspProcessor
 from agents.core.events import Event
-from agents.core.mobile_events import Moved, Multihomed, OriginChanged, SidTableInstalled
+from agents.core.generations import Generations
+from agents.core.mobile_events import (
+    KeysRenewed,
+    KeysSwitched,
+    Moved,
+    Multihomed,
+    OriginChanged,
+    SidTableInstalled,
+)
 from agents.core.mobile_registration import State
 from agents.core.mobile_senders import Senders, choose_senders
 from agents.core.outer_header import OuterHeader
 from agents.core.rate_limit import RateLimit
-from agents.core.security_associations import SecurityAssociation, SecurityAssociationDatabase
+from agents.core.security_associations import (
+    SaState,
+    SecurityAssociation,
+    SecurityAssociationDatabase,
+)
 from agents.core.timers import TimerQueue
 from agents.core.wishes import Wish
 from agents.keys import KeyedAssociation, SaMode
@@ -90,8 +102,7 @@ class MobileNode:
         self._care_of: frozenset[bytes] = frozenset()
         self._upstream: OuterHeader | None = None
         self._upstream_source: IPv6Address | None = None
-        self._tunnel_out: SecurityAssociation | None = None
-        self._associations = SecurityAssociationDatabase()
+        self._hold_anew()
         hardened = config.mode is Mode.HARDENED
         # SID 0 stands for the HA address (design §10, rule 11).
         self._esp = EspProcessor(random_bytes, 0 if hardened else None, record)
@@ -116,23 +127,56 @@ class MobileNode:
         for each in held:
             self._check_association(each)
         self._senders = self._new_senders()
-        self._associations = SecurityAssociationDatabase()
+        self._hold_anew()
         self._last_sender, self._last_heard = self, {}
         for each in held:
-            inbound = each.destination == self.config.home_address
-            association = SecurityAssociation(
-                spi=each.spi,
-                home_address=self.config.home_address,
-                source=each.source,
-                destination=each.destination,
-                mode=each.mode,
-                transform=each.transform,
-                key=each.key,
-            )
-            if inbound:
-                association.windows = self._senders.windows(each.mode)
-            self._associations.add(association, inbound=inbound)
-        self._tunnel_out = self._associations.outbound(self.config.home_address, SaMode.TUNNEL)
+            self._hold(each, 1, SaState.MATURE, now)
+
+    def renew_keys(self, associations: Iterable[KeyedAssociation], now: float) -> None:
+        """Hold a fresh set of SAs beside the old one; raise `ConfigError` for one that misfits.
+
+        They are received on at once, and sent on when a packet has come on them, or when the old
+        ones are deleted (design §10, rule 9).
+        """
+        held = tuple(associations)
+        for each in held:
+            self._check_association(each)
+        generation = self._associations.generation(self.config.home_address) + 1
+        for each in held:
+            self._hold(each, generation, SaState.LARVAL, now)
+        self._events.append(KeysRenewed(generation))
+
+    def delete_keys(self, spis: Collection[int], now: float) -> None:
+        """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
+        inbound = [each for spi in spis if (each := self._associations.by_spi(spi)) is not None]
+        pairs = {(each.mode, each.generation) for each in inbound}
+        home = self.config.home_address
+        gone = [
+            each for each in self._associations.of(home) if (each.mode, each.generation) in pairs
+        ]
+        self._generations.delete(gone, now)
+        left = self._associations.of(home)
+        if gone and not any(each.state is SaState.MATURE for each in left):
+            newest = self._associations.generation(home)
+            self._generations.activate(home, newest, now)
+
+    def _hold(self, keyed: KeyedAssociation, generation: int, state: SaState, now: float) -> None:
+        inbound = keyed.destination == self.config.home_address
+        association = SecurityAssociation(
+            spi=keyed.spi,
+            home_address=self.config.home_address,
+            source=keyed.source,
+            destination=keyed.destination,
+            mode=keyed.mode,
+            transform=keyed.transform,
+            key=keyed.key,
+            generation=generation,
+            state=state,
+            limit=self.config.sequence_limit,
+        )
+        if inbound:
+            association.windows = self._senders.windows(keyed.mode)
+        self._generations.hold(association, now, inbound=inbound)
 
     def start(self, now: float) -> None:
         """Register as soon as there is a care-of address."""
@@ -195,12 +239,22 @@ class MobileNode:
             self.counters.drop("no-sa")
         else:
             try:
-                sealed = self._esp.seal(self._tunnel_out, packet, ipv6.IPV6)
+                sealed = self._seal(self._tunnel_out, packet, now)
             except Dropped as dropped:
                 self.counters.drop(dropped.reason)
                 return
             self._to_send.append(self._upstream.wrap(sealed))
             self.counters["tunnel.sent"] += 1
+
+    def _seal(self, association: SecurityAssociation, packet: bytes, now: float) -> bytes:
+        try:
+            return self._esp.seal(association, packet, ipv6.IPV6, 0)
+        except Dropped:
+            # Out of numbers: a fresh SA that nothing has come on yet is better than none.
+            self._keys_changed(self.config.home_address, now)
+            if self._tunnel_out is None or self._tunnel_out is association:
+                raise
+            return self._esp.seal(self._tunnel_out, packet, ipv6.IPV6, 0)
 
     # What goes out
 
@@ -306,6 +360,8 @@ class MobileNode:
     ) -> None:
         hint = self._senders.identify(origin, esp)
         inner, next_header, sender = self._esp.open(association, esp, hint)
+        if association.state is not SaState.MATURE:
+            self._generations.used(association, now)
         if next_header != ipv6.IPV6:
             dummy = next_header == ipv6.NO_NEXT_HEADER  # RFC 4303 §2.6: discarded, no error
             raise Dropped("dummy" if dummy else "inner-protocol")
@@ -335,6 +391,8 @@ class MobileNode:
     ) -> None:
         hint = self._senders.identify(origin, esp)
         payload, next_header, sender = self._esp.open(association, esp, hint)
+        if association.state is not SaState.MATURE:
+            self._generations.used(association, now)
         if next_header == ipv6.NO_NEXT_HEADER:
             raise Dropped("dummy")
         if next_header != ipv6.MOBILITY:
@@ -440,9 +498,8 @@ class MobileNode:
             self.counters.drop("no-sa")
             return
         try:
-            sealed = self._esp.seal(
-                association, serialize_mobility(message, home, home_agent), ipv6.MOBILITY
-            )
+            header = serialize_mobility(message, home, home_agent)
+            sealed = self._esp.seal(association, header, ipv6.MOBILITY, 0)
         except Dropped as dropped:
             self.counters.drop(dropped.reason)
             return
@@ -492,6 +549,21 @@ class MobileNode:
             self._upstream_source = care_of
 
     # Keys
+
+    def _hold_anew(self) -> None:
+        """Hold no SA."""
+        self._associations = SecurityAssociationDatabase()
+        self._generations = Generations(self._associations, self._timers, self._keys_changed)
+        self._tunnel_out: SecurityAssociation | None = None
+        self._sending = 1
+
+    def _keys_changed(self, home_address: IPv6Address, now: float) -> None:
+        """Another SA may be the one to send on."""
+        found = self._associations.outbound(home_address, SaMode.TUNNEL)
+        self._tunnel_out = found
+        if found is not None and found.generation != self._sending:
+            self._sending = found.generation
+            self._events.append(KeysSwitched(found.generation))
 
     def _new_senders(self) -> Senders:
         config = self.config

@@ -17,6 +17,7 @@ Three rules, one class each; `choose_senders` picks. The cases D1 to D5 are deci
 from collections.abc import Hashable, Mapping
 from ipaddress import IPv6Address
 from typing import Protocol
+from weakref import WeakSet
 
 from agents.config import Mode
 from agents.core.counters import Dropped
@@ -142,14 +143,15 @@ class SidSenders(OneSender):
     def __init__(self) -> None:
         super().__init__()
         self._packed: dict[int, bytes] = {}
-        self._tunnels: list[SidWindows] = []
+        # Renewals come and go: windows of SAs that are gone shall not stay.
+        self._tunnels: WeakSet[SidWindows] = WeakSet()
 
     def windows(self, mode: SaMode) -> Windows:
         """See `Senders`. Acknowledgements are judged by `vouch`, once they are read."""
         windows = SidWindows()
         if mode is SaMode.TUNNEL:
             windows.allowed = None if self.table is None else self.table.keys()
-            self._tunnels.append(windows)
+            self._tunnels.add(windows)
         return windows
 
     def identify(self, origin: bytes | None, esp: bytes) -> Hashable:

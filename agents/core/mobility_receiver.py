@@ -24,12 +24,17 @@ class MobilityReceiver:
         signalling: Signalling,
         synchronisation: Synchronisation,
         released: Callable[[Hashable, float], None],
+        became_primary: Callable[[Binding, float], None],
     ) -> None:
-        """`released(home_address, now)`: packets may wait for the binding just made."""
+        """`released(home_address, now)`: packets may wait for the binding just made.
+
+        `became_primary(binding, now)`: another HA was it before.
+        """
         self._context = context
         self._signalling = signalling
         self._synchronisation = synchronisation
         self._released = released
+        self._became_primary = became_primary
         self._registration = Registration(context.config, context.cache, self._ended)
 
     def receive(
@@ -60,6 +65,8 @@ class MobilityReceiver:
             binding = answer.binding
             self._context.report(PrimaryChanged(home_address, binding.primary, binding.epoch, "bu"))
         self._accepted(answer, in_tunnel, now)
+        if held is not None and not was_primary:
+            self._became_primary(answer.binding, now)
 
     def _accepted(self, answer: Answer, in_tunnel: bool, now: float) -> None:
         """Acknowledge at once, or when duplicate address detection is over (RFC 6275 §10.3.1)."""

@@ -6,6 +6,7 @@ from agents.core.binding_cache import Binding
 from agents.core.context import Context
 from agents.core.events import PrimaryChanged
 from agents.core.peers import PeerState
+from agents.core.security_associations import SaState
 
 TAKEOVER_JUMP = 2**20
 """How far above the old primary's last known number a new one begins (design §10, rule 7)."""
@@ -35,7 +36,9 @@ class PrimaryRole:
         self._announce(binding, now)
 
     def _renewal_due(self, binding: Binding) -> bool:
-        return any(each.renewal_due for each in self._context.associations.of(binding.home_address))
+        """Whether an SA comes to its end, or another HA left a renewal of it unfinished."""
+        held = self._context.associations.of(binding.home_address)
+        return any(each.renewal_due or each.state is SaState.LARVAL for each in held)
 
     def _jump(self, binding: Binding) -> None:
         """Continue above the old primary's numbers: the mobile node has one window (rule 7)."""

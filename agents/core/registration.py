@@ -4,7 +4,7 @@ Only Binding Updates that came under the mobile node's own SA get here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from typing import TypeVar
 
@@ -90,7 +90,11 @@ class Registration:
         if home_address == self._config.home_agent_address:
             return refuse(Status.ADMINISTRATIVELY_PROHIBITED)
         if update.lifetime == 0 or destination == home_address:
-            return self._deregister(update, held, refuse, destination, multi_sender, now)
+            answer = refuse(Status.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE)
+            if held is None or not held.bound:
+                return answer
+            self._deregister(update, held, generation, now)
+            return replace(answer, status=Status.ACCEPTED, binding=held)
         if care_of is None:
             # ESP does not cover the outer source: RFC 6275 §11.7.1 makes the option a must.
             return refuse(Status.REASON_UNSPECIFIED)
@@ -148,21 +152,14 @@ class Registration:
         return held.epoch if held.primary == self._config.index else held.epoch + 1
 
     def _deregister(
-        self,
-        update: BindingUpdate,
-        held: Binding | None,
-        refuse: Callable[[Status], Answer],
-        destination: IPv6Address,
-        multi_sender: bool,
-        now: float,
-    ) -> Answer:
-        if held is None or not held.bound:
-            return refuse(Status.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE)
+        self, update: BindingUpdate, held: Binding, generation: int, now: float
+    ) -> None:
+        # A new key begins a new instance here too: to peers its number would be an old one.
+        held.registration = self._registration(held, generation)
         held.sequence = update.sequence
         held.epoch, held.primary = self._epoch(held), self._config.index
         self._cache.end(held, now)
         self._ended(held, "deregistered")
-        return Answer(Status.ACCEPTED, update.sequence, 0.0, destination, multi_sender, held)
 
 
 def _option(update: BindingUpdate, kind: type[OptionT]) -> OptionT | None:

@@ -2,9 +2,10 @@
 
 from agents.core.context import Context
 from agents.core.events import AssociationLearnt, Notice
-from agents.core.peers import Peer
+from agents.core.generations import Generations
+from agents.core.peers import Peer, PeerState
 from agents.core.replay_window import SingleWindow
-from agents.core.security_associations import SaEvent, SaState, SecurityAssociation
+from agents.core.security_associations import SaState, SecurityAssociation
 from agents.wire import inter_ha
 from agents.wire.inter_ha import InterHaStatus
 
@@ -14,6 +15,7 @@ STATE_NUMBERS = {
     SaState.DYING: 2,
     SaState.DEAD: 3,
 }
+STATES = {number: state for state, number in STATE_NUMBERS.items()}
 
 
 def to_wire(association: SecurityAssociation) -> inter_ha.SaEntry:
@@ -38,30 +40,64 @@ def to_wire(association: SecurityAssociation) -> inter_ha.SaEntry:
 class AssociationLearning:
     """Takes SA entries from peers."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, generations: Generations) -> None:
         self._context = context
+        self._generations = generations
 
     def learn(
-        self, peer: Peer, entry: inter_ha.SaEntry, *, solicited: bool, from_table: bool = False
+        self,
+        peer: Peer,
+        entry: inter_ha.SaEntry,
+        now: float,
+        *,
+        solicited: bool,
+        from_table: bool = False,
     ) -> InterHaStatus:
         """Take `entry` if `peer` may tell of it; return the status to acknowledge with."""
+        held = self._context.associations.find(entry.spi, entry.source, entry.destination)
+        if entry.state == STATE_NUMBERS[SaState.DEAD]:
+            if held is not None and held.home_address == entry.home_address:
+                self._generations.delete((held,), now)
+            return InterHaStatus.ACCEPTED
+        if held is None:
+            self._look_for_rivals(entry)
         status = self._refusal(peer, entry, solicited)
         if status is not InterHaStatus.ACCEPTED:
             self._context.counters[f"sa-refused.{status.name.lower()}"] += 1
-            return status
-        held = self._context.associations.find(entry.spi, entry.source, entry.destination)
-        if entry.state == STATE_NUMBERS[SaState.DEAD]:
-            if held is not None:
-                held.handle(SaEvent.DELETED)
-                self._context.associations.remove(held)
-            return status
-        if held is None:
-            self._add(peer, entry, from_table)
+        elif held is None:
+            self._add(peer, entry, now, from_table)
         else:
             _raise_floor(held, entry.highest)
-            if entry.state == STATE_NUMBERS[SaState.DYING] and held.state is SaState.MATURE:
-                held.handle(SaEvent.RENEWED)
+            self._follow(held, entry, now)
         return status
+
+    def _look_for_rivals(self, entry: inter_ha.SaEntry) -> None:
+        """Two HAs that did not know of each other renewed one mobile node's SAs (rules 2 and 9).
+
+        Which of the two it uses, nobody can tell from generations: a further renewal settles it.
+        """
+        held = self._context.associations
+        grave = held.grave(entry.spi, entry.source, entry.destination)
+        if entry.source != entry.home_address or grave is not None:
+            return
+        for each in held.of(entry.home_address):
+            if not each.inbound or each.mode is not entry.mode or each.spi == entry.spi:
+                continue
+            if each.generation >= entry.generation and each.spi >> 24 != entry.spi >> 24:
+                self._context.counters["sa-rivals"] += 1
+                newest = held.generation(entry.home_address)
+                for due in held.of(entry.home_address):
+                    if due.generation == newest:
+                        due.marked_due = True
+                        self._context.due.setdefault(due)
+                return
+
+    def _follow(self, held: SecurityAssociation, entry: inter_ha.SaEntry, now: float) -> None:
+        """Move an SA that is held along with the peer's; nothing moves back."""
+        if entry.state == STATE_NUMBERS[SaState.DYING]:
+            self._generations.renewed(held, now)
+        elif entry.state == STATE_NUMBERS[SaState.MATURE]:
+            self._generations.activate(held.home_address, held.generation, now)
 
     def _refusal(self, peer: Peer, entry: inter_ha.SaEntry, solicited: bool) -> InterHaStatus:
         config = self._context.config
@@ -69,7 +105,7 @@ class AssociationLearning:
         selectors = {entry.source, entry.destination}
         if selectors != {entry.home_address, config.home_agent_address}:
             return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
-        if entry.transform != config.mode.transform:
+        if entry.transform != config.mode.transform or entry.state not in STATES:
             return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
         held = self._context.associations.find(entry.spi, entry.source, entry.destination)
         if held is not None:
@@ -77,12 +113,35 @@ class AssociationLearning:
             return InterHaStatus.ACCEPTED if same else InterHaStatus.SPI_OUT_OF_RANGE
         if inbound and self._context.associations.by_spi(entry.spi) is not None:
             return InterHaStatus.SPI_OUT_OF_RANGE
-        # Rule 4: an SPI outside its sender's range only in answer to a question.
-        if inbound and not solicited and entry.spi >> 24 != peer.index:
+        if inbound and not solicited and not self._may_name(peer, entry.spi):
             return InterHaStatus.SPI_OUT_OF_RANGE
+        if self._is_past(entry, solicited):
+            return InterHaStatus.SUPERSEDED
         return InterHaStatus.ACCEPTED
 
-    def _add(self, peer: Peer, entry: inter_ha.SaEntry, from_table: bool) -> None:
+    def _may_name(self, peer: Peer, spi: int) -> bool:
+        """Rule 4: an SPI of the sender's own range, or of one whose owner is gone."""
+        owner = self._context.peers.by_index(spi >> 24)
+        return owner is peer or (owner is not None and owner.state is PeerState.INVALID)
+
+    def _is_past(self, entry: inter_ha.SaEntry, solicited: bool) -> bool:
+        """Whether an SA that is not held here has had its time (rule 9).
+
+        It is dead here; or a peer believes it mature, or tells of it unasked, though a newer
+        generation is mature here.
+        """
+        held = self._context.associations
+        grave = held.grave(entry.spi, entry.source, entry.destination)
+        if grave is not None and entry.generation <= grave.generation:
+            return True
+        newer = any(
+            each.state is SaState.MATURE and each.generation > entry.generation
+            for each in held.of(entry.home_address)
+        )
+        return newer and not (solicited and entry.state == STATE_NUMBERS[SaState.DYING])
+
+    def _add(self, peer: Peer, entry: inter_ha.SaEntry, now: float, from_table: bool) -> None:
+        config = self._context.config
         association = SecurityAssociation(
             spi=entry.spi,
             home_address=entry.home_address,
@@ -92,15 +151,18 @@ class AssociationLearning:
             transform=entry.transform,
             key=entry.key,
             generation=entry.generation,
-            state=next(state for state, n in STATE_NUMBERS.items() if n == entry.state),
+            state=STATES[entry.state],
+            soft_limit=config.sequence_soft_limit,
+            limit=config.sequence_limit,
         )
         _raise_floor(association, entry.highest)
-        if not association.inbound and from_table and self._must_be_silent():
+        used = from_table and association.state is not SaState.LARVAL
+        if not association.inbound and used and self._must_be_silent():
             association.silent = True
             self._context.report(
                 Notice(f"restarted in draft mode: silent on SPI {entry.spi:#010x} until renewal")
             )
-        self._context.associations.add(association, inbound=association.inbound)
+        self._generations.hold(association, now, inbound=association.inbound)
         self._context.report(
             AssociationLearnt(entry.home_address, entry.spi, entry.generation, peer.name)
         )

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address
 
+from agents.config import MAX_SEQUENCE, SOFT_LIMIT
 from agents.core.replay_window import SingleWindow, Windows
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
 
-MAX_SEQUENCE = 2**32 - 1
-"""The last sequence number of an SA without ESN (RFC 4303 §3.3.3)."""
+KEPT_BACK = 8
+"""Numbers below the limit that are left to Binding Refresh Requests (design §10, rule 1)."""
 
 
 class SaState(StrEnum):
-    """The life of an SA."""
+    """The life of an SA: larval, it is received on; mature, also sent on (design §10, rule 9)."""
 
     LARVAL = "larval"
     MATURE = "mature"
@@ -29,13 +30,17 @@ class SaState(StrEnum):
 class SaEvent(StrEnum):
     """What moves an SA from one state to the next."""
 
-    KEYED = "keyed"
+    ACTIVATED = "activated"
     RENEWED = "renewed"
     DELETED = "deleted"
 
 
 SA_TRANSITIONS: dict[SaState, dict[SaEvent, SaState]] = {
-    SaState.LARVAL: {SaEvent.KEYED: SaState.MATURE, SaEvent.DELETED: SaState.DEAD},
+    SaState.LARVAL: {
+        SaEvent.ACTIVATED: SaState.MATURE,
+        SaEvent.RENEWED: SaState.DYING,
+        SaEvent.DELETED: SaState.DEAD,
+    },
     SaState.MATURE: {SaEvent.RENEWED: SaState.DYING, SaEvent.DELETED: SaState.DEAD},
     SaState.DYING: {SaEvent.DELETED: SaState.DEAD},
     SaState.DEAD: {},
@@ -58,7 +63,7 @@ class SecurityAssociation:
     state: SaState = SaState.MATURE
     counter: int = 0
     """The number last sent here; 32 bits go out as sequence number (RFC 4303 §2.2)."""
-    soft_limit: int = MAX_SEQUENCE - 2**20
+    soft_limit: int = SOFT_LIMIT
     limit: int = MAX_SEQUENCE
     silent: bool = False
     """Draft mode: this HA restarted and must not send on it (rule 3)."""
@@ -71,6 +76,10 @@ class SecurityAssociation:
     """Whether the mobile node's packets come here now (rule 5)."""
     unreported: int = 0
     """Packets since the last Replay Floor."""
+    marked_due: bool = False
+    """A peer asked for its renewal, or its lifetime is over (rules 1 and 9)."""
+    used: float = 0.0
+    """When an authentic packet last came on it, counted only while it is dying; in seconds."""
     home_octets: bytes = field(init=False, repr=False)
     """The home address as it stands in packets: hashing an `IPv6Address` costs 1 µs."""
 
@@ -84,8 +93,16 @@ class SecurityAssociation:
 
     @property
     def renewal_due(self) -> bool:
-        """Whether the outbound counter here is near its end (draft §3.2.2)."""
-        return self.counter >= self.soft_limit
+        """Whether its numbers, sent or received here, or its time are near their end (§3.2.2)."""
+        if self.marked_due or self.silent or self.counter >= self.soft_limit:
+            return True
+        windows = self.windows
+        return isinstance(windows, SingleWindow) and windows.window.highest >= self.soft_limit
+
+    @property
+    def can_send(self) -> bool:
+        """Whether it has numbers left for payload here."""
+        return not self.silent and self.counter < self.limit - KEPT_BACK
 
     def handle(self, event: SaEvent) -> None:
         """Move along `SA_TRANSITIONS`; raise `KeyError` for an event that does not apply."""
@@ -102,6 +119,7 @@ class SecurityAssociationDatabase:
         self._inbound: dict[int, SecurityAssociation] = {}
         self._outbound: dict[tuple[int, IPv6Address], SecurityAssociation] = {}
         self._by_home: dict[IPv6Address, list[SecurityAssociation]] = {}
+        self._graves: dict[tuple[int, IPv6Address, IPv6Address], SecurityAssociation] = {}
 
     def __len__(self) -> int:
         return len(self._inbound) + len(self._outbound)
@@ -144,25 +162,59 @@ class SecurityAssociationDatabase:
         return tuple(self._by_home.get(home_address, ()))
 
     def outbound(self, home_address: IPv6Address, mode: SaMode) -> SecurityAssociation | None:
-        """Return the newest mature SA towards (HA) or from (MN) `home_address`, or None."""
+        """Return the SA to send on towards (HA) or from (MN) `home_address`, or None.
+
+        The newest mature one. Where its numbers are used up, or it is gone, a larval one, which
+        the other end holds already; one without numbers only if there is no other.
+        """
         best: SecurityAssociation | None = None
+        best_rank = (False, 0, 0)
         for each in self._by_home.get(home_address, ()):
-            if each.mode is not mode or each.state not in (SaState.MATURE, SaState.DYING):
+            if each.mode is not mode or each.state is SaState.DEAD:
                 continue
-            if (each.spi, each.destination) not in self._outbound:
+            if self._outbound.get((each.spi, each.destination)) is not each:
                 continue
-            if best is None or each.generation > best.generation:
-                best = each
+            rank = (each.can_send, _PREFERENCE[each.state], each.generation)
+            if best is None or rank > best_rank:
+                best, best_rank = each, rank
         return best
 
     def generation(self, home_address: IPv6Address) -> int:
         """Return the newest generation held for `home_address`; 0 for none."""
         return max((each.generation for each in self._by_home.get(home_address, ())), default=0)
 
+    def bury(self, association: SecurityAssociation) -> None:
+        """Forget `association` and its key, but remember that it is dead."""
+        self.remove(association)
+        association.key = bytes(len(association.key))
+        self._graves[_name(association)] = association
+
+    def exhume(self, association: SecurityAssociation) -> None:
+        """Forget also that it is dead."""
+        if self._graves.get(_name(association)) is association:
+            del self._graves[_name(association)]
+
+    def grave(
+        self, spi: int, source: IPv6Address, destination: IPv6Address
+    ) -> SecurityAssociation | None:
+        """Return the dead SA of that name, or None."""
+        return self._graves.get((spi, source, destination))
+
+    def graves(self) -> tuple[SecurityAssociation, ...]:
+        """Return the dead SAs that are remembered; their keys are zeroes."""
+        return tuple(self._graves.values())
+
     def __iter__(self) -> Iterator[SecurityAssociation]:
         for held in self._by_home.values():
             yield from held
 
 
+_PREFERENCE = {SaState.MATURE: 3, SaState.LARVAL: 2, SaState.DYING: 1}
+
+
+def _name(association: SecurityAssociation) -> tuple[int, IPv6Address, IPv6Address]:
+    return association.spi, association.source, association.destination
+
+
 def _same(one: SecurityAssociation, other: SecurityAssociation) -> bool:
-    return (one.spi, one.source, one.destination) == (other.spi, other.source, other.destination)
+    return _name(one) == _name(other)

@@ -7,6 +7,7 @@ from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.outer_header import OuterHeader
 from agents.core.registration import LIFETIME_UNIT, Answer
+from agents.core.security_associations import KEPT_BACK
 from agents.core.tunnel import Tunnel
 from agents.wire import ipv6, mobility
 from agents.wire.errors import WireError
@@ -62,16 +63,24 @@ class Signalling:
             self.send(error, home_address, care_of_address, False, in_tunnel)
         raise Dropped("unexpected-mobility-message")
 
+    def request_refresh(self, binding: Binding) -> None:
+        """Have the mobile node send a Binding Update (RFC 6275 §6.1.2); may raise `Dropped`.
+
+        It takes the numbers that everything else leaves (rule 1).
+        """
+        self.send(
+            mobility.BindingRefreshRequest(),
+            binding.home_address,
+            binding.care_of_address,
+            binding.multi_sender,
+            in_tunnel=False,
+            kept_back=0,
+        )
+
     def ask_for_update(self, binding: Binding) -> None:
-        """Send a Binding Refresh Request (RFC 6275 §6.1.2)."""
+        """Have the mobile node send a Binding Update; what cannot be sent is counted."""
         try:
-            self.send(
-                mobility.BindingRefreshRequest(),
-                binding.home_address,
-                binding.care_of_address,
-                binding.multi_sender,
-                in_tunnel=False,
-            )
+            self.request_refresh(binding)
         except Dropped as dropped:
             self._context.counters.drop(dropped.reason)
 
@@ -82,6 +91,7 @@ class Signalling:
         care_of_address: IPv6Address,
         multi_sender: bool,
         in_tunnel: bool,
+        kept_back: int = KEPT_BACK,
     ) -> None:
         """Send a Mobility Header message under the mobile node's SA.
 
@@ -96,10 +106,11 @@ class Signalling:
             raise Dropped("no-sa")
         if in_tunnel:
             inner = ipv6.build(own, home_address, ipv6.MOBILITY, header)
-            sealed = self._context.mobile_esp.seal(association, inner, ipv6.IPV6)
+            sealed = self._context.mobile_esp.seal(association, inner, ipv6.IPV6, kept_back)
             outer = self._tunnel.outer(care_of_address, multi_sender)
         else:
-            sealed = self._context.mobile_esp.seal(association, header, ipv6.MOBILITY)
+            esp = self._context.mobile_esp
+            sealed = esp.seal(association, header, ipv6.MOBILITY, kept_back)
             options = self._tunnel.origin_extension(multi_sender)
             following = ipv6.DESTINATION_OPTIONS if options else ipv6.ESP
             routing = serialize_routing(following, RoutingType2(home_address))

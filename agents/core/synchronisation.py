@@ -10,6 +10,7 @@ from ipaddress import IPv6Address
 from agents.core.binding_cache import Binding, BindingState
 from agents.core.context import Context
 from agents.core.events import BindingLearnt, BindingRemoved, PeersInSync, PrimaryChanged
+from agents.core.generations import Generations
 from agents.core.peers import Peer
 from agents.core.sa_learning import AssociationLearning, to_wire
 from agents.core.security_associations import SecurityAssociation
@@ -20,11 +21,16 @@ from agents.wire.inter_ha import InterHaStatus
 class Synchronisation:
     """Tells peers of changes, asks them, answers them, and learns from them."""
 
-    def __init__(self, context: Context, released: Callable[[Hashable, float], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        generations: Generations,
+        released: Callable[[Hashable, float], None],
+    ) -> None:
         """`released(key, now)`: an HoA or an SPI that was asked about is known now, or never."""
         self._context = context
         self._released = released
-        self.learning = AssociationLearning(context)
+        self.learning = AssociationLearning(context, generations)
 
     # Telling.
 
@@ -35,20 +41,37 @@ class Synchronisation:
                 entries=(binding.to_wire(now),), identifier=identifier
             ),
             now,
-            lambda then: self._in_sync(binding),
+            lambda complete, then: self._in_sync(binding, complete),
         )
 
     def announce_associations(
-        self, associations: Iterable[SecurityAssociation], now: float
+        self,
+        associations: Iterable[SecurityAssociation],
+        now: float,
+        settled: Callable[[float], None] | None = None,
     ) -> None:
-        """Tell every valid peer of new, or deleted, SAs (draft §3.2.2)."""
-        for entries in inter_ha.fit([to_wire(each) for each in associations]):
+        """Tell every valid peer of new, changed or deleted SAs (draft §3.2.2).
+
+        `settled(now)` is called once nobody is left to acknowledge, or to be waited for.
+        """
+        parts = inter_ha.fit([to_wire(each) for each in associations])
+        open_parts = len(parts)
+        if settled is not None and not parts:
+            settled(now)
+
+        def part_settled(_: bool, then: float) -> None:
+            nonlocal open_parts
+            open_parts -= 1
+            if settled is not None and open_parts <= 0:
+                settled(then)
+
+        for entries in parts:
             self._tell_all(
                 lambda peer, identifier, part=entries: inter_ha.SaInformationUpdate(  # type: ignore[misc]
                     entries=part, identifier=identifier
                 ),
                 now,
-                lambda then: None,
+                part_settled,
             )
 
     def announce_primary(self, binding: Binding, now: float) -> None:
@@ -61,13 +84,15 @@ class Synchronisation:
                 identifier=identifier,
             ),
             now,
-            lambda then: self._in_sync(binding),
+            lambda complete, then: self._in_sync(binding, complete),
         )
 
     def table(self, now: float) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
         """Return everything that a rejoining peer has to know, SAs before their bindings."""
         entries: list[inter_ha.BindingEntry | inter_ha.SaEntry] = []
-        entries += [to_wire(each) for each in self._context.associations]
+        held = self._context.associations
+        entries += [to_wire(each) for each in sorted(held, key=lambda each: each.generation)]
+        entries += [to_wire(each) for each in held.graves()]
         entries += [
             each.to_wire(now)
             for each in self._context.cache
@@ -83,7 +108,7 @@ class Synchronisation:
             lambda identifier: inter_ha.BindingInformationRequest(
                 home_address=home_address, identifier=identifier
             ),
-            home_address,
+            lambda then: self._released(home_address, then),
             now,
         )
 
@@ -91,7 +116,19 @@ class Synchronisation:
         """Ask every valid peer for the SA of a packet that arrived."""
         self._ask_all(
             lambda identifier: inter_ha.SaInformationRequest(spi=spi, identifier=identifier),
-            spi,
+            lambda then: self._released(spi, then),
+            now,
+        )
+
+    def ask_associations(
+        self, home_address: IPv6Address, now: float, answered: Callable[[float], None]
+    ) -> None:
+        """Ask every valid peer for all SAs of a mobile node; `answered` when no answer is open."""
+        self._ask_all(
+            lambda identifier: inter_ha.SaInformationRequest(
+                home_address=home_address, identifier=identifier
+            ),
+            answered,
             now,
         )
 
@@ -125,14 +162,14 @@ class Synchronisation:
         found: tuple[inter_ha.SaEntry, ...] = ()
         if home_address is not None and (binding is None or self._is_to_answer(binding, peer)):
             found = tuple(to_wire(each) for each in self._context.associations.of(home_address))
-        for entries in inter_ha.fit(found) or [()]:
-            self._answer(
-                peer,
-                inter_ha.SaInformationUpdate(
-                    entries=entries, solicited=True, identifier=request.identifier
-                ),
-                now,
-            )
+        self._answer_associations(peer, found, request.identifier, now)
+
+    def tell_associations(
+        self, peer: Peer, home_address: IPv6Address, identifier: int, now: float
+    ) -> None:
+        """Answer `peer`, who asked to renew what is renewed, with the SAs as they stand."""
+        found = tuple(to_wire(each) for each in self._context.associations.of(home_address))
+        self._answer_associations(peer, found, identifier, now)
 
     # Being told.
 
@@ -154,9 +191,8 @@ class Synchronisation:
         """Take SAs that the sender may tell of, and acknowledge."""
         status = InterHaStatus.ACCEPTED
         for entry in update.entries:
-            found = self.learning.learn(peer, entry, solicited=update.solicited)
+            found = self.learning.learn(peer, entry, now, solicited=update.solicited)
             status = status if status is not InterHaStatus.ACCEPTED else found
-            self.forget_tunnel(entry.home_address)
             self._released(entry.spi, now)
         if update.solicited:
             self._context.exchanges.answered(peer.index, update.identifier, now)
@@ -205,8 +241,7 @@ class Synchronisation:
         """Take a part of a peer's table: a Table Request is a request for all of it (rule 4)."""
         for entry in entries:
             if isinstance(entry, inter_ha.SaEntry):
-                self.learning.learn(peer, entry, solicited=True, from_table=True)
-                self.forget_tunnel(entry.home_address)
+                self.learning.learn(peer, entry, now, solicited=True, from_table=True)
             else:
                 self.learn_binding(peer, entry, now)
 
@@ -254,6 +289,15 @@ class Synchronisation:
         primary = self._context.peers.by_index(binding.primary)
         return primary is None or not primary.valid
 
+    def _answer_associations(
+        self, peer: Peer, found: Sequence[inter_ha.SaEntry], identifier: int, now: float
+    ) -> None:
+        for entries in inter_ha.fit(found) or [()]:
+            update = inter_ha.SaInformationUpdate(
+                entries=entries, solicited=True, identifier=identifier
+            )
+            self._answer(peer, update, now)
+
     def _answer(self, peer: Peer, message: inter_ha.InterHaMessage, now: float) -> None:
         self._context.exchange(peer, message, now)
 
@@ -261,20 +305,25 @@ class Synchronisation:
         self,
         message: Callable[[Peer, int], inter_ha.InterHaMessage],
         now: float,
-        all_told: Callable[[float], None],
+        settled: Callable[[bool, float], None],
     ) -> None:
-        """Begin an exchange with every valid peer; `all_told` runs when none is left open."""
+        """Begin an exchange with every valid peer.
+
+        `settled(whether all answered, now)` runs when none is left open: at once without peers.
+        """
         peers = self._context.peers.to_tell()
         waiting = {peer.index for peer in peers}
-        complete = True
+        complete = bool(peers)
+        if not peers:
+            settled(complete, now)
 
         def outcome_of(peer: Peer) -> Callable[[bool, float], None]:
             def outcome(answered: bool, then: float) -> None:
                 nonlocal complete
                 complete = complete and answered
                 waiting.discard(peer.index)
-                if not waiting and complete:
-                    all_told(then)
+                if not waiting:
+                    settled(complete, then)
 
             return outcome
 
@@ -285,20 +334,20 @@ class Synchronisation:
     def _ask_all(
         self,
         message: Callable[[int], inter_ha.InterHaMessage],
-        key: Hashable,
+        answered: Callable[[float], None],
         now: float,
     ) -> None:
-        """Ask every valid peer; when none is left to answer, what waits for `key` is let go."""
+        """Ask every valid peer; `answered(now)` when none is left to answer."""
         peers = self._context.peers.valid()
         waiting = {peer.index for peer in peers}
         if not waiting:
-            self._released(key, now)
+            answered(now)
 
         def outcome_of(peer: Peer) -> Callable[[bool, float], None]:
-            def outcome(answered: bool, then: float) -> None:
+            def outcome(_: bool, then: float) -> None:
                 waiting.discard(peer.index)
                 if not waiting:
-                    self._released(key, then)
+                    answered(then)
 
             return outcome
 
@@ -306,8 +355,9 @@ class Synchronisation:
             identifier = self._context.exchanges.new_identifier(peer.index)
             self._context.exchange(peer, message(identifier), now, outcome_of(peer))
 
-    def _in_sync(self, binding: Binding) -> None:
-        self._context.report(PeersInSync(binding.home_address, binding.sequence, binding.epoch))
+    def _in_sync(self, binding: Binding, complete: bool) -> None:
+        if complete:
+            self._context.report(PeersInSync(binding.home_address, binding.sequence, binding.epoch))
 
     def _report_primary(self, binding: Binding, cause: str) -> None:
         self._context.report(

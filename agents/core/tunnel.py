@@ -46,7 +46,13 @@ class Tunnel:
         header = binding.header
         if header is None:
             header = binding.header = self.outer(binding.care_of_address, binding.multi_sender)
-        sealed = self._context.mobile_esp.seal(association, packet, ipv6.IPV6)
+        try:
+            sealed = self._context.mobile_esp.seal(association, packet, ipv6.IPV6)
+        except Dropped:
+            exhausted, association = association, self._find(binding)
+            if association is exhausted:
+                raise
+            sealed = self._context.mobile_esp.seal(association, packet, ipv6.IPV6)
         self._context.to_send.append(header.wrap(sealed))
         self._context.counters["tunnel.sent"] += 1
         return association

@@ -93,6 +93,14 @@ class HomeAgentEngine(Engine, Protocol):
         """Ask the peers for what was missed, then advertise again."""
         ...
 
+    def renew(self, home_address: IPv6Address, now: float, /) -> None:
+        """Renew a mobile node's SAs; raises `ValueError` where that is impossible."""
+        ...
+
+    def revoke(self, home_address: IPv6Address, now: float, /) -> None:
+        """Renew them and end the old ones at once; raises `ValueError`."""
+        ...
+
 
 class MobileNodeEngine(Engine, Protocol):
     """A mobile node's further verbs."""

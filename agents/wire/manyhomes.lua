@@ -36,6 +36,7 @@ local STATUS = {
 }
 local MODES = { [1] = "transport", [2] = "tunnel" }
 local TRANSFORMS = { [1] = "aes-128-gcm", [2] = "aes-128-cbc-hmac-sha2-256" }
+local STATES = { [0] = "larval", [1] = "mature", [2] = "dying", [3] = "dead" }
 local OPTIONS = {
   [1] = "Multi-sender capable", [2] = "Priority", [3] = "SID table", [4] = "CN to HA map",
 }
@@ -74,7 +75,7 @@ local f = {
   highest = ProtoField.uint64("manyhomes.sa.highest", "Highest number"),
   mode = ProtoField.uint8("manyhomes.sa.mode", "Mode", base.DEC, MODES),
   transform = ProtoField.uint8("manyhomes.sa.transform", "Transform", base.DEC, TRANSFORMS),
-  state = ProtoField.uint8("manyhomes.sa.state", "State"),
+  state = ProtoField.uint8("manyhomes.sa.state", "State", base.DEC, STATES),
   key_length = ProtoField.uint8("manyhomes.sa.key_length", "Key length (key not shown)"),
   sid = ProtoField.uint16("manyhomes.sid", "SID", base.HEX),
   floor = ProtoField.uint64("manyhomes.floor", "Number"),

@@ -23,9 +23,12 @@ def parse_routing(header: bytes) -> RoutingType2 | None:
     """Return the content of one whole routing header; None for one that has nothing left to do.
 
     Raises:
-        WireError: silent for a type 2 header that breaks a rule of RFC 6275 §11.3.3; with the
-            pointer of RFC 8200 §4.4 (from the start of the header) for another type.
+        WireError: silent for a type 2 header that breaks a rule of RFC 6275 §11.3.3, or of which
+            a part is missing; with the pointer of RFC 8200 §4.4 (from the start of the header)
+            for another type.
     """
+    if len(header) < _HEAD.size:
+        raise WireError(Reason.TRUNCATED, f"a routing header of {len(header)} octets")
     _, extension_length, kind, segments_left = _HEAD.unpack_from(header)
     if kind != TYPE_2:
         if segments_left == 0:
@@ -36,6 +39,8 @@ def parse_routing(header: bytes) -> RoutingType2 | None:
             Reason.ROUTING_HEADER,
             f"type 2 routing header: length {extension_length}, segments left {segments_left}",
         )
+    if len(header) < LENGTH:
+        raise WireError(Reason.TRUNCATED, f"a type 2 routing header of {len(header)} octets")
     return RoutingType2(unicast_address(header[8:LENGTH], "home address"))
 
 

@@ -55,7 +55,7 @@ class Lab:
             SingleAs(static=False),
             self.logs,
             RoutingOptions(detection=PATIENT),
-            AgentOptions(mode=mode),
+            AgentOptions(mode=mode, egress_record=True),
         )
         self.registration: list[Captured] = []
         """The mobile node's link from before its first Binding Update until it was bound."""

@@ -31,6 +31,8 @@ class Stream:
     receiver: str
     sent: list[int] = field(default_factory=list)
     arrived: dict[int, int] = field(default_factory=dict)
+    repeated: list[int] = field(default_factory=list)
+    """The numbers of packets that arrived once more."""
 
     @property
     def name(self) -> str:
@@ -164,6 +166,8 @@ class Streams:
             except BlockingIOError:
                 return
             _, stream, number = PACKET.unpack(packet)
+            if number in self.all[stream].arrived:
+                self.all[stream].repeated.append(number)
             self.all[stream].arrived.setdefault(number, time.monotonic_ns())
 
 

@@ -1,0 +1,296 @@
+"""Renewal of a mobile node's SAs by its primary home agent: make before break (design §10, rule 9).
+
+    key exchange → agreed: held here and announced, larval → every valid peer acknowledged, or
+    200 ms passed: active here, announced → all acknowledged, and 2 s later: Delete → deleted
+
+A renewal without grace (`revoke`) skips all waiting: the old SAs end everywhere at once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from agents.core.binding_cache import Binding
+from agents.core.context import Context
+from agents.core.counters import Dropped
+from agents.core.events import (
+    AssociationsDeleted,
+    AssociationsRenewed,
+    Notice,
+    RenewalBegan,
+    RenewalFailed,
+)
+from agents.core.generations import Generations
+from agents.core.key_exchange import KeyExchange
+from agents.core.key_loading import mobile_association
+from agents.core.replay_window import SingleWindow
+from agents.core.security_associations import SaState, SecurityAssociation
+from agents.core.synchronisation import Synchronisation
+from agents.core.timers import Timer
+from agents.keys import KeyedAssociation
+
+SPREAD_TIME = 0.2
+"""Seconds that peers have to acknowledge fresh SAs before they are sent on (rule 9)."""
+
+GRACE_TIME = 2.0
+"""Seconds between the last acknowledgement of the change and the Delete of the old SAs."""
+
+LINGER_TIME = 0.5
+"""Seconds for which packets sent before the Delete may still arrive, by whatever path."""
+
+RETRY_TIME = 1.0
+"""Seconds between a renewal that failed and the next."""
+
+
+class RenewalImpossible(ValueError):  # noqa: N818 - an answer to a person, not a fault
+    """No renewal can begin here; the message says why, for a person."""
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """One renewal; `generation` is None while the key exchange is under way."""
+
+    home_address: IPv6Address
+    cause: str
+    grace: bool = True
+    generation: int | None = None
+    timer: Timer | None = None
+
+
+class Renewal:
+    """The primary's part."""
+
+    def __init__(
+        self,
+        context: Context,
+        generations: Generations,
+        synchronisation: Synchronisation,
+        key_exchange: KeyExchange | None,
+        provoke: Callable[[Binding], None],
+    ) -> None:
+        """`provoke(binding)` sends a Binding Refresh Request; it may raise `Dropped`."""
+        self._provoke = provoke
+        self._context = context
+        self._generations = generations
+        self._synchronisation = synchronisation
+        self._key_exchange = key_exchange
+        self._running: dict[IPv6Address, Running] = {}
+        self._not_before: dict[IPv6Address, float] = {}
+        self._said_impossible = False
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is key management; else keys come from files alone."""
+        return self._key_exchange is not None
+
+    def request(self, home_address: IPv6Address, cause: str, now: float, *, grace: bool) -> None:
+        """Renew on a person's word; raise `RenewalImpossible`."""
+        binding = self._context.cache.get(home_address)
+        if binding is None or not binding.bound:
+            raise RenewalImpossible(f"{home_address}: no binding here")
+        if binding.primary != self._context.config.index:
+            raise RenewalImpossible(f"{home_address}: HA {binding.primary} is primary; ask there")
+        if self._key_exchange is None:
+            raise RenewalImpossible("keys come from files here: load new ones with load-keys")
+        running = self._running.get(home_address)
+        if running is not None:
+            running.grace = running.grace and grace
+            if running.generation is not None and not grace:
+                self._activate(running, now)
+            return
+        self._begin(Running(home_address, cause, grace), binding, now)
+
+    def due(self, binding: Binding, cause: str, now: float) -> bool:
+        """Renew the SAs of `binding`, whose primary is here; return whether that is under way."""
+        home_address = binding.home_address
+        if home_address in self._running:
+            return True
+        if self._key_exchange is None:
+            self._say_impossible()
+            return False
+        if now >= self._not_before.get(home_address, 0.0):
+            self._begin(Running(home_address, cause), binding, now)
+        return True
+
+    def adopt(self, binding: Binding, now: float) -> None:
+        """This HA is primary now: finish what another one left unfinished (case D16)."""
+        home_address = binding.home_address
+        if home_address in self._running or binding.primary != self._context.config.index:
+            return
+        newest = self._generations.newest(home_address)
+        if not newest or self._is_at_work(newest):
+            return
+        generation = newest[0].generation
+        if newest[0].state is SaState.LARVAL:
+            self._spread(Running(home_address, "takeover", generation=generation), now)
+        elif self._generations.older(home_address, generation):
+            self._announce_active(home_address, generation, now)
+
+    def moved_on(self, association: SecurityAssociation) -> bool:
+        """Whether the mobile node has been heard, here or by a peer, on a newer generation."""
+        return any(
+            each.generation > association.generation
+            and isinstance(each.windows, SingleWindow)
+            and each.windows.window.highest
+            for each in self._context.associations.of(association.home_address)
+            if each.inbound
+        )
+
+    # What key management reports.
+
+    def agreed(
+        self, home_address: IPv6Address, keyed: Sequence[KeyedAssociation], now: float
+    ) -> None:
+        """Hold the fresh SAs and tell the peers; raises `ConfigError` for an SPI out of range."""
+        running = self._running.get(home_address) or Running(home_address, "key-exchange")
+        self._running[home_address] = running
+        config = self._context.config
+        fresh = [mobile_association(each, config) for each in keyed]
+        running.generation = self._context.associations.generation(home_address) + 1
+        for each in fresh:
+            each.generation, each.state = running.generation, SaState.LARVAL
+            self._generations.hold(each, now, inbound=each.inbound)
+        if running.grace:
+            self._spread(running, now)
+        else:
+            self._activate(running, now)
+
+    def failed(self, home_address: IPv6Address, reason: str, now: float) -> None:
+        """No fresh SAs: try again later. A revoked SA ends all the same."""
+        running = self._running.pop(home_address, None)
+        if running is None:
+            return
+        self._context.counters["renewal.failed"] += 1
+        self._context.report(RenewalFailed(home_address, reason))
+        if not running.grace:
+            self._revoke(home_address, [], now)
+            return
+        self._not_before[home_address] = now + RETRY_TIME
+        due = [each for each in self._generations.newest(home_address) if each.renewal_due]
+        self._context.timers.schedule(
+            now + RETRY_TIME, lambda then: self._context.due.update(dict.fromkeys(due))
+        )
+
+    def deleted(
+        self, home_address: IPv6Address, associations: Sequence[SecurityAssociation], now: float
+    ) -> None:
+        """The mobile node sends on `associations` no more; what is on its way may still arrive."""
+        self._context.timers.schedule(
+            now + LINGER_TIME, lambda then: self._end(associations, [], then)
+        )
+
+    # Steps.
+
+    def _begin(self, running: Running, binding: Binding, now: float) -> None:
+        assert self._key_exchange is not None
+        home_address = running.home_address
+        self._not_before.pop(home_address, None)
+        self._running[home_address] = running
+        self._context.counters["renewal.began"] += 1
+        self._context.report(RenewalBegan(home_address, running.cause))
+        self._key_exchange.renew(home_address, binding.care_of_address, now)
+
+    def _spread(self, running: Running, now: float) -> None:
+        """Let every peer hold the fresh SAs before anybody sends on them."""
+        self._running[running.home_address] = running
+        running.timer = self._context.timers.schedule(
+            now + SPREAD_TIME, lambda then: self._activate(running, then)
+        )
+        self._synchronisation.announce_associations(
+            self._generations.newest(running.home_address),
+            now,
+            lambda then: self._activate(running, then),
+        )
+
+    def _activate(self, running: Running, now: float) -> None:
+        home_address, generation = running.home_address, running.generation
+        if self._running.get(home_address) is not running or generation is None:
+            return
+        del self._running[home_address]
+        if running.timer is not None:
+            running.timer.cancel()
+        self._generations.activate(home_address, generation, now)
+        self._context.counters["renewal.done"] += 1
+        self._context.report(AssociationsRenewed(home_address, generation, running.cause))
+        if running.grace:
+            self._announce_active(home_address, generation, now)
+        else:
+            self._revoke(home_address, self._generations.newest(home_address), now)
+
+    def _announce_active(self, home_address: IPv6Address, generation: int, now: float) -> None:
+        """Have the peers send on the fresh SAs; when all have answered, the old ones may go."""
+        old = self._generations.older(home_address, generation)
+        self._synchronisation.announce_associations(
+            [*self._generations.newest(home_address), *old],
+            now,
+            lambda then: self._grant_grace(home_address, old, then),
+        )
+
+    def _grant_grace(
+        self, home_address: IPv6Address, old: list[SecurityAssociation], now: float
+    ) -> None:
+        self._context.timers.schedule(
+            now + GRACE_TIME, lambda then: self._delete(home_address, old, then)
+        )
+
+    def _delete(
+        self, home_address: IPv6Address, old: list[SecurityAssociation], now: float
+    ) -> None:
+        old = [each for each in old if each.state is not SaState.DEAD]
+        if not old:
+            return
+        if not self.moved_on(old[0]):
+            self._have_it_move(home_address)
+        if self._key_exchange is not None:
+            self._key_exchange.delete(home_address, old, now)
+        # Without, what is left ends when nothing comes on it any more.
+
+    def _have_it_move(self, home_address: IPv6Address) -> None:
+        """No packet has come to, or from, the mobile node meanwhile: send it one on the fresh SA.
+
+        The Delete may not reach it, if it is another HA that agreed on the keys.
+        """
+        binding = self._context.cache.get(home_address)
+        if binding is None or not binding.bound:
+            return
+        try:
+            self._provoke(binding)
+        except Dropped as dropped:
+            self._context.counters.drop(dropped.reason)
+
+    def _end(
+        self,
+        old: Sequence[SecurityAssociation],
+        fresh: list[SecurityAssociation],
+        now: float,
+    ) -> None:
+        """End `old` here and at every peer, in one message with `fresh`."""
+        old = [each for each in old if each.state is not SaState.DEAD]
+        if not old:
+            return
+        self._generations.delete(old, now)
+        self._context.report(AssociationsDeleted(old[0].home_address, old[0].generation))
+        self._synchronisation.announce_associations([*fresh, *old], now)
+
+    def _revoke(
+        self, home_address: IPv6Address, fresh: list[SecurityAssociation], now: float
+    ) -> None:
+        """End all but `fresh` at once, everywhere: packets in flight are the price (rule 9)."""
+        old = [each for each in self._context.associations.of(home_address) if each not in fresh]
+        if self._key_exchange is not None:
+            self._key_exchange.delete(home_address, old, now)
+        self._end(old, fresh, now)
+
+    def _is_at_work(self, newest: list[SecurityAssociation]) -> bool:
+        """Whether the HA that made the fresh SAs is there to finish: SPIs tell which (rule 4)."""
+        makers = {each.spi >> 24 for each in newest if each.inbound}
+        peers = [self._context.peers.by_index(maker) for maker in makers]
+        return any(peer is not None and peer.valid for peer in peers)
+
+    def _say_impossible(self) -> None:
+        self._context.counters["renewal.impossible"] += 1
+        if not self._said_impossible:
+            self._said_impossible = True
+            self._context.report(
+                Notice("an SA is due for renewal, but keys come from files: load new ones")
+            )
