@@ -51,6 +51,7 @@ class World:
         seed: int = 1,
         *,
         key_exchange: bool = False,
+        ike: bool = False,
         **home_agent: object,
     ) -> None:
         self.now = 1000.0
@@ -78,6 +79,7 @@ class World:
         self.with_key_exchange = key_exchange
         self.key_exchanges: dict[int, FakeKeyExchange] = {}
         self.fate = "agreed"
+        self.secret = self.random.randbytes(32) if ike else None
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -96,6 +98,7 @@ class World:
             self.peer_keys[index],
             self._record,
             exchange if self.with_key_exchange else None,
+            {HOA: self.secret} if self.secret is not None else None,
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -112,9 +115,14 @@ class World:
         self.advertising.discard(index)
 
     def start_mn(self, settle: float = 0.5, **changes: object) -> MobileNode:
-        keys = self.mobile_keys()
         config = replace(self.mn_config(), **changes)  # type: ignore[arg-type]
-        self.mn = MobileNode(config, self.random.randbytes, self._record)
+        self.mn = MobileNode(config, self.random.randbytes, self._record, self.secret)
+        if self.secret is not None:
+            self.mn.start(self.now)
+            self.attach(COA)
+            self.run(settle)
+            return self.mn
+        keys = self.mobile_keys()
         self.mn.load_keys(keys, self.now)
         self.has[1].load_keys(keys, self.now)
         self._collect()

@@ -7,7 +7,7 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `renewal` replace SAs that end. This file leads each packet to the part that it is for.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from ipaddress import IPv6Address
 
 from agents.config import HomeAgentConfig
@@ -22,6 +22,7 @@ from agents.core.held_packets import HeldPackets
 from agents.core.inter_ha_receiver import InterHaReceiver
 from agents.core.key_exchange import KeyExchange
 from agents.core.key_loading import make_peer, mobile_association
+from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
 from agents.core.peers import Peer
@@ -54,14 +55,16 @@ class HomeAgent:
         peer_keys: dict[int, tuple[KeyedAssociation, ...]],
         record: EgressRecord | None = None,
         key_exchange: KeyExchange | None = None,
+        secrets: Mapping[IPv6Address, bytes] | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
 
         `incarnation` counts the starts of this HA from 1; None if the count is lost: then
         numbers on every old SA might repeat, and the engine stays silent (design §10, rule 3).
         `peer_keys` are the two associations with each peer, by index. `record` is told of every
-        packet sealed. Without `key_exchange`, SAs come from key files and cannot be renewed.
-        Raises `ConfigError` for a peer without keys.
+        packet sealed. With `secrets`, pre-shared keys by home address, IKEv2 is the source of
+        keys; without, and without another `key_exchange`, SAs cannot be renewed. Raises
+        `ConfigError` for a peer without keys.
         """
         self.incarnation = incarnation
         peers = [make_peer(config, each.index, peer_keys) for each in config.peers]
@@ -76,7 +79,7 @@ class HomeAgent:
             context.timers,
             self._associations_changed,
             LARVAL_TIME,
-            lambda association, now: self._requests.watch_lifetime(association, now),
+            self._association_held,
             lambda association: not self._renewal.moved_on(association),
         )
         self._synchronisation = Synchronisation(context, self._generations, self._released)
@@ -92,11 +95,14 @@ class HomeAgent:
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
         )
         self._floors = Floors(context)
+        self._keys = KeyManagement(context, secrets) if secrets is not None else None
+        if self._keys is not None:
+            self._keys.report_to(self)
         self._renewal = Renewal(
             context,
             self._generations,
             self._synchronisation,
-            key_exchange,
+            key_exchange or self._keys,
             self._signalling.request_refresh,
         )
         self._requests = RenewRequests(
@@ -104,7 +110,12 @@ class HomeAgent:
         )
         self._role = PrimaryRole(context, self._took_over)
         self._mobility = MobilityReceiver(
-            context, self._signalling, self._synchronisation, self._released, self._became_primary
+            context,
+            self._signalling,
+            self._synchronisation,
+            self._released,
+            self._became_primary,
+            moves_keys=self._keys is not None,
         )
         self._inter_ha = InterHaReceiver(
             context,
@@ -114,6 +125,7 @@ class HomeAgent:
             self._floors,
             self._tunnel,
             self._requests,
+            self._keys,
         )
         self._now = 0.0
 
@@ -165,6 +177,8 @@ class HomeAgent:
         """Do what is due."""
         self._now = now
         self._context.timers.run(now)
+        if self._keys is not None:
+            self._keys.pump(now)
         if self._context.due:
             self._requests.consider(now)
 
@@ -250,6 +264,23 @@ class HomeAgent:
         self._now = now
         self._renewal.deleted(home_address, associations, now)
 
+    # What key management reports besides (`KeyManagementUser`).
+
+    def replaced(
+        self, home_address: IPv6Address, associations: Sequence[KeyedAssociation], now: float
+    ) -> None:
+        """A mobile node that has no SA began: what it had before is gone everywhere."""
+        self._renewal.forget(home_address)
+        self.load_keys(associations, now)
+
+    def lost(self, spi: int, now: float) -> None:
+        """A mobile node has deleted an SA."""
+        self._renewal.lost(spi, now)
+
+    def key_counters(self) -> dict[str, int]:
+        """Return the counters of key management."""
+        return self._keys.counters() if self._keys is not None else {}
+
     def bindings(self) -> list[dict[str, object]]:
         """Return the binding cache, ready for JSON."""
         return status_report.bindings(self._context, self._now)
@@ -297,6 +328,7 @@ class HomeAgent:
 
     def _released(self, key: Hashable, now: float) -> None:
         """Something that packets waited for is known now, or will not be."""
+        self._follow(key, now)
         for packet in self._held.release(key):
             if isinstance(key, IPv6Address):
                 binding = self._context.cache.get(key)
@@ -307,6 +339,12 @@ class HomeAgent:
                 self.counters.drop("unknown-spi")
                 continue
             self.receive(packet, now)
+
+    def _follow(self, key: Hashable, now: float) -> None:
+        """A binding may have another care-of address: so has key management."""
+        binding = self._context.cache.get(key) if isinstance(key, IPv6Address) else None
+        if self._keys is not None and binding is not None and binding.bound:
+            self._keys.follow(binding, now)
 
     # From the mobile node.
 
@@ -369,6 +407,8 @@ class HomeAgent:
             self._unknown_home_address(packet, now)
         elif parsed.next_header == ipv6.ESP:
             self._receive_transport(parsed, packet, now)
+        elif parsed.next_header == ipv6.UDP and self._keys is not None:
+            self._keys.receive(parsed, packet, now, relayed=False)
         else:
             self._signalling.unprotected(parsed, now)
 
@@ -417,6 +457,12 @@ class HomeAgent:
         )
         due = [each for each in self._generations.newest(home_address) if each.renewal_due]
         self._context.due.update(dict.fromkeys(due))
+
+    def _association_held(self, association: SecurityAssociation, now: float) -> None:
+        self._requests.watch_lifetime(association, now)
+        made_elsewhere = association.spi >> 24 != self._context.config.index
+        if self._keys is not None and association.inbound and made_elsewhere:
+            self._keys.superseded(association.home_address, now)
 
     def _associations_changed(self, home_address: IPv6Address, now: float) -> None:
         """Another SA may be the one to send on; silence may be over (rule 3)."""

@@ -25,6 +25,7 @@ from agents.core.mobile_events import (
     OriginChanged,
     SidTableInstalled,
 )
+from agents.core.mobile_key_management import MobileKeyManagement
 from agents.core.mobile_registration import State
 from agents.core.mobile_senders import Senders, choose_senders
 from agents.core.outer_header import OuterHeader
@@ -79,6 +80,7 @@ class MobileNode:
     """The engine of one mobile node; the surface is that of design §7.
 
     `random_bytes(n)` gives n random octets; `record` is told of each packet sealed (invariant I1).
+    With `secret`, the pre-shared key, IKEv2 is the source of keys; else `load_keys` is.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class MobileNode:
         config: MobileNodeConfig,
         random_bytes: Callable[[int], bytes],
         record: EgressRecord | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self.config = config
         self.counters = Counters()
@@ -99,6 +102,7 @@ class MobileNode:
         self._care_of: frozenset[bytes] = frozenset()
         self._upstream: OuterHeader | None = None
         self._upstream_source: IPv6Address | None = None
+        self._keys: MobileKeyManagement | None = None
         self._hold_anew()
         hardened = config.mode is Mode.HARDENED
         # SID 0 stands for the HA address (design §10, rule 11).
@@ -115,6 +119,17 @@ class MobileNode:
             self._send_update,
             self._events.append,
         )
+        self._wanted = False
+        if secret is not None:
+            self._keys = MobileKeyManagement(
+                config,
+                secret,
+                self._timers,
+                random_bytes,
+                self,
+                lambda packet: self._to_send.append(packet),
+                self._events.append,
+            )
 
     # Verbs
 
@@ -142,6 +157,9 @@ class MobileNode:
         for each in held:
             self._hold(each, generation, SaState.LARVAL, now)
         self._events.append(KeysRenewed(generation))
+        if self._wanted and self.registration.state is State.NONE:
+            self.registration.start(now)
+            self._set_path()
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
@@ -176,12 +194,17 @@ class MobileNode:
         self._generations.hold(association, now, inbound=inbound)
 
     def start(self, now: float) -> None:
-        """Register as soon as there is a care-of address."""
-        self.registration.start(now)
+        """Register as soon as there is a care-of address, and, with IKE, an SA."""
+        self._wanted = True
+        if self._keys is None or not self._is_without_keys():
+            self.registration.start(now)
+        else:
+            self._keys.begin(now)
         self._set_path()
 
     def deregister(self, now: float) -> None:
         """End the registration (lifetime 0); `start` begins another."""
+        self._wanted = False
         self.registration.deregister(now)
         self._set_path()
 
@@ -263,11 +286,17 @@ class MobileNode:
     def handle_timer(self, now: float) -> None:
         """Run what is due."""
         self._timers.run(now)
+        if self._keys is not None:
+            self._keys.pump(now)
         self._set_path()
 
     def next_event(self) -> Event | None:
         """Return and forget the oldest event."""
         return self._events.popleft() if self._events else None
+
+    def key_counters(self) -> dict[str, int]:
+        """Return the counters of key management."""
+        return self._keys.counters() if self._keys is not None else {}
 
     # What a person may ask
 
@@ -314,6 +343,9 @@ class MobileNode:
         self._check_outer(parsed.source.packed, parsed.destination.packed)
         if parsed.routing is not None and parsed.routing.home_address != self.config.home_address:
             raise Dropped("routing-header-not-ours")  # RFC 6275 §6.4.2
+        if parsed.next_header == ipv6.UDP and self._keys is not None:
+            self._keys.receive(parsed, now)
+            return
         if parsed.next_header == ipv6.MOBILITY:
             self._receive_unprotected(parsed.payload, parsed.routing is not None)
             return
@@ -433,6 +465,8 @@ class MobileNode:
         )
         if accepted is None or accepted.lifetime == 0:
             return
+        if self._keys is not None:
+            self._keys.moved(message.key_management and self.config.key_management, now)
         before = self._senders.multihomed
         if self._senders.learn(message.multihomed, version, table):
             assert table is not None
@@ -523,6 +557,8 @@ class MobileNode:
                 self.registration.detach(now)
             else:
                 self.registration.attach(active, now)
+            if self._keys is not None:
+                self._keys.attach(active, now)
         self._set_path()
 
     def _set_path(self) -> None:
@@ -550,6 +586,18 @@ class MobileNode:
         if found is not None and found.generation != self._sending:
             self._sending = found.generation
             self._events.append(KeysSwitched(found.generation))
+        if self._keys is not None and self._is_without_keys():
+            # Looked at again when whatever changes them is through with it.
+            self._timers.schedule(now, self._begin_without_keys)
+
+    def _is_without_keys(self) -> bool:
+        home = self.config.home_address
+        return any(self._associations.outbound(home, mode) is None for mode in SaMode)
+
+    def _begin_without_keys(self, now: float) -> None:
+        """The mobile node begins when it has no SA (design §10, rule 8)."""
+        if self._keys is not None and self._wanted and self._is_without_keys():
+            self._keys.begin(now)
 
     def _new_senders(self) -> Senders:
         config = self.config

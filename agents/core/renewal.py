@@ -179,6 +179,21 @@ class Renewal:
             now + LINGER_TIME, lambda then: self._end(associations, [], then)
         )
 
+    def forget(self, home_address: IPv6Address) -> None:
+        """The mobile node began anew: what was under way is of no use."""
+        running = self._running.pop(home_address, None)
+        if running is not None and running.timer is not None:
+            running.timer.cancel()
+
+    def lost(self, spi: int, now: float) -> None:
+        """The mobile node has deleted the pair whose SA towards the home agents has `spi`."""
+        association = self._context.associations.by_spi(spi)
+        if association is None:
+            return
+        pair = (association.mode, association.generation)
+        held = self._context.associations.of(association.home_address)
+        self._end([each for each in held if (each.mode, each.generation) == pair], [], now)
+
     # Steps.
 
     def _begin(self, running: Running, binding: Binding, now: float) -> None:
