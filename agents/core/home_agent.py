@@ -222,7 +222,7 @@ class HomeAgent:
         if not fresh:
             return
         home_address = fresh[0].home_address
-        generation = self._context.associations.generation(home_address) + 1
+        generation = self._context.next_generation(home_address)
         old = list(self._context.associations.of(home_address))
         self._generations.delete(old, now)
         for each in fresh:

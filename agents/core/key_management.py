@@ -43,6 +43,10 @@ from agents.wire.mobility import BU_KEY_MANAGEMENT
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
 
+RENEWAL_TIME = 10.0
+"""Seconds for a renewal. An IKE SA on which nobody answers that long is of no use: the mobile node
+may have a newer one. The next attempt makes one, too."""
+
 _SPI_OCTET = 56
 
 
@@ -153,6 +157,10 @@ class KeyManagement:
         else:
             sa = self._endpoint.initiate(identity, self._own, care_of_address, now)
             self._fresh[sa] = _Fresh(home_address, asked=True)
+        begun, fresh = sa, self._fresh[sa]
+        self._context.timers.schedule(
+            now + RENEWAL_TIME, lambda then: self._time_out(begun, fresh, then)
+        )
         self.pump(now)
 
     def delete(
@@ -257,6 +265,11 @@ class KeyManagement:
                 self._endpoint.delete_child(sa, child.inbound_spi, now)
         if fresh.asked:
             self._failed(fresh.home_address, reason, now)
+
+    def _time_out(self, sa: IkeSa, fresh: _Fresh, now: float) -> None:
+        if self._fresh.get(sa) is fresh:
+            self._give_up(sa, "timeout", now)
+            self._endpoint.forget(sa)
 
     def _failed(self, home_address: IPv6Address, reason: str, now: float) -> None:
         assert self._user is not None

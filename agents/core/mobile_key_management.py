@@ -1,7 +1,8 @@
 """IKEv2 of a mobile node with the home agent address, whichever HA is behind it (rule 8).
 
-The mobile node begins when it has no SA: at its start, or when all have ended. After that home
-agents renew, and it answers; a renewal may come on a new IKE SA, from another home agent.
+The mobile node begins when it has no SA: at its start, when all have ended, or when Binding Updates
+on those that it has go unanswered. After that home agents renew, and it answers; a renewal may come
+on a new IKE SA, from another home agent.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -37,12 +38,20 @@ FIRST_RETRY = 1.0
 
 LAST_RETRY = 32.0
 
+ATTEMPT_TIME = 4.0
+"""Seconds for one attempt: the home agent that began to answer may be gone, and another one, which
+knows nothing of its IKE SA, cannot say so in a way to be believed."""
+
 
 class MobileKeyUser(Protocol):
     """What a mobile node is told."""
 
     def renew_keys(self, associations: Sequence[KeyedAssociation], now: float) -> None:
         """Hold a fresh set beside what is held."""
+        ...
+
+    def replace_keys(self, associations: Sequence[KeyedAssociation], now: float) -> None:
+        """Hold a fresh set, and send on it at once: home agents have no other."""
         ...
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
@@ -145,7 +154,14 @@ class MobileKeyManagement:
         self._attempt = self._endpoint.initiate(
             self._identity, self._care_of, self._home_agent, now
         )
+        attempt = self._attempt
+        self._timers.schedule(now + ATTEMPT_TIME, lambda then: self._time_out(attempt, then))
         self.pump(now)
+
+    def _time_out(self, attempt: IkeSa, now: float) -> None:
+        if attempt is self._attempt:
+            self._give_up(attempt, now)
+            self.pump(now)
 
     def _handle(self, event: IkeEvent, now: float) -> None:
         match event:
@@ -167,15 +183,16 @@ class MobileKeyManagement:
             return
         del self._fresh[sa]
         self._wanted = False
-        self._attempt = None
-        self._user.renew_keys(
-            [
-                association
-                for each in fresh.values()
-                for association in keyed(each, self._home, self._home_agent)
-            ],
-            now,
-        )
+        began_here, self._attempt = sa is self._attempt, None
+        associations = [
+            association
+            for each in fresh.values()
+            for association in keyed(each, self._home, self._home_agent)
+        ]
+        if began_here:
+            self._user.replace_keys(associations, now)
+        else:
+            self._user.renew_keys(associations, now)
 
     def _give_up(self, sa: IkeSa, now: float) -> None:
         self._fresh.pop(sa, None)

@@ -64,6 +64,9 @@ QUIET = 1.0
 ERRORS_PER_SECOND = 10
 """ICMPv6 errors sent at most (RFC 4443 §2.4 (f))."""
 
+UNANSWERED_UPDATES = 4
+"""With this transmission, after 7 s without an answer, the SAs are believed to be lost (rule 8)."""
+
 _OUTER = struct.Struct("!BxxxHB")
 """Version and the like, payload length, next header of an IPv6 header."""
 
@@ -160,6 +163,15 @@ class MobileNode:
         if self._wanted and self.registration.state is State.NONE:
             self.registration.start(now)
             self._set_path()
+
+    def replace_keys(self, associations: Iterable[KeyedAssociation], now: float) -> None:
+        """Hold a fresh set that this node asked for, and send on it at once."""
+        registered = self.registration.state is not State.NONE
+        self.renew_keys(associations, now)
+        home = self.config.home_address
+        self._generations.activate(home, self._associations.generation(home), now)
+        if registered:
+            self.registration.refresh(now)
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
@@ -509,6 +521,8 @@ class MobileNode:
             options=tuple(options),
         )
         self._signal(message, update.care_of_address)
+        if self._keys is not None and self.registration.attempt == UNANSWERED_UPDATES:
+            self._keys.begin(update.sent)
 
     def _signal(self, message: MobilityMessage, care_of: IPv6Address) -> None:
         """Send `message` under the signalling SA, the home address in the option for it."""

@@ -146,7 +146,7 @@ class Renewal:
         self._running[home_address] = running
         config = self._context.config
         fresh = [mobile_association(each, config) for each in keyed]
-        running.generation = self._context.associations.generation(home_address) + 1
+        running.generation = self._context.next_generation(home_address)
         for each in fresh:
             each.generation, each.state = running.generation, SaState.LARVAL
             self._generations.hold(each, now, inbound=each.inbound)
