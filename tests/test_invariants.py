@@ -6,7 +6,7 @@ The histories run in memory, in virtual time, from a seed; what must hold is in 
 import contextlib
 from ipaddress import IPv6Address
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from world import ANYCAST, COA, COA2, HOA, World, own_address
@@ -22,10 +22,12 @@ SEEDS = range(12)
 class History:
     """One random history; `moves` may be cut down to leave out what a test does not want."""
 
+    mobile_node: ClassVar[dict[str, object]] = {}
+
     def __init__(self, seed: int, mode: Mode = Mode.HARDENED, **options: Any) -> None:
         self.world = World(3, mode, seed=seed, **options)
         self.world.start_all()
-        self.world.start_mn()
+        self.world.start_mn(**self.mobile_node)
         self.world.trouble = self._trouble
         self.loss = 0.0
         self.twice = 0.0
@@ -284,8 +286,9 @@ def test_home_address_is_the_only_inner_source() -> None:
 class Renewing(History):
     """Histories in which SAs are renewed all the time, by numbers and by word."""
 
-    def __init__(self, seed: int, mode: Mode = Mode.HARDENED) -> None:
-        super().__init__(seed, mode, key_exchange=True, sequence_soft_limit=60, sequence_limit=2000)
+    def __init__(self, seed: int, mode: Mode = Mode.HARDENED, **options: Any) -> None:
+        options = options or {"key_exchange": True}
+        super().__init__(seed, mode, sequence_soft_limit=60, sequence_limit=2000, **options)
         self.moves += [self.renew, self.renew, self.change_fate]
 
     def _knows(self, index: int) -> tuple[object, ...] | None:
@@ -312,13 +315,17 @@ class Renewing(History):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_histories_with_renewals(seed: int) -> None:
     """I1, I3 and I4 as above, over many generations; then one generation, everywhere the same."""
-    history = Renewing(seed)
+    finish(Renewing(seed), 8.0)
+
+
+def finish(history: Renewing, bound: float) -> None:
+    """Run the history; then everything is repaired, and `bound` seconds pass."""
     history.run(40)
     world = history.world
     world.fate = "agreed"
     history.settle()
     assert max(world.sealed.values()) == 1
-    world.run(8.0)
+    world.run(bound)
     world.up()
     world.run(0.1)
     primary = next(iter(world.primaries()))
@@ -341,7 +348,32 @@ def test_histories_with_renewals(seed: int) -> None:
     assert all(engine.status()["open_exchanges"] == 0 for engine in world.has.values())
 
 
+class KeyExchanging(Renewing):
+    """The same with IKE, and without mercy: whoever lost the SAs agrees on others."""
+
+    mobile_node: ClassVar[dict[str, object]] = {"key_management": True, "lifetime": 20.0}
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, ike=True)
+
+    def kill(self) -> None:
+        if len(self.world.has) > 1:
+            self.world.kill(self.world.random.choice(sorted(self.world.has)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_histories_with_ike(seed: int) -> None:
+    """I1 and I3, and that it always comes back: refresh, 7 s unanswered, three attempts at most."""
+    finish(KeyExchanging(seed), 60.0)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(100, 400))
 def test_many_histories_with_renewals(seed: int) -> None:
     test_histories_with_renewals(seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 400))
+def test_many_histories_with_ike(seed: int) -> None:
+    test_histories_with_ike(seed)
