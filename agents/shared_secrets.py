@@ -7,7 +7,7 @@ node. A mobile node's file has its own alone.
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -40,6 +40,17 @@ def read_secret_file(path: Path) -> dict[IPv6Address, bytes]:
         if home_address in secrets:
             raise ConfigError(f"{path}: secret[{number}]: {home_address} stands here twice")
         secrets[home_address] = secret
+    return secrets
+
+
+def read_secret_files(paths: Iterable[Path]) -> dict[IPv6Address, bytes]:
+    """Return the secrets of all files; raise `ConfigError`, also for an address in two of them."""
+    secrets: dict[IPv6Address, bytes] = {}
+    for path in paths:
+        for home_address, secret in read_secret_file(path).items():
+            if home_address in secrets:
+                raise ConfigError(f"{path}: {home_address} stands in another secret file too")
+            secrets[home_address] = secret
     return secrets
 
 
