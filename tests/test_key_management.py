@@ -477,6 +477,28 @@ def test_datagrams_of_strangers_change_nothing() -> None:
     streams.assert_nothing_lost()
 
 
+def test_a_flood_of_spis_is_relayed_at_a_limited_rate() -> None:
+    world = registered(has=2)
+    from agents.wire.udp import serialize_udp
+
+    stranger = IPv6Address("fd00:bad::1")
+    # A response to IKE_AUTH on an IKE SA that HA2 would have begun.
+    octets = bytes((2, *bytes(6), 1, *bytes(7), 1, 0, 0x20, 35, 0x20, *bytes(3), 1, 0, 0, 0, 28))
+    packet = ipv6.build(
+        stranger, ANYCAST, ipv6.UDP, serialize_udp(stranger, 500, ANYCAST, 500, octets)
+    )
+    for _ in range(500):
+        world.has[1].receive(packet, world.now)
+    assert world.has[1].counters["ike.relayed"] == 200
+    assert world.has[1].counters["dropped.ike-relay-limit"] == 300
+    world.run(0.1)
+    assert world.has[2].key_counters()["ike.dropped.unknown-ike-spi"] == 200
+    assert world.to_correspondent == []
+    streams = Streams(world, (1, 2))
+    streams.run(0.05)
+    streams.assert_nothing_lost()
+
+
 def test_no_secret_and_no_key_is_in_any_event() -> None:
     world = registered()
     world.has[1].renew(HOA, world.now)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
+from agents.core.counters import Dropped
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.config import IkeConfig, IkePeerConfig
 from agents.core.ike.endpoint import IkeEndpoint
@@ -35,6 +36,7 @@ from agents.core.ike_packets import (
     to_packet,
 )
 from agents.core.key_exchange import KeyExchangeUser
+from agents.core.rate_limit import RateLimit
 from agents.core.security_associations import SecurityAssociation
 from agents.keys import KeyedAssociation
 from agents.wire import ipv6
@@ -46,6 +48,9 @@ from agents.wire.transforms import Transform
 RENEWAL_TIME = 10.0
 """Seconds for a renewal. An IKE SA on which nobody answers that long is of no use: the mobile node
 may have a newer one. The next attempt makes one, too."""
+
+RELAYED_PER_SECOND = 200
+"""IKE messages relayed to peers at most: anybody can write an SPI."""
 
 _SPI_OCTET = 56
 
@@ -105,6 +110,7 @@ class KeyManagement:
         self._endpoint = IkeEndpoint(config, context.timers, context.random_bytes, self._new_spi)
         self._fresh: dict[IkeSa, _Fresh] = {}
         self._deletions: list[_Deletion] = []
+        self._relay_limit = RateLimit(RELAYED_PER_SECOND)
         self._user: KeyManagementUser | None = None
 
     def report_to(self, user: KeyManagementUser) -> None:
@@ -118,6 +124,8 @@ class KeyManagement:
         datagram = to_datagram(packet)
         owner = self._context.peers.by_index(receivers_spi(datagram) >> _SPI_OCTET)
         if owner is not None and owner.valid and not relayed:
+            if not self._relay_limit.allow(now):
+                raise Dropped("ike-relay-limit")
             self._context.send_sealed(owner, whole, ipv6.IPV6)
             self._context.counters["ike.relayed"] += 1
             return
