@@ -356,9 +356,9 @@ class FakeKeyExchange:
                 return
             if fate == "agreed":
                 self.open_to_mobile = True
-                self._alive().agreed(home_address, keys, self.world.now)
+                self._alive().key_exchange_user.agreed(home_address, keys, self.world.now)
             else:
-                self._alive().failed(home_address, fate, self.world.now)
+                self._alive().key_exchange_user.failed(home_address, fate, self.world.now)
 
         self.world.after(DELAY, at_mobile_node)
         self.world.after(2 * DELAY if fate in ("agreed", "failed") else 0.5, answer)
@@ -378,7 +378,7 @@ class FakeKeyExchange:
 
         def answer() -> None:
             if self._alive() is not None:
-                self._alive().deleted(home_address, associations, self.world.now)
+                self._alive().key_exchange_user.deleted(home_address, associations, self.world.now)
 
         if self.open_to_mobile:
             self.world.after(DELAY, at_mobile_node)

@@ -7,7 +7,7 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `renewal` replace SAs that end. This file leads each packet to the part that it is for.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from ipaddress import IPv6Address
 
 from agents.config import HomeAgentConfig
@@ -20,7 +20,7 @@ from agents.core.events import Event, Notice, TableReceived
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
 from agents.core.inter_ha_receiver import InterHaReceiver
-from agents.core.key_exchange import KeyExchange
+from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
@@ -96,8 +96,6 @@ class HomeAgent:
         )
         self._floors = Floors(context)
         self._keys = KeyManagement(context, secrets) if secrets is not None else None
-        if self._keys is not None:
-            self._keys.report_to(self)
         self._renewal = Renewal(
             context,
             self._generations,
@@ -105,6 +103,8 @@ class HomeAgent:
             key_exchange or self._keys,
             self._signalling.request_refresh,
         )
+        if self._keys is not None:
+            self._keys.report_to(self._renewal)
         self._requests = RenewRequests(
             context, self._renewal, self._synchronisation, self._signalling.request_refresh
         )
@@ -217,18 +217,10 @@ class HomeAgent:
         that is for the caller to know. Raises `ConfigError` for an SPI out of range (rule 4).
         """
         self._now = now
-        own = self._context.config
-        fresh = [mobile_association(each, own) for each in keyed]
-        if not fresh:
-            return
-        home_address = fresh[0].home_address
-        generation = self._context.next_generation(home_address)
-        old = list(self._context.associations.of(home_address))
-        self._generations.delete(old, now)
-        for each in fresh:
-            each.generation = generation
-            self._generations.hold(each, now, inbound=each.inbound)
-        self._synchronisation.announce_associations([*old, *fresh], now)
+        held = tuple(keyed)
+        if held:
+            home_address = mobile_association(held[0], self._context.config).home_address
+            self._renewal.replaced(home_address, held, now)
 
     def renew(self, home_address: IPv6Address, now: float) -> None:
         """Renew a mobile node's SAs, make before break; raises `RenewalImpossible`."""
@@ -240,42 +232,10 @@ class HomeAgent:
         self._now = now
         self._renewal.request(home_address, "revoked", now, grace=False)
 
-    # What key management reports (`KeyExchangeUser`).
-
-    def agreed(
-        self, home_address: IPv6Address, associations: Sequence[KeyedAssociation], now: float
-    ) -> None:
-        """Take fresh SAs that the mobile node holds; raises `ConfigError` (rule 4)."""
-        self._now = now
-        self._renewal.agreed(home_address, associations, now)
-
-    def failed(self, home_address: IPv6Address, reason: str, now: float) -> None:
-        """A key exchange brought nothing."""
-        self._now = now
-        self._renewal.failed(home_address, reason, now)
-
-    def deleted(
-        self,
-        home_address: IPv6Address,
-        associations: Sequence[SecurityAssociation],
-        now: float,
-    ) -> None:
-        """The mobile node sends on these SAs no more."""
-        self._now = now
-        self._renewal.deleted(home_address, associations, now)
-
-    # What key management reports besides (`KeyManagementUser`).
-
-    def replaced(
-        self, home_address: IPv6Address, associations: Sequence[KeyedAssociation], now: float
-    ) -> None:
-        """A mobile node that has no SA began: what it had before is gone everywhere."""
-        self._renewal.forget(home_address)
-        self.load_keys(associations, now)
-
-    def lost(self, spi: int, now: float) -> None:
-        """A mobile node has deleted an SA."""
-        self._renewal.lost(spi, now)
+    @property
+    def key_exchange_user(self) -> KeyExchangeUser:
+        """What a `key_exchange` of the caller's reports to."""
+        return self._renewal
 
     def key_counters(self) -> dict[str, int]:
         """Return the counters of key management."""

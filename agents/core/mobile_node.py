@@ -2,7 +2,8 @@
 
 No sockets, no clock, no randomness: whole IPv6 packets and times come in, packets, events and the
 next timer go out. Who decides what: `binding_update_list` when a Binding Update is due,
-`mobile_senders` which replay window a packet meets, this module what a packet is.
+`mobile_senders` which replay window a packet meets, `mobile_associations` which SA is sent on,
+`mobile_key_management` how SAs come about, this module what a packet is.
 """
 
 import struct
@@ -10,31 +11,19 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable
 from ipaddress import IPv6Address
 
-from agents.config import ConfigError, MobileNodeConfig, Mode
+from agents.config import MobileNodeConfig, Mode
 from agents.core import mobile_status
 from agents.core.binding_update_list import Acknowledgement, HomeRegistration, Update
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord, EspProcessor
 from agents.core.events import Event
-from agents.core.generations import Generations
-from agents.core.mobile_events import (
-    KeysRenewed,
-    KeysSwitched,
-    Moved,
-    Multihomed,
-    OriginChanged,
-    SidTableInstalled,
-)
+from agents.core.mobile_associations import MobileAssociations
+from agents.core.mobile_events import Moved, Multihomed, OriginChanged, SidTableInstalled
 from agents.core.mobile_key_management import MobileKeyManagement
 from agents.core.mobile_registration import State
-from agents.core.mobile_senders import Senders, choose_senders
 from agents.core.outer_header import OuterHeader
 from agents.core.rate_limit import RateLimit
-from agents.core.security_associations import (
-    SaState,
-    SecurityAssociation,
-    SecurityAssociationDatabase,
-)
+from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.timers import TimerQueue
 from agents.keys import KeyedAssociation, SaMode
 from agents.wire import addresses, icmpv6, ipv6
@@ -106,11 +95,16 @@ class MobileNode:
         self._upstream: OuterHeader | None = None
         self._upstream_source: IPv6Address | None = None
         self._keys: MobileKeyManagement | None = None
-        self._hold_anew()
+        self._held = MobileAssociations(
+            config,
+            self._timers,
+            self._events.append,
+            None if secret is None else self._begin_without_keys,
+        )
+        self._associations, self._senders = self._held.database, self._held.senders
         hardened = config.mode is Mode.HARDENED
         # SID 0 stands for the HA address (design §10, rule 11).
         self._esp = EspProcessor(random_bytes, 0 if hardened else None, record)
-        self._senders = self._new_senders()
         self._last_sender: Hashable = self  # nobody yet
         self._last_heard: dict[Hashable, float] = {}
         self._error_limit = RateLimit(ERRORS_PER_SECOND)
@@ -138,14 +132,9 @@ class MobileNode:
 
     def load_keys(self, associations: Iterable[KeyedAssociation], now: float) -> None:
         """Hold these SAs in place of any held before; raise `ConfigError` for one that misfits."""
-        held = tuple(associations)
-        for each in held:
-            self._check_association(each)
-        self._senders = self._new_senders()
-        self._hold_anew()
+        self._held.load(associations, now)
+        self._associations, self._senders = self._held.database, self._held.senders
         self._last_sender, self._last_heard = self, {}
-        for each in held:
-            self._hold(each, 1, SaState.MATURE, now)
 
     def renew_keys(self, associations: Iterable[KeyedAssociation], now: float) -> None:
         """Hold a fresh set of SAs beside the old one; raise `ConfigError` for one that misfits.
@@ -153,13 +142,7 @@ class MobileNode:
         They are received on at once, and sent on when a packet has come on them, or when the old
         ones are deleted (design §10, rule 9).
         """
-        held = tuple(associations)
-        for each in held:
-            self._check_association(each)
-        generation = self._associations.generation(self.config.home_address) + 1
-        for each in held:
-            self._hold(each, generation, SaState.LARVAL, now)
-        self._events.append(KeysRenewed(generation))
+        self._held.renew(associations, now)
         if self._wanted and self.registration.state is State.NONE:
             self.registration.start(now)
             self._set_path()
@@ -168,47 +151,18 @@ class MobileNode:
         """Hold a fresh set that this node asked for, and send on it at once."""
         registered = self.registration.state is not State.NONE
         self.renew_keys(associations, now)
-        home = self.config.home_address
-        self._generations.activate(home, self._associations.generation(home), now)
+        self._held.activate(now)
         if registered:
             self.registration.refresh(now)
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
-        inbound = [each for spi in spis if (each := self._associations.by_spi(spi)) is not None]
-        pairs = {(each.mode, each.generation) for each in inbound}
-        home = self.config.home_address
-        gone = [
-            each for each in self._associations.of(home) if (each.mode, each.generation) in pairs
-        ]
-        self._generations.delete(gone, now)
-        left = self._associations.of(home)
-        if gone and not any(each.state is SaState.MATURE for each in left):
-            newest = self._associations.generation(home)
-            self._generations.activate(home, newest, now)
-
-    def _hold(self, keyed: KeyedAssociation, generation: int, state: SaState, now: float) -> None:
-        inbound = keyed.destination == self.config.home_address
-        association = SecurityAssociation(
-            spi=keyed.spi,
-            home_address=self.config.home_address,
-            source=keyed.source,
-            destination=keyed.destination,
-            mode=keyed.mode,
-            transform=keyed.transform,
-            key=keyed.key,
-            generation=generation,
-            state=state,
-            limit=self.config.sequence_limit,
-        )
-        if inbound:
-            association.windows = self._senders.windows(keyed.mode)
-        self._generations.hold(association, now, inbound=inbound)
+        self._held.delete(spis, now)
 
     def start(self, now: float) -> None:
         """Register as soon as there is a care-of address, and, with IKE, an SA."""
         self._wanted = True
-        if self._keys is None or not self._is_without_keys():
+        if self._keys is None or self._held.complete:
             self.registration.start(now)
         else:
             self._keys.begin(now)
@@ -258,11 +212,11 @@ class MobileNode:
             self.counters.drop("inner-destination")
         elif self._upstream is None:
             self.counters.drop("not-bound")
-        elif self._tunnel_out is None:
+        elif self._held.tunnel is None:
             self.counters.drop("no-sa")
         else:
             try:
-                sealed = self._seal(self._tunnel_out, packet, now)
+                sealed = self._seal(self._held.tunnel, packet, now)
             except Dropped as dropped:
                 self.counters.drop(dropped.reason)
                 return
@@ -274,10 +228,11 @@ class MobileNode:
             return self._esp.seal(association, packet, ipv6.IPV6, 0)
         except Dropped:
             # Out of numbers: a fresh SA that nothing has come on yet is better than none.
-            self._keys_changed(self.config.home_address, now)
-            if self._tunnel_out is None or self._tunnel_out is association:
+            self._held.look_again(now)
+            other = self._held.tunnel
+            if other is None or other is association:
                 raise
-            return self._esp.seal(self._tunnel_out, packet, ipv6.IPV6, 0)
+            return self._esp.seal(other, packet, ipv6.IPV6, 0)
 
     # What goes out
 
@@ -393,7 +348,7 @@ class MobileNode:
         hint = self._senders.identify(origin, esp)
         inner, next_header, sender = self._esp.open(association, esp, hint)
         if association.state is not SaState.MATURE:
-            self._generations.used(association, now)
+            self._held.generations.used(association, now)
         if next_header != ipv6.IPV6:
             dummy = next_header == ipv6.NO_NEXT_HEADER  # RFC 4303 §2.6: discarded, no error
             raise Dropped("dummy" if dummy else "inner-protocol")
@@ -424,7 +379,7 @@ class MobileNode:
         hint = self._senders.identify(origin, esp)
         payload, next_header, sender = self._esp.open(association, esp, hint)
         if association.state is not SaState.MATURE:
-            self._generations.used(association, now)
+            self._held.generations.used(association, now)
         if next_header == ipv6.NO_NEXT_HEADER:
             raise Dropped("dummy")
         if next_header != ipv6.MOBILITY:
@@ -584,55 +539,10 @@ class MobileNode:
             self._upstream = OuterHeader(care_of, self.config.home_agent_address, ipv6.ESP)
             self._upstream_source = care_of
 
-    # Keys
-
-    def _hold_anew(self) -> None:
-        """Hold no SA."""
-        self._associations = SecurityAssociationDatabase()
-        self._generations = Generations(self._associations, self._timers, self._keys_changed)
-        self._tunnel_out: SecurityAssociation | None = None
-        self._sending = 1
-
-    def _keys_changed(self, home_address: IPv6Address, now: float) -> None:
-        """Another SA may be the one to send on."""
-        found = self._associations.outbound(home_address, SaMode.TUNNEL)
-        self._tunnel_out = found
-        if found is not None and found.generation != self._sending:
-            self._sending = found.generation
-            self._events.append(KeysSwitched(found.generation))
-        if self._keys is not None and self._is_without_keys():
-            # Looked at again when whatever changes them is through with it.
-            self._timers.schedule(now, self._begin_without_keys)
-
-    def _is_without_keys(self) -> bool:
-        home = self.config.home_address
-        return any(self._associations.outbound(home, mode) is None for mode in SaMode)
-
     def _begin_without_keys(self, now: float) -> None:
         """The mobile node begins when it has no SA (design §10, rule 8)."""
-        if self._keys is not None and self._wanted and self._is_without_keys():
+        if self._keys is not None and self._wanted:
             self._keys.begin(now)
-
-    def _new_senders(self) -> Senders:
-        config = self.config
-        return choose_senders(
-            config.mode, origin_option=config.origin_option, multi_sender=config.multi_sender
-        )
-
-    def _check_association(self, association: KeyedAssociation) -> None:
-        config = self.config
-        ends = {association.source, association.destination}
-        if ends != {config.home_address, config.home_agent_address}:
-            raise ConfigError(
-                f"{config.key_file}: SPI {association.spi:#010x}: {association.source} to "
-                f"{association.destination} is not between {config.home_address} and "
-                f"{config.home_agent_address}; correct its source and destination"
-            )
-        if association.transform != config.mode.transform:
-            raise ConfigError(
-                f"{config.key_file}: SPI {association.spi:#010x}: {association.transform} does "
-                f"not fit mode {config.mode}; use {config.mode.transform}"
-            )
 
 
 def _refresh_advice(options: Iterable[MobilityOption]) -> int | None:

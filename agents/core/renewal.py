@@ -179,11 +179,24 @@ class Renewal:
             now + LINGER_TIME, lambda then: self._end(associations, [], then)
         )
 
-    def forget(self, home_address: IPv6Address) -> None:
-        """The mobile node began anew: what was under way is of no use."""
+    def replaced(
+        self, home_address: IPv6Address, keyed: Sequence[KeyedAssociation], now: float
+    ) -> None:
+        """Hold these SAs, from a file or of a mobile node that had none, instead of all others.
+
+        Raises `ConfigError` for an SPI out of range (rule 4).
+        """
+        fresh = [mobile_association(each, self._context.config) for each in keyed]
         running = self._running.pop(home_address, None)
         if running is not None and running.timer is not None:
             running.timer.cancel()
+        generation = self._context.next_generation(home_address)
+        old = list(self._context.associations.of(home_address))
+        self._generations.delete(old, now)
+        for each in fresh:
+            each.generation = generation
+            self._generations.hold(each, now, inbound=each.inbound)
+        self._synchronisation.announce_associations([*old, *fresh], now)
 
     def lost(self, spi: int, now: float) -> None:
         """The mobile node has deleted the pair whose SA towards the home agents has `spi`."""
