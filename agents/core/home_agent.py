@@ -82,7 +82,9 @@ class HomeAgent:
             self._association_held,
             lambda association: not self._renewal.moved_on(association),
         )
-        self._synchronisation = Synchronisation(context, self._generations, self._released)
+        self._synchronisation = Synchronisation(
+            context, self._generations, self._released, self._role_moved
+        )
         self._table = TableTransfer(
             context,
             self._make_table,
@@ -411,18 +413,25 @@ class HomeAgent:
 
     def _became_primary(self, binding: Binding, now: float) -> None:
         """Another HA was primary: it may have left a renewal unfinished, or one may be due."""
-        home_address = binding.home_address
-        self._synchronisation.ask_associations(
-            home_address, now, lambda then: self._renewal.adopt(binding, then)
-        )
-        due = [each for each in self._generations.newest(home_address) if each.renewal_due]
+        self._renewal.adopt(binding, now)
+        due = [each for each in self._generations.newest(binding.home_address) if each.renewal_due]
         self._context.due.update(dict.fromkeys(due))
+
+    def _role_moved(self, binding: Binding, now: float) -> None:
+        """A peer is primary now: tell it of a renewal that its predecessor left unfinished."""
+        self._renewal.hand_over(binding, now)
 
     def _association_held(self, association: SecurityAssociation, now: float) -> None:
         self._requests.watch_lifetime(association, now)
         made_elsewhere = association.spi >> 24 != self._context.config.index
-        if self._keys is not None and association.inbound and made_elsewhere:
+        if not association.inbound or not made_elsewhere:
+            return
+        if self._keys is not None:
             self._keys.superseded(association.home_address, now)
+        binding = self._context.cache.get(association.home_address)
+        if binding is not None and binding.primary == self._context.config.index:
+            # When all of its generation are here: nobody else may be left to finish with it.
+            self._context.timers.schedule(now, lambda then: self._renewal.adopt(binding, then))
 
     def _associations_changed(self, home_address: IPv6Address, now: float) -> None:
         """Another SA may be the one to send on; silence may be over (rule 3)."""

@@ -136,6 +136,16 @@ class Renewal:
             if each.inbound
         )
 
+    def hand_over(self, binding: Binding, now: float) -> None:
+        """Tell the new primary of a generation that is not yet, or not alone, in use."""
+        home_address = binding.home_address
+        held = self._context.associations.of(home_address)
+        generations = {each.generation for each in held}
+        unfinished = len(generations) > 1 or any(each.state is SaState.LARVAL for each in held)
+        primary = self._context.peers.by_index(binding.primary)
+        if unfinished and primary is not None and primary.valid:
+            self._synchronisation.tell_unasked(primary, held, now)
+
     # What key management reports.
 
     def agreed(
