@@ -79,7 +79,10 @@ class PeerConfig:
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentConfig:
-    """One home agent. `key_files` are the mobile nodes whose keys this HA is the first to know.
+    """One home agent.
+
+    `key_files` are the mobile nodes whose keys this HA is the first to know. With `secret_files`
+    IKEv2 is the source of keys: pre-shared keys of mobile nodes, the same at every HA.
 
     A mobile node's SAs are renewed when one of their numbers reaches `sequence_soft_limit`, or
     after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent.
@@ -109,6 +112,7 @@ class HomeAgentConfig:
     path_mtu: int = 1500
     egress_record: bool = False
     key_files: tuple[Path, ...] = ()
+    secret_files: tuple[Path, ...] = ()
     peers: tuple[PeerConfig, ...] = ()
     timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
 
@@ -139,6 +143,8 @@ class MobileNodeTimers:
 class MobileNodeConfig:
     """One mobile node: one home address, one home agent address, one set of SAs.
 
+    They come from `key_file`, or, with `secret_files`, from IKEv2 and a pre-shared key.
+
     No number beyond `sequence_limit` is sent. The home agents see a mobile node's numbers and
     renew in time: their `sequence_soft_limit` must lie below it.
     `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
@@ -150,7 +156,8 @@ class MobileNodeConfig:
     home_agent_address: IPv6Address
     home_prefix: IPv6Network
     directory: Path
-    key_file: Path
+    key_file: Path = Path()
+    secret_files: tuple[Path, ...] = ()
     mode: Mode = Mode.HARDENED
     origin_option: bool = True
     multi_sender: bool = True
@@ -202,6 +209,8 @@ def load_mobile_node(path: Path) -> MobileNodeConfig:
             f"{path}: home_address: {config.home_address} is not in the home prefix "
             f"{config.home_prefix}; choose an address of that prefix"
         )
+    if config.key_file == Path() and not config.secret_files:
+        raise ConfigError(f"{path}: key_file: missing; add it, or secret_files")
     if config.home_address == config.home_agent_address:
         raise ConfigError(
             f"{path}: home_address: {config.home_address} is the home agent address; "

@@ -129,6 +129,7 @@ class HomeAgentProcess(Agent):
         """Add what device and sockets refused."""
         return {
             **super().counters(),
+            **self.engine.key_counters(),
             "runtime.tun-refused": self._tun.refused,
             "runtime.send-refused": self._outbound.refused,
         }
@@ -233,10 +234,12 @@ def _prepare(path: Path) -> HomeAgentProcess:
     watchdog = Watchdog.start(config.home_prefix, config.directory / "events.jsonl", config.name)
     from agents.core.home_agent import HomeAgent
     from agents.keys import read_key_file
+    from agents.shared_secrets import read_secret_files
 
     _check_forwarding()
     peer_keys = {each.index: read_key_file(each.key_file) for each in config.peers}
     mobile_keys = [read_key_file(each) for each in config.key_files]
+    secrets = read_secret_files(config.secret_files) if config.secret_files else None
     devices = Devices(config)
     egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
     # After all that can go wrong: a start that failed must not use up the first incarnation.
@@ -247,6 +250,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         os.urandom,
         peer_keys,
         egress.record if egress is not None else None,
+        secrets=secrets,
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
     agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress)

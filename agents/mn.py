@@ -89,6 +89,7 @@ class MobileNodeProcess(Agent):
         refused = sum(each.refused for each in self._outbound.values())
         return {
             **super().counters(),
+            **self.engine.key_counters(),
             "runtime.tun-refused": self._tun.refused,
             "runtime.send-refused": refused + self._unsendable,
         }
@@ -198,8 +199,8 @@ def _prepare(path: Path) -> MobileNodeProcess:
 
     egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
     record = egress.record if egress is not None else None
-    engine = MobileNode(config, os.urandom, record)
-    keys = read_key_file(config.key_file)
+    engine = MobileNode(config, os.urandom, record, _secret(config))
+    keys = () if config.secret_files else read_key_file(config.key_file)
     engine.load_keys(keys, time.monotonic())
     journal = Journal(config.directory / "events.jsonl", config.name)
     agent = MobileNodeProcess(config, engine, journal, egress)
@@ -210,6 +211,18 @@ def _prepare(path: Path) -> MobileNodeProcess:
     agent.start(time.monotonic())
     journal.write("agent-ready")
     return agent
+
+
+def _secret(config: MobileNodeConfig) -> bytes | None:
+    """Return the pre-shared key, or None where keys come from a file; raises `ConfigError`."""
+    if not config.secret_files:
+        return None
+    from agents.shared_secrets import read_secret_files
+
+    secret = read_secret_files(config.secret_files).get(config.home_address)
+    if secret is None:
+        raise ConfigError(f"{config.secret_files[0]}: no secret of {config.home_address}; add one")
+    return secret
 
 
 def _open_inbound(name: str) -> InboundSocket:

@@ -102,7 +102,8 @@ def figure_1(
 ) -> Iterator[Remote]:
     """Figure 1 up and running, one for each file of tests (see tests/figure_1/inside.py).
 
-    The mode is hardened, or what the file asks for by indirect parametrisation.
+    The mode is hardened, or what the file asks for by indirect parametrisation, as `draft` or
+    `hardened+ike`.
     """
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)

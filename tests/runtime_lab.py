@@ -16,6 +16,7 @@ from typing import Any
 
 from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, dump
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
+from agents.shared_secrets import write_secret_file
 
 HOME = IPv6Network("fd00:192:168:1::/64")
 HOME_AGENT = IPv6Address("fd00:192:168:1::254")
@@ -89,11 +90,17 @@ def keys(index: int, transform: Transform) -> list[KeyedAssociation]:
     return made
 
 
-def configure(directory: Path, mode: Mode = Mode.HARDENED, **changes: Any) -> None:
-    """Write configurations and keys below `directory`."""
+def configure(
+    directory: Path, mode: Mode = Mode.HARDENED, *, ike: bool = False, **changes: Any
+) -> None:
+    """Write configurations and keys, or with `ike` a pre-shared key, below `directory`."""
     for node in ("ha", "mn"):
         (directory / node).mkdir(parents=True)
-    write_key_file(directory / "mn.keys", keys(1, Transform(mode.transform)))
+    secrets = (directory / "mn.secret",) if ike else ()
+    if ike:
+        write_secret_file(secrets[0], {HOME_ADDRESS: os.urandom(32)})
+    else:
+        write_key_file(directory / "mn.keys", keys(1, Transform(mode.transform)))
     home_agent = HomeAgentConfig(
         name="HA1",
         index=1,
@@ -102,7 +109,8 @@ def configure(directory: Path, mode: Mode = Mode.HARDENED, **changes: Any) -> No
         home_prefix=HOME,
         home_agent_address=HOME_AGENT,
         mode=mode,
-        key_files=(directory / "mn.keys",),
+        key_files=() if ike else (directory / "mn.keys",),
+        secret_files=secrets,
         **changes,
     )
     mobile_node = MobileNodeConfig(
@@ -111,7 +119,8 @@ def configure(directory: Path, mode: Mode = Mode.HARDENED, **changes: Any) -> No
         home_agent_address=HOME_AGENT,
         home_prefix=HOME,
         directory=directory / "mn",
-        key_file=directory / "mn.keys",
+        key_file=Path() if ike else directory / "mn.keys",
+        secret_files=secrets,
         mode=mode,
         interfaces=("wire",),
         **changes,

@@ -557,14 +557,18 @@ def test_revoke_ends_the_old_sas_even_if_no_fresh_ones_come_about() -> None:
 # Others finish what one began.
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "heir"), [*((mode, 2) for mode in MODES), (Mode.HARDENED, 3), (Mode.DRAFT, 3)]
+)
 @pytest.mark.parametrize("step", range(13))
-def test_d16_primary_killed_after_each_step(mode: Mode, step: int) -> None:
+def test_d16_primary_killed_after_each_step(mode: Mode, heir: int, step: int) -> None:
     """0 lost outside the routing outage, which here takes no time; one generation remains.
 
-    A step is one SA message between HAs: of two Updates, the first may be sent and the second not.
+    A step is one SA message between HAs: of two Updates, the first, to HA2, may be sent and the
+    second not. `heir` is the HA that gets the mobile node's traffic afterwards.
     """
     world = registered(mode=mode)
+    world.order = [1, heir, 5 - heir]
     streams = Streams(world, (2, 3))
     count = 0
     killed = False

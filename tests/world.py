@@ -71,6 +71,7 @@ class World:
         seed: int = 1,
         *,
         key_exchange: bool = False,
+        ike: bool = False,
         **home_agent: object,
     ) -> None:
         self.now = 1000.0
@@ -98,6 +99,7 @@ class World:
         self.with_key_exchange = key_exchange
         self.key_exchanges: dict[int, FakeKeyExchange] = {}
         self.fate = "agreed"
+        self.secret = self.random.randbytes(32) if ike else None
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -134,6 +136,7 @@ class World:
             self.peer_keys[index],
             self._record,
             exchange if self.with_key_exchange else None,
+            {HOA: self.secret} if self.secret is not None else None,
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -172,12 +175,19 @@ class World:
         at: IPv6Address = COA,
         **changes: object,
     ) -> MobileNode:
-        """Start a mobile node anew, with fresh keys; HA `holder` is given them too."""
-        keys = keys or self.mobile_keys(home=home_address(number))
+        """Start a mobile node anew; without IKE with fresh keys, which HA `holder` is given too."""
         config = replace(self.mn_config(number), **changes)  # type: ignore[arg-type]
         mobile = self.mobiles.setdefault(number, Mobile())
-        mobile.engine = engine = MobileNode(config, self.random.randbytes, self._record)
+        mobile.engine = engine = MobileNode(
+            config, self.random.randbytes, self._record, self.secret
+        )
         self.events.setdefault(mobile_name(number), [])
+        if self.secret is not None:
+            engine.start(self.now)
+            self.attach(at, number)
+            self.run(settle)
+            return engine
+        keys = keys or self.mobile_keys(home=home_address(number))
         engine.load_keys(keys, self.now)
         self.has[holder].load_keys(keys, self.now)
         self._collect()
@@ -437,9 +447,9 @@ class FakeKeyExchange:
                 return
             if fate == "agreed":
                 self.open_to_mobile = True
-                self._alive().agreed(home_address, keys, self.world.now)
+                self._alive().key_exchange_user.agreed(home_address, keys, self.world.now)
             else:
-                self._alive().failed(home_address, fate, self.world.now)
+                self._alive().key_exchange_user.failed(home_address, fate, self.world.now)
 
         self.world.after(DELAY, at_mobile_node)
         self.world.after(2 * DELAY if fate in ("agreed", "failed") else 0.5, answer)
@@ -460,7 +470,7 @@ class FakeKeyExchange:
 
         def answer() -> None:
             if self._alive() is not None:
-                self._alive().deleted(home_address, associations, self.world.now)
+                self._alive().key_exchange_user.deleted(home_address, associations, self.world.now)
 
         if self.open_to_mobile:
             self.world.after(DELAY, at_mobile_node)

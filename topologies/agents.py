@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import (
+    MAX_SEQUENCE,
+    SOFT_LIMIT,
     Detector,
     HomeAgentConfig,
     HomeAgentTimers,
@@ -31,6 +33,7 @@ from agents.config import (
     dump,
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
+from agents.shared_secrets import write_secret_file
 from topologies import addressing
 from topologies.frr import metric_command
 from topologies.frr_config import home_metric
@@ -51,7 +54,11 @@ class AgentError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """What the agents' configurations of one network have in common."""
+    """What the agents' configurations of one network have in common.
+
+    With `ike` a mobile node and its home agents share a secret and agree on SAs by IKEv2; without,
+    SAs come from key files, and cannot be renewed.
+    """
 
     mode: Mode = Mode.HARDENED
     origin_option: bool = True
@@ -62,6 +69,11 @@ class AgentOptions:
     lifetime: float = 420.0
     detector: Detector = Detector.HELLO
     metric_penalty: int = 0
+    ike: bool = False
+    key_management: bool = True
+    sequence_soft_limit: int = SOFT_LIMIT
+    sequence_limit: int = MAX_SEQUENCE
+    sa_lifetime: float = 0.0
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -260,11 +272,15 @@ class Agents:
     def restart_mobile_node(self, name: str) -> int:
         """Kill a mobile node's agent and start it with fresh keys; return when it was killed.
 
-        The keys go to the home agent that holds this mobile node's file, or, when that one does
-        not run, to the first one that does: the SPIs lie in the range of whoever holds them.
+        With IKE it agrees on them by itself. Else the keys go to the home agent that holds this
+        mobile node's file, or, when that one does not run, to the first one that does: the SPIs
+        lie in the range of whoever holds them.
         """
         agent = self.mobile_nodes[name]
         moment = agent.kill() if agent.running else time.monotonic_ns()
+        if self.options.ike:
+            agent.start()
+            return moment
         holder = self.key_holder
         if not self.home_agents[holder].running:
             holder = next(n for n, each in self.home_agents.items() if each.running)
@@ -300,7 +316,8 @@ class Agents:
         }
         holder = self.plan.nodes[self.key_holder]
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
-        mobile_keys = {node.name: self.write_mobile_keys(node, holder) for node in mobiles}
+        write = self._write_secret if self.options.ike else self.write_mobile_keys
+        mobile_keys = {node.name: write(node, holder) for node in mobiles}
         for node in has:
             peers = tuple(
                 PeerConfig(
@@ -310,7 +327,8 @@ class Agents:
                 for peer in has
                 if peer is not node
             )  # fmt: skip
-            held = tuple(mobile_keys.values()) if node is holder else ()
+            # Of secrets every home agent has a copy, of SAs one, which tells the others.
+            held = tuple(mobile_keys.values()) if node is holder or self.options.ike else ()
             config = self.home_agent_config(node, peers, held)
             self.home_agents[node.name].configuration.write_text(dump(config))
         for node in mobiles:
@@ -320,7 +338,7 @@ class Agents:
     def home_agent_config(
         self, node: NodePlan, peers: tuple[PeerConfig, ...], key_files: tuple[Path, ...]
     ) -> HomeAgentConfig:
-        """Return a home agent's configuration."""
+        """Return a home agent's configuration; `key_files` hold secrets where IKE is used."""
         options = self.options
         return HomeAgentConfig(
             name=node.name,
@@ -338,13 +356,17 @@ class Agents:
             metric=home_metric(node),
             metric_penalty=options.metric_penalty,
             metric_command=metric_command(self._runtime / node.name),
-            key_files=key_files,
+            sequence_soft_limit=options.sequence_soft_limit,
+            sequence_limit=options.sequence_limit,
+            sa_lifetime=options.sa_lifetime,
+            key_files=() if options.ike else key_files,
+            secret_files=key_files if options.ike else (),
             peers=peers,
             timers=options.home_agent_timers,
         )
 
     def mobile_node_config(self, node: NodePlan, key_file: Path) -> MobileNodeConfig:
-        """Return a mobile node's configuration."""
+        """Return a mobile node's configuration; `key_file` holds a secret where IKE is used."""
         options = self.options
         return MobileNodeConfig(
             name=node.name,
@@ -352,7 +374,10 @@ class Agents:
             home_agent_address=addressing.HOME_AGENT_ADDRESS,
             home_prefix=addressing.HOME_PREFIX,
             directory=self.mobile_nodes[node.name].directory,
-            key_file=key_file,
+            key_file=Path() if options.ike else key_file,
+            secret_files=(key_file,) if options.ike else (),
+            key_management=options.ike and options.key_management,
+            sequence_limit=options.sequence_limit,
             mode=options.mode,
             origin_option=options.origin_option,
             multi_sender=options.multi_sender,
@@ -366,6 +391,12 @@ class Agents:
             ),
             timers=options.mobile_node_timers,
         )
+
+    def _write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
+        """Write a pre-shared key of a mobile node; every home agent reads the same file."""
+        path = self._keys / f"{mobile.name}.secret"
+        write_secret_file(path, {addressing.home_address(mobile.index): secrets.token_bytes(32)})
+        return path
 
     def _write_pair_keys(self, a: NodePlan, b: NodePlan) -> Path:
         """Write the two SAs of a pair of home agents; each SPI is in its receiver's range."""

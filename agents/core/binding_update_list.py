@@ -112,6 +112,11 @@ class HomeRegistration:
         return self.state in HOLDS_BINDING
 
     @property
+    def attempt(self) -> int:
+        """How often the Binding Update has been sent in this exchange."""
+        return self._attempt
+
+    @property
     def outstanding(self) -> tuple[Update, ...]:
         """The Binding Updates whose acknowledgement would still count."""
         return tuple(self._outstanding.values())

@@ -13,6 +13,7 @@ from agents.core.events import Event
 from agents.core.exchanges import Exchanges
 from agents.core.peers import Peer, Peers
 from agents.core.rate_limit import RateLimit
+from agents.core.registration import GENERATION_STEP
 from agents.core.replay_window import sender_id
 from agents.core.security_associations import SecurityAssociation, SecurityAssociationDatabase
 from agents.core.timers import TimerQueue
@@ -65,6 +66,15 @@ class Context:
     def hardened(self) -> bool:
         """Whether the SID in the IV tells senders apart (design §1)."""
         return self.config.mode is Mode.HARDENED
+
+    def next_generation(self, home_address: IPv6Address) -> int:
+        """Return the number of a mobile node's next SA generation: above all that ever were.
+
+        Also where its SAs are all gone: a registration instance begins with it (rule 2).
+        """
+        binding = self.cache.get(home_address)
+        registered = 0 if binding is None else binding.registration // GENERATION_STEP
+        return 1 + max(self.associations.generation(home_address), registered)
 
     def report(self, event: Event) -> None:
         """Queue `event` for the journal."""

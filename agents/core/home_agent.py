@@ -8,7 +8,7 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 packet to the part that it is for.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from ipaddress import IPv6Address
 
 from agents.config import HomeAgentConfig
@@ -21,8 +21,9 @@ from agents.core.events import Event, Notice, TableReceived
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
 from agents.core.inter_ha_receiver import InterHaReceiver
-from agents.core.key_exchange import KeyExchange
+from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
+from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
@@ -56,14 +57,16 @@ class HomeAgent:
         peer_keys: dict[int, tuple[KeyedAssociation, ...]],
         record: EgressRecord | None = None,
         key_exchange: KeyExchange | None = None,
+        secrets: Mapping[IPv6Address, bytes] | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
 
         `incarnation` counts the starts of this HA from 1; None if the count is lost: then
         numbers on every old SA might repeat, and the engine stays silent (design §10, rule 3).
         `peer_keys` are the two associations with each peer, by index. `record` is told of every
-        packet sealed. Without `key_exchange`, SAs come from key files and cannot be renewed.
-        Raises `ConfigError` for a peer without keys.
+        packet sealed. With `secrets`, pre-shared keys by home address, IKEv2 is the source of
+        keys; without, and without another `key_exchange`, SAs cannot be renewed. Raises
+        `ConfigError` for a peer without keys.
         """
         self.incarnation = incarnation
         peers = [make_peer(config, each.index, peer_keys) for each in config.peers]
@@ -78,10 +81,12 @@ class HomeAgent:
             context.timers,
             self._associations_changed,
             LARVAL_TIME,
-            lambda association, now: self._requests.watch_lifetime(association, now),
+            self._association_held,
             lambda association: not self._renewal.moved_on(association),
         )
-        self._synchronisation = Synchronisation(context, self._generations, self._released)
+        self._synchronisation = Synchronisation(
+            context, self._generations, self._released, self._role_moved
+        )
         self._table = TableTransfer(
             context,
             self._make_table,
@@ -96,19 +101,27 @@ class HomeAgent:
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
         )
         self._floors = Floors(context)
+        self._keys = KeyManagement(context, secrets) if secrets is not None else None
         self._renewal = Renewal(
             context,
             self._generations,
             self._synchronisation,
-            key_exchange,
+            key_exchange or self._keys,
             self._signalling.request_refresh,
         )
+        if self._keys is not None:
+            self._keys.report_to(self._renewal)
         self._requests = RenewRequests(
             context, self._renewal, self._synchronisation, self._signalling.request_refresh
         )
         self._role = PrimaryRole(context, self._took_over)
         self._mobility = MobilityReceiver(
-            context, self._signalling, self._synchronisation, self._released, self._became_primary
+            context,
+            self._signalling,
+            self._synchronisation,
+            self._released,
+            self._became_primary,
+            moves_keys=self._keys is not None,
         )
         self._inter_ha = InterHaReceiver(
             context,
@@ -118,6 +131,7 @@ class HomeAgent:
             self._floors,
             self._tunnel,
             self._requests,
+            self._keys,
         )
         self._now = 0.0
 
@@ -169,6 +183,8 @@ class HomeAgent:
         """Do what is due."""
         self._now = now
         self._context.timers.run(now)
+        if self._keys is not None:
+            self._keys.pump(now)
         if self._context.due:
             self._requests.consider(now)
 
@@ -207,18 +223,10 @@ class HomeAgent:
         that is for the caller to know. Raises `ConfigError` for an SPI out of range (rule 4).
         """
         self._now = now
-        own = self._context.config
-        fresh = [mobile_association(each, own) for each in keyed]
-        if not fresh:
-            return
-        home_address = fresh[0].home_address
-        generation = self._context.associations.generation(home_address) + 1
-        old = list(self._context.associations.of(home_address))
-        self._generations.delete(old, now)
-        for each in fresh:
-            each.generation = generation
-            self._generations.hold(each, now, inbound=each.inbound)
-        self._synchronisation.announce_associations([*old, *fresh], now)
+        held = tuple(keyed)
+        if held:
+            home_address = mobile_association(held[0], self._context.config).home_address
+            self._renewal.replaced(home_address, held, now)
 
     def renew(self, home_address: IPv6Address, now: float) -> None:
         """Renew a mobile node's SAs, make before break; raises `RenewalImpossible`."""
@@ -230,29 +238,14 @@ class HomeAgent:
         self._now = now
         self._renewal.request(home_address, "revoked", now, grace=False)
 
-    # What key management reports (`KeyExchangeUser`).
+    @property
+    def key_exchange_user(self) -> KeyExchangeUser:
+        """What a `key_exchange` of the caller's reports to."""
+        return self._renewal
 
-    def agreed(
-        self, home_address: IPv6Address, associations: Sequence[KeyedAssociation], now: float
-    ) -> None:
-        """Take fresh SAs that the mobile node holds; raises `ConfigError` (rule 4)."""
-        self._now = now
-        self._renewal.agreed(home_address, associations, now)
-
-    def failed(self, home_address: IPv6Address, reason: str, now: float) -> None:
-        """A key exchange brought nothing."""
-        self._now = now
-        self._renewal.failed(home_address, reason, now)
-
-    def deleted(
-        self,
-        home_address: IPv6Address,
-        associations: Sequence[SecurityAssociation],
-        now: float,
-    ) -> None:
-        """The mobile node sends on these SAs no more."""
-        self._now = now
-        self._renewal.deleted(home_address, associations, now)
+    def key_counters(self) -> dict[str, int]:
+        """Return the counters of key management."""
+        return self._keys.counters() if self._keys is not None else {}
 
     def bindings(self) -> list[dict[str, object]]:
         """Return the binding cache, ready for JSON."""
@@ -302,6 +295,7 @@ class HomeAgent:
 
     def _released(self, key: Hashable, now: float) -> None:
         """Something that packets waited for is known now, or will not be."""
+        self._follow(key, now)
         for packet in self._held.release(key):
             if isinstance(key, IPv6Address):
                 binding = self._context.cache.get(key)
@@ -312,6 +306,12 @@ class HomeAgent:
                 self.counters.drop("unknown-spi")
                 continue
             self.receive(packet, now)
+
+    def _follow(self, key: Hashable, now: float) -> None:
+        """A binding may have another care-of address: so has key management."""
+        binding = self._context.cache.get(key) if isinstance(key, IPv6Address) else None
+        if self._keys is not None and binding is not None and binding.bound:
+            self._keys.follow(binding, now)
 
     # From the mobile node.
 
@@ -374,6 +374,8 @@ class HomeAgent:
             self._unknown_home_address(packet, now)
         elif parsed.next_header == ipv6.ESP:
             self._receive_transport(parsed, packet, now)
+        elif parsed.next_header == ipv6.UDP and self._keys is not None:
+            self._keys.receive(parsed, packet, now, relayed=False)
         else:
             self._signalling.unprotected(parsed, now)
 
@@ -417,12 +419,25 @@ class HomeAgent:
 
     def _became_primary(self, binding: Binding, now: float) -> None:
         """Another HA was primary: it may have left a renewal unfinished, or one may be due."""
-        home_address = binding.home_address
-        self._synchronisation.ask_associations(
-            home_address, now, lambda then: self._renewal.adopt(binding, then)
-        )
-        due = [each for each in self._generations.newest(home_address) if each.renewal_due]
+        self._renewal.adopt(binding, now)
+        due = [each for each in self._generations.newest(binding.home_address) if each.renewal_due]
         self._context.due.update(dict.fromkeys(due))
+
+    def _role_moved(self, binding: Binding, now: float) -> None:
+        """A peer is primary now: tell it of a renewal that its predecessor left unfinished."""
+        self._renewal.hand_over(binding, now)
+
+    def _association_held(self, association: SecurityAssociation, now: float) -> None:
+        self._requests.watch_lifetime(association, now)
+        made_elsewhere = association.spi >> 24 != self._context.config.index
+        if not association.inbound or not made_elsewhere:
+            return
+        if self._keys is not None:
+            self._keys.superseded(association.home_address, now)
+        binding = self._context.cache.get(association.home_address)
+        if binding is not None and binding.primary == self._context.config.index:
+            # When all of its generation are here: nobody else may be left to finish with it.
+            self._context.timers.schedule(now, lambda then: self._renewal.adopt(binding, then))
 
     def _associations_changed(self, home_address: IPv6Address, now: float) -> None:
         """Another SA may be the one to send on; silence may be over (rule 3)."""

@@ -6,6 +6,7 @@ incarnation of this HA than the present one was meant for an earlier life, or is
 
 from agents.core.context import Context
 from agents.core.counters import Dropped
+from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.peers import Peer
 from agents.core.renew_requests import RenewRequests
@@ -32,7 +33,9 @@ class InterHaReceiver:
         floors: Floors,
         tunnel: Tunnel,
         renew_requests: RenewRequests,
+        keys: KeyManagement | None,
     ) -> None:
+        self._keys = keys
         self._renew_requests = renew_requests
         self._context = context
         self._membership = membership
@@ -69,10 +72,23 @@ class InterHaReceiver:
         self._dispatch(peer, message, now)
 
     def _receive_relayed(self, payload: bytes, now: float) -> None:
+        if payload[24:40] == self._context.config.home_agent_address.packed:
+            self._receive_relayed_ike(payload, now)
+            return
         binding = self._context.cache.by_octets(payload[24:40])
         association = self._tunnel.relayed(binding, payload)
         if association is not None and binding is not None and not binding.multi_sender:
             self._floors.sent(association, now)
+
+    def _receive_relayed_ike(self, payload: bytes, now: float) -> None:
+        """A message on an IKE SA of this HA that reached a peer."""
+        try:
+            packet = ipv6.parse(payload)
+        except WireError as error:
+            raise Dropped(str(error.reason)) from error
+        if packet.next_header != ipv6.UDP or self._keys is None:
+            raise Dropped("relayed-to-home-agent")
+        self._keys.receive(packet, payload, now, relayed=True)
 
     def _dispatch(self, peer: Peer, message: inter_ha.InterHaMessage, now: float) -> None:
         synchronisation = self._synchronisation

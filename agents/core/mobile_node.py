@@ -2,7 +2,8 @@
 
 No sockets, no clock, no randomness: whole IPv6 packets and times come in, packets, events and the
 next timer go out. Who decides what: `binding_update_list` when a Binding Update is due,
-`mobile_senders` which replay window a packet meets, this module what a packet is.
+`mobile_senders` which replay window a packet meets, `mobile_associations` which SA is sent on,
+`mobile_key_management` how SAs come about, this module what a packet is.
 """
 
 import struct
@@ -10,30 +11,19 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable
 from ipaddress import IPv6Address
 
-from agents.config import ConfigError, MobileNodeConfig, Mode
+from agents.config import MobileNodeConfig, Mode
 from agents.core import mobile_status
 from agents.core.binding_update_list import Acknowledgement, HomeRegistration, Update
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord, EspProcessor
 from agents.core.events import Event
-from agents.core.generations import Generations
-from agents.core.mobile_events import (
-    KeysRenewed,
-    KeysSwitched,
-    Moved,
-    Multihomed,
-    OriginChanged,
-    SidTableInstalled,
-)
+from agents.core.mobile_associations import MobileAssociations
+from agents.core.mobile_events import Moved, Multihomed, OriginChanged, SidTableInstalled
+from agents.core.mobile_key_management import MobileKeyManagement
 from agents.core.mobile_registration import State
-from agents.core.mobile_senders import Senders, choose_senders
 from agents.core.outer_header import OuterHeader
 from agents.core.rate_limit import RateLimit
-from agents.core.security_associations import (
-    SaState,
-    SecurityAssociation,
-    SecurityAssociationDatabase,
-)
+from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.timers import TimerQueue
 from agents.core.wishes import Wish
 from agents.keys import KeyedAssociation, SaMode
@@ -65,6 +55,9 @@ QUIET = 1.0
 ERRORS_PER_SECOND = 10
 """ICMPv6 errors sent at most (RFC 4443 §2.4 (f))."""
 
+UNANSWERED_UPDATES = 4
+"""With this transmission, after 7 s without an answer, the SAs are believed to be lost (rule 8)."""
+
 _OUTER = struct.Struct("!BxxxHB")
 """Version and the like, payload length, next header of an IPv6 header."""
 
@@ -81,6 +74,7 @@ class MobileNode:
     """The engine of one mobile node; the surface is that of design §7.
 
     `random_bytes(n)` gives n random octets; `record` is told of each packet sealed (invariant I1).
+    With `secret`, the pre-shared key, IKEv2 is the source of keys; else `load_keys` is.
     """
 
     def __init__(
@@ -88,6 +82,7 @@ class MobileNode:
         config: MobileNodeConfig,
         random_bytes: Callable[[int], bytes],
         record: EgressRecord | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self.config = config
         self._priority = Wish(config.wished_home_agent, config.wish_weight).to_octet()
@@ -102,11 +97,17 @@ class MobileNode:
         self._care_of: frozenset[bytes] = frozenset()
         self._upstream: OuterHeader | None = None
         self._upstream_source: IPv6Address | None = None
-        self._hold_anew()
+        self._keys: MobileKeyManagement | None = None
+        self._held = MobileAssociations(
+            config,
+            self._timers,
+            self._events.append,
+            None if secret is None else self._begin_without_keys,
+        )
+        self._associations, self._senders = self._held.database, self._held.senders
         hardened = config.mode is Mode.HARDENED
         # SID 0 stands for the HA address (design §10, rule 11).
         self._esp = EspProcessor(random_bytes, 0 if hardened else None, record)
-        self._senders = self._new_senders()
         self._last_sender: Hashable = self  # nobody yet
         self._last_heard: dict[Hashable, float] = {}
         self._error_limit = RateLimit(ERRORS_PER_SECOND)
@@ -118,19 +119,25 @@ class MobileNode:
             self._send_update,
             self._events.append,
         )
+        self._wanted = False
+        if secret is not None:
+            self._keys = MobileKeyManagement(
+                config,
+                secret,
+                self._timers,
+                random_bytes,
+                self,
+                lambda packet: self._to_send.append(packet),
+                self._events.append,
+            )
 
     # Verbs
 
     def load_keys(self, associations: Iterable[KeyedAssociation], now: float) -> None:
         """Hold these SAs in place of any held before; raise `ConfigError` for one that misfits."""
-        held = tuple(associations)
-        for each in held:
-            self._check_association(each)
-        self._senders = self._new_senders()
-        self._hold_anew()
+        self._held.load(associations, now)
+        self._associations, self._senders = self._held.database, self._held.senders
         self._last_sender, self._last_heard = self, {}
-        for each in held:
-            self._hold(each, 1, SaState.MATURE, now)
 
     def renew_keys(self, associations: Iterable[KeyedAssociation], now: float) -> None:
         """Hold a fresh set of SAs beside the old one; raise `ConfigError` for one that misfits.
@@ -138,53 +145,35 @@ class MobileNode:
         They are received on at once, and sent on when a packet has come on them, or when the old
         ones are deleted (design §10, rule 9).
         """
-        held = tuple(associations)
-        for each in held:
-            self._check_association(each)
-        generation = self._associations.generation(self.config.home_address) + 1
-        for each in held:
-            self._hold(each, generation, SaState.LARVAL, now)
-        self._events.append(KeysRenewed(generation))
+        self._held.renew(associations, now)
+        if self._wanted and self.registration.state is State.NONE:
+            self.registration.start(now)
+            self._set_path()
+
+    def replace_keys(self, associations: Iterable[KeyedAssociation], now: float) -> None:
+        """Hold a fresh set that this node asked for, and send on it at once."""
+        registered = self.registration.state is not State.NONE
+        self.renew_keys(associations, now)
+        self._held.activate(now)
+        if registered:
+            self.registration.refresh(now)
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
-        inbound = [each for spi in spis if (each := self._associations.by_spi(spi)) is not None]
-        pairs = {(each.mode, each.generation) for each in inbound}
-        home = self.config.home_address
-        gone = [
-            each for each in self._associations.of(home) if (each.mode, each.generation) in pairs
-        ]
-        self._generations.delete(gone, now)
-        left = self._associations.of(home)
-        if gone and not any(each.state is SaState.MATURE for each in left):
-            newest = self._associations.generation(home)
-            self._generations.activate(home, newest, now)
-
-    def _hold(self, keyed: KeyedAssociation, generation: int, state: SaState, now: float) -> None:
-        inbound = keyed.destination == self.config.home_address
-        association = SecurityAssociation(
-            spi=keyed.spi,
-            home_address=self.config.home_address,
-            source=keyed.source,
-            destination=keyed.destination,
-            mode=keyed.mode,
-            transform=keyed.transform,
-            key=keyed.key,
-            generation=generation,
-            state=state,
-            limit=self.config.sequence_limit,
-        )
-        if inbound:
-            association.windows = self._senders.windows(keyed.mode)
-        self._generations.hold(association, now, inbound=inbound)
+        self._held.delete(spis, now)
 
     def start(self, now: float) -> None:
-        """Register as soon as there is a care-of address."""
-        self.registration.start(now)
+        """Register as soon as there is a care-of address, and, with IKE, an SA."""
+        self._wanted = True
+        if self._keys is None or self._held.complete:
+            self.registration.start(now)
+        else:
+            self._keys.begin(now)
         self._set_path()
 
     def deregister(self, now: float) -> None:
         """End the registration (lifetime 0); `start` begins another."""
+        self._wanted = False
         self.registration.deregister(now)
         self._set_path()
 
@@ -235,11 +224,11 @@ class MobileNode:
             self.counters.drop("inner-destination")
         elif self._upstream is None:
             self.counters.drop("not-bound")
-        elif self._tunnel_out is None:
+        elif self._held.tunnel is None:
             self.counters.drop("no-sa")
         else:
             try:
-                sealed = self._seal(self._tunnel_out, packet, now)
+                sealed = self._seal(self._held.tunnel, packet, now)
             except Dropped as dropped:
                 self.counters.drop(dropped.reason)
                 return
@@ -251,10 +240,11 @@ class MobileNode:
             return self._esp.seal(association, packet, ipv6.IPV6, 0)
         except Dropped:
             # Out of numbers: a fresh SA that nothing has come on yet is better than none.
-            self._keys_changed(self.config.home_address, now)
-            if self._tunnel_out is None or self._tunnel_out is association:
+            self._held.look_again(now)
+            other = self._held.tunnel
+            if other is None or other is association:
                 raise
-            return self._esp.seal(self._tunnel_out, packet, ipv6.IPV6, 0)
+            return self._esp.seal(other, packet, ipv6.IPV6, 0)
 
     # What goes out
 
@@ -275,11 +265,17 @@ class MobileNode:
     def handle_timer(self, now: float) -> None:
         """Run what is due."""
         self._timers.run(now)
+        if self._keys is not None:
+            self._keys.pump(now)
         self._set_path()
 
     def next_event(self) -> Event | None:
         """Return and forget the oldest event."""
         return self._events.popleft() if self._events else None
+
+    def key_counters(self) -> dict[str, int]:
+        """Return the counters of key management."""
+        return self._keys.counters() if self._keys is not None else {}
 
     # What a person may ask
 
@@ -326,6 +322,9 @@ class MobileNode:
         self._check_outer(parsed.source.packed, parsed.destination.packed)
         if parsed.routing is not None and parsed.routing.home_address != self.config.home_address:
             raise Dropped("routing-header-not-ours")  # RFC 6275 §6.4.2
+        if parsed.next_header == ipv6.UDP and self._keys is not None:
+            self._keys.receive(parsed, now)
+            return
         if parsed.next_header == ipv6.MOBILITY:
             self._receive_unprotected(parsed.payload, parsed.routing is not None)
             return
@@ -361,7 +360,7 @@ class MobileNode:
         hint = self._senders.identify(origin, esp)
         inner, next_header, sender = self._esp.open(association, esp, hint)
         if association.state is not SaState.MATURE:
-            self._generations.used(association, now)
+            self._held.generations.used(association, now)
         if next_header != ipv6.IPV6:
             dummy = next_header == ipv6.NO_NEXT_HEADER  # RFC 4303 §2.6: discarded, no error
             raise Dropped("dummy" if dummy else "inner-protocol")
@@ -392,7 +391,7 @@ class MobileNode:
         hint = self._senders.identify(origin, esp)
         payload, next_header, sender = self._esp.open(association, esp, hint)
         if association.state is not SaState.MATURE:
-            self._generations.used(association, now)
+            self._held.generations.used(association, now)
         if next_header == ipv6.NO_NEXT_HEADER:
             raise Dropped("dummy")
         if next_header != ipv6.MOBILITY:
@@ -445,6 +444,8 @@ class MobileNode:
         )
         if accepted is None or accepted.lifetime == 0:
             return
+        if self._keys is not None:
+            self._keys.moved(message.key_management and self.config.key_management, now)
         before = self._senders.multihomed
         if self._senders.learn(message.multihomed, version, table):
             assert table is not None
@@ -489,6 +490,8 @@ class MobileNode:
             options=tuple(options),
         )
         self._signal(message, update.care_of_address)
+        if self._keys is not None and self.registration.attempt == UNANSWERED_UPDATES:
+            self._keys.begin(update.sent)
 
     def _signal(self, message: MobilityMessage, care_of: IPv6Address) -> None:
         """Send `message` under the signalling SA, the home address in the option for it."""
@@ -537,6 +540,8 @@ class MobileNode:
                 self.registration.detach(now)
             else:
                 self.registration.attach(active, now)
+            if self._keys is not None:
+                self._keys.attach(active, now)
         self._set_path()
 
     def _set_path(self) -> None:
@@ -548,43 +553,10 @@ class MobileNode:
             self._upstream = OuterHeader(care_of, self.config.home_agent_address, ipv6.ESP)
             self._upstream_source = care_of
 
-    # Keys
-
-    def _hold_anew(self) -> None:
-        """Hold no SA."""
-        self._associations = SecurityAssociationDatabase()
-        self._generations = Generations(self._associations, self._timers, self._keys_changed)
-        self._tunnel_out: SecurityAssociation | None = None
-        self._sending = 1
-
-    def _keys_changed(self, home_address: IPv6Address, now: float) -> None:
-        """Another SA may be the one to send on."""
-        found = self._associations.outbound(home_address, SaMode.TUNNEL)
-        self._tunnel_out = found
-        if found is not None and found.generation != self._sending:
-            self._sending = found.generation
-            self._events.append(KeysSwitched(found.generation))
-
-    def _new_senders(self) -> Senders:
-        config = self.config
-        return choose_senders(
-            config.mode, origin_option=config.origin_option, multi_sender=config.multi_sender
-        )
-
-    def _check_association(self, association: KeyedAssociation) -> None:
-        config = self.config
-        ends = {association.source, association.destination}
-        if ends != {config.home_address, config.home_agent_address}:
-            raise ConfigError(
-                f"{config.key_file}: SPI {association.spi:#010x}: {association.source} to "
-                f"{association.destination} is not between {config.home_address} and "
-                f"{config.home_agent_address}; correct its source and destination"
-            )
-        if association.transform != config.mode.transform:
-            raise ConfigError(
-                f"{config.key_file}: SPI {association.spi:#010x}: {association.transform} does "
-                f"not fit mode {config.mode}; use {config.mode.transform}"
-            )
+    def _begin_without_keys(self, now: float) -> None:
+        """The mobile node begins when it has no SA (design §10, rule 8)."""
+        if self._keys is not None and self._wanted:
+            self._keys.begin(now)
 
 
 def _refresh_advice(options: Iterable[MobilityOption]) -> int | None:

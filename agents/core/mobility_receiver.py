@@ -1,6 +1,7 @@
 """Mobility Header messages that came under a mobile node's SA, from decision to acknowledgement."""
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from agents.core.binding_cache import Binding, BindingEvent, BindingState
@@ -25,16 +26,20 @@ class MobilityReceiver:
         synchronisation: Synchronisation,
         released: Callable[[Hashable, float], None],
         became_primary: Callable[[Binding, float], None],
+        *,
+        moves_keys: bool = False,
     ) -> None:
         """`released(home_address, now)`: packets may wait for the binding just made.
 
-        `became_primary(binding, now)`: another HA was it before.
+        `became_primary(binding, now)`: another HA was it before. `moves_keys`: there are IKE SAs
+        here that can follow a care-of address.
         """
         self._context = context
         self._signalling = signalling
         self._synchronisation = synchronisation
         self._released = released
         self._became_primary = became_primary
+        self._moves_keys = moves_keys
         self._registration = Registration(context.config, context.cache, self._ended)
 
     def receive(
@@ -57,6 +62,8 @@ class MobilityReceiver:
         answer = self._registration.update(
             message, home_address, source, association.generation, now
         )
+        if message.key_management and self._moves_keys:
+            answer = replace(answer, key_management=True)
         if answer.binding is None:
             self._context.report(BindingRefused(home_address, int(answer.status)))
             self._signalling.acknowledge(home_address, answer, in_tunnel)

@@ -41,6 +41,8 @@ class Answer:
     care_of_address: IPv6Address
     multi_sender: bool
     binding: Binding | None = None
+    key_management: bool = False
+    """The IKE SA follows the care-of address (RFC 6275 §6.1.8, K)."""
 
 
 class Registration:

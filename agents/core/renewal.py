@@ -136,6 +136,16 @@ class Renewal:
             if each.inbound
         )
 
+    def hand_over(self, binding: Binding, now: float) -> None:
+        """Tell the new primary of a generation that is not yet, or not alone, in use."""
+        home_address = binding.home_address
+        held = self._context.associations.of(home_address)
+        generations = {each.generation for each in held}
+        unfinished = len(generations) > 1 or any(each.state is SaState.LARVAL for each in held)
+        primary = self._context.peers.by_index(binding.primary)
+        if unfinished and primary is not None and primary.valid:
+            self._synchronisation.tell_unasked(primary, held, now)
+
     # What key management reports.
 
     def agreed(
@@ -146,7 +156,7 @@ class Renewal:
         self._running[home_address] = running
         config = self._context.config
         fresh = [mobile_association(each, config) for each in keyed]
-        running.generation = self._context.associations.generation(home_address) + 1
+        running.generation = self._context.next_generation(home_address)
         for each in fresh:
             each.generation, each.state = running.generation, SaState.LARVAL
             self._generations.hold(each, now, inbound=each.inbound)
@@ -178,6 +188,34 @@ class Renewal:
         self._context.timers.schedule(
             now + LINGER_TIME, lambda then: self._end(associations, [], then)
         )
+
+    def replaced(
+        self, home_address: IPv6Address, keyed: Sequence[KeyedAssociation], now: float
+    ) -> None:
+        """Hold these SAs, from a file or of a mobile node that had none, instead of all others.
+
+        Raises `ConfigError` for an SPI out of range (rule 4).
+        """
+        fresh = [mobile_association(each, self._context.config) for each in keyed]
+        running = self._running.pop(home_address, None)
+        if running is not None and running.timer is not None:
+            running.timer.cancel()
+        generation = self._context.next_generation(home_address)
+        old = list(self._context.associations.of(home_address))
+        self._generations.delete(old, now)
+        for each in fresh:
+            each.generation = generation
+            self._generations.hold(each, now, inbound=each.inbound)
+        self._synchronisation.announce_associations([*old, *fresh], now)
+
+    def lost(self, spi: int, now: float) -> None:
+        """The mobile node has deleted the pair whose SA towards the home agents has `spi`."""
+        association = self._context.associations.by_spi(spi)
+        if association is None:
+            return
+        pair = (association.mode, association.generation)
+        held = self._context.associations.of(association.home_address)
+        self._end([each for each in held if (each.mode, each.generation) == pair], [], now)
 
     # Steps.
 

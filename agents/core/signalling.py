@@ -43,6 +43,7 @@ class Signalling:
             status=answer.status,
             sequence=answer.sequence,
             lifetime=int(answer.lifetime / LIFETIME_UNIT),
+            key_management=answer.status.accepted and answer.key_management,
             multihomed=multihomed,
             options=self._sid_table if multihomed else (),
         )

@@ -26,10 +26,15 @@ class Synchronisation:
         context: Context,
         generations: Generations,
         released: Callable[[Hashable, float], None],
+        role_moved: Callable[[Binding, float], None],
     ) -> None:
-        """`released(key, now)`: an HoA or an SPI that was asked about is known now, or never."""
+        """`released(key, now)`: an HoA or an SPI that was asked about is known now, or never.
+
+        `role_moved(binding, now)`: a peer told of another primary.
+        """
         self._context = context
         self._released = released
+        self._role_moved = role_moved
         self.learning = AssociationLearning(context, generations)
 
     # Telling.
@@ -74,6 +79,15 @@ class Synchronisation:
                 part_settled,
             )
 
+    def tell_unasked(
+        self, peer: Peer, associations: Iterable[SecurityAssociation], now: float
+    ) -> None:
+        """Tell one peer of SAs that it may not hold."""
+        for entries in inter_ha.fit([to_wire(each) for each in associations]):
+            identifier = self._context.exchanges.new_identifier(peer.index)
+            update = inter_ha.SaInformationUpdate(entries=entries, identifier=identifier)
+            self._context.exchange(peer, update, now)
+
     def announce_primary(self, binding: Binding, now: float) -> None:
         """Tell every valid peer who is primary now (draft §3.3.3)."""
         self._tell_all(
@@ -117,18 +131,6 @@ class Synchronisation:
         self._ask_all(
             lambda identifier: inter_ha.SaInformationRequest(spi=spi, identifier=identifier),
             lambda then: self._released(spi, then),
-            now,
-        )
-
-    def ask_associations(
-        self, home_address: IPv6Address, now: float, answered: Callable[[float], None]
-    ) -> None:
-        """Ask every valid peer for all SAs of a mobile node; `answered` when no answer is open."""
-        self._ask_all(
-            lambda identifier: inter_ha.SaInformationRequest(
-                home_address=home_address, identifier=identifier
-            ),
-            answered,
             now,
         )
 
@@ -225,6 +227,7 @@ class Synchronisation:
         elif (switch.epoch, switch.index) > binding.role:
             binding.epoch, binding.primary = switch.epoch, switch.index
             self._report_primary(binding, "peer")
+            self._role_moved(binding, now)
         elif (switch.epoch, switch.index) != binding.role:
             status = InterHaStatus.SUPERSEDED
         self._context.send_to_peer(
@@ -263,6 +266,7 @@ class Synchronisation:
             self._context.report(BindingRemoved(binding.home_address, "peer"))
         if new_primary:
             self._report_primary(binding, "peer")
+            self._role_moved(binding, now)
         self._released(entry.home_address, now)
 
     def forget_tunnel(self, home_address: IPv6Address) -> None:

@@ -81,6 +81,10 @@ class Engine(Protocol):
         """Return the peers, ready for JSON."""
         ...
 
+    def key_counters(self) -> Mapping[str, int]:
+        """Return the counters of key management; none where keys come from files."""
+        ...
+
 
 class HomeAgentEngine(Engine, Protocol):
     """A home agent's further verbs."""

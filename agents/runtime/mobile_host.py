@@ -38,7 +38,8 @@ _LAST_METRIC: Final = 0xFFFFFFFE
 _QUEUE: Final = 1000
 
 # ESP is found behind type 2 routing headers and destination options too. Packets to or from the
-# home address on a visited link would be payload in the clear.
+# home address on a visited link would be payload in the clear. IKE is answered by the agent, and no
+# socket of the stack's is bound to its port.
 _RULES: Final = """
 table ip6 manyhomes
 delete table ip6 manyhomes
@@ -48,6 +49,7 @@ table ip6 manyhomes {{
     iifname {{ {interfaces} }} rt type 2 drop
     iifname {{ {interfaces} }} meta l4proto {{ 50, 135 }} drop
     iifname {{ {interfaces} }} ip6 daddr {home} drop
+    iifname {{ {interfaces} }} ip6 saddr {home_agent} udp dport 500 drop
   }}
   chain output {{
     type filter hook output priority raw; policy accept;
@@ -132,7 +134,10 @@ class MobileHost:
         if nft is None:
             raise ConfigError("nft: not found; install the package nftables")
         names = ", ".join(f'"{name}"' for name in self._config.interfaces)
-        rules = _RULES.format(interfaces=names, home=self._config.home_address)
+        config = self._config
+        rules = _RULES.format(
+            interfaces=names, home=config.home_address, home_agent=config.home_agent_address
+        )
         done = subprocess.run([nft, "-f", "-"], input=rules, capture_output=True, text=True)
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[0]

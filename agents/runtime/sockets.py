@@ -29,17 +29,26 @@ INBOUND_NEXT_HEADERS: Final = (43, 50, 60, 135)
 see, since a kernel without Mobile IPv6 answers each of them with an ICMPv6 error."""
 
 
+IKE_PORT: Final = 500
+"""UDP to this port is IKE (RFC 7296 §2), which the mobile node's engine answers itself."""
+
+
 def _inbound_filter() -> list[tuple[int, int, int, int]]:
-    """Return classic BPF: packets to this host whose first next header is one of ours."""
+    """Return classic BPF: packets to this host whose first next header is one of ours, and IKE."""
     count = len(INBOUND_NEXT_HEADERS)
     packet_type = 0xFFFFF000 + 4  # SKF_AD_OFF + SKF_AD_PKTTYPE
     program = [
         (0x28, 0, 0, packet_type),  # ldh [pkttype]
-        (0x15, 0, count + 1, 0),  # jeq PACKET_HOST, else to "ret nothing"
+        (0x15, 0, count + 4, 0),  # jeq PACKET_HOST, else to "ret nothing"
         (0x30, 0, 0, 6),  # ldb [next header]
     ]
     for place, number in enumerate(INBOUND_NEXT_HEADERS):
-        program.append((0x15, count - place, 0, number))  # jeq number, to "ret all"
+        program.append((0x15, count + 3 - place, 0, number))  # jeq number, to "ret all"
+    program += [
+        (0x15, 0, 2, socket.IPPROTO_UDP),  # jeq UDP, else to "ret nothing"
+        (0x28, 0, 0, 42),  # ldh [UDP destination port]
+        (0x15, 1, 0, IKE_PORT),  # jeq IKE, to "ret all"
+    ]
     return [*program, (0x06, 0, 0, 0), (0x06, 0, 0, 0x40000)]
 
 

@@ -48,14 +48,15 @@ class Association:
 class Lab:
     """A running network, its agents, and what a test asks of them."""
 
-    def __init__(self, folder: Path, mode: Mode) -> None:
+    def __init__(self, folder: Path, mode: Mode, *, ike: bool = False) -> None:
+        """With `ike` the agents agree on keys by IKEv2; else these stand in files."""
         self.folder, self.mode = folder, mode
         self.logs = folder / "logs"
         self.network = Network(
             SingleAs(static=False),
             self.logs,
             RoutingOptions(detection=PATIENT),
-            AgentOptions(mode=mode, egress_record=True),
+            AgentOptions(mode=mode, ike=ike, egress_record=True),
         )
         self.registration: list[Captured] = []
         """The mobile node's link from before its first Binding Update until it was bound."""

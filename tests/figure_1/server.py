@@ -25,7 +25,8 @@ def main() -> None:
     def say(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer, default=str) + "\n")
 
-    lab = Lab(Path(sys.argv[1]), Mode(sys.argv[2]))
+    mode, _, more = sys.argv[2].partition("+")
+    lab = Lab(Path(sys.argv[1]), Mode(mode), ike=more == "ike")
     try:
         lab.start()
         say({"result": lab.network.timings})

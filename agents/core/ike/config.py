@@ -70,6 +70,9 @@ class IkeConfig:
     encapsulation: bool = False
     """Force UDP encapsulation: NAT detection reports a NAT, IKE moves to port 4500, ESP travels
     in UDP (RFC 7296 §2.23, RFC 3948)."""
+    spi_prefix: int | None = None
+    """First octet of our IKE SPIs, not 0: where several hosts share an address, it tells whose an
+    IKE SA is. None: random like the rest."""
 
     def peer(self, identity: Identity) -> IkePeerConfig | None:
         """Return what is configured for `identity`, or None for a stranger."""

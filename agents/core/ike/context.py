@@ -80,9 +80,12 @@ class IkeContext:
         )
 
     def new_ike_spi(self) -> int:
-        """Return an SPI for an IKE SA: 64 random bits, not 0, not in use here."""
+        """Return an SPI for an IKE SA: 64 bits, all or all but 8 random, not 0, not in use here."""
+        prefix = self.config.spi_prefix
         while True:
             spi = int.from_bytes(self.random_bytes(8))
+            if prefix is not None:
+                spi = prefix << 56 | spi & (1 << 56) - 1
             if spi and spi not in self.sas:
                 return spi
 

@@ -1,0 +1,89 @@
+"""Secret files: pre-shared keys of mobile nodes for IKEv2, one TOML file of mode 0600.
+
+Every home agent holds the same secrets: whichever of them routing chooses has to know the mobile
+node. A mobile node's file has its own alone.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address
+from pathlib import Path
+
+from agents.config import ConfigError
+
+SHORTEST = 16
+"""Octets: a guessed pre-shared key gives every SA away (RFC 7296 §2.15)."""
+
+
+def read_secret_file(path: Path) -> dict[IPv6Address, bytes]:
+    """Return the secrets in `path` by home address; raise `ConfigError` with file, key and cure."""
+    try:
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise ConfigError(f"{path}: others can read or write this file; chmod 600 it")
+            document = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: secret file cannot be read ({error.strerror}); write one or correct its name"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # The decoder quotes no values, so no secret can leak here.
+        raise ConfigError(f"{path}: is not TOML ({error}); correct that line") from error
+    tables = document.get("secret")
+    if set(document) != {"secret"} or not isinstance(tables, list):
+        raise ConfigError(f"{path}: a secret file has [[secret]] tables, and nothing else")
+    secrets: dict[IPv6Address, bytes] = {}
+    for number, table in enumerate(tables):
+        home_address, secret = _read_one(f"{path}: secret[{number}]", table)
+        if home_address in secrets:
+            raise ConfigError(f"{path}: secret[{number}]: {home_address} stands here twice")
+        secrets[home_address] = secret
+    return secrets
+
+
+def read_secret_files(paths: Iterable[Path]) -> dict[IPv6Address, bytes]:
+    """Return the secrets of all files; raise `ConfigError`, also for an address in two of them."""
+    secrets: dict[IPv6Address, bytes] = {}
+    for path in paths:
+        for home_address, secret in read_secret_file(path).items():
+            if home_address in secrets:
+                raise ConfigError(f"{path}: {home_address} stands in another secret file too")
+            secrets[home_address] = secret
+    return secrets
+
+
+def write_secret_file(path: Path, secrets: Mapping[IPv6Address, bytes]) -> None:
+    """Write `secrets` to `path`, readable by its owner alone, in one step."""
+    lines: list[str] = []
+    for home_address, secret in secrets.items():
+        lines += [
+            "[[secret]]",
+            f'home_address = "{home_address}"',
+            f'secret = "{secret.hex()}"',
+            "",
+        ]
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
+    temporary.replace(path)
+
+
+def _read_one(where: str, table: object) -> tuple[IPv6Address, bytes]:
+    if not isinstance(table, dict) or set(table) != {"home_address", "secret"}:
+        raise ConfigError(f"{where}: has home_address and secret, and nothing else")
+    try:
+        home_address = IPv6Address(table["home_address"])
+    except ValueError as error:
+        raise ConfigError(f"{where}.home_address: {error}; correct it") from None
+    try:
+        secret = bytes.fromhex(table["secret"])
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where}.secret: not hexadecimal; write it as hex digits") from None
+    if len(secret) < SHORTEST:
+        raise ConfigError(
+            f"{where}.secret: {len(secret)} octets; use at least {SHORTEST} random ones"
+        )
+    return home_address, secret

@@ -1,0 +1,112 @@
+"""Figure 1 with IKEv2 as the source of keys: registration, renewal, failover, renewal after it."""
+
+import time
+from functools import partial
+
+import pytest
+
+from tests.figure_1.capture import Captured
+from tests.figure_1.inside import inside
+from tests.figure_1.lab import Lab
+
+pytestmark = [
+    pytest.mark.emulation,
+    pytest.mark.parametrize("figure_1", ["hardened+ike"], indirect=True),
+]
+
+
+def is_ike(packet: Captured) -> bool:
+    parsed = packet.parsed
+    if parsed is None or parsed.next_header != 17:
+        return False
+    return parsed.payload[:4] == b"\x01\xf4\x01\xf4"
+
+
+def generations(lab: Lab, *agents: str) -> set[tuple[int, str]]:
+    """Return (generation, state) of every SA that the agents hold."""
+    found = [each for name in agents for each in lab.agent(name).ask("sas")]
+    return {(each["generation"], each["state"]) for each in found}
+
+
+def wait_renewed(lab: Lab, *agents: str) -> int:
+    """Wait until the home agents hold one generation, all of it mature; return its number."""
+    lab.wait("one generation", lambda: len(generations(lab, *agents)) == 1)
+    ((generation, state),) = generations(lab, *agents)
+    assert state == "mature"
+    return generation
+
+
+@inside
+def test_registers_from_nothing(figure_1: Lab) -> None:
+    figure_1.wait_settled()
+    packets = figure_1.registration
+    exchanges = [each.parsed.payload[8 + 18] for each in packets if is_ike(each) and each.parsed]
+    assert exchanges[:6] == [34, 34, 35, 35, 36, 36]
+    first_update = next(each for each in packets if each.signalling)
+    assert max(each.time_ns for each in packets if is_ike(each)) < first_update.time_ns
+    assert wait_renewed(figure_1, "HA1", "HA2", "HA3") == 1
+    kinds = figure_1.kinds("HA2")
+    assert kinds.count("sa-learnt") == 4
+    assert "ike-established" not in kinds
+
+
+@inside
+def test_renewal_loses_nothing(figure_1: Lab) -> None:
+    """1 kHz each way through each home agent, before, during and after."""
+    figure_1.wait_settled()
+    before = wait_renewed(figure_1, "HA1", "HA2", "HA3")
+    with figure_1.capture("mn", "mn-v1") as capture, figure_1.streams() as streams:
+        streams.await_running(0)
+        began = time.monotonic_ns()
+        figure_1.agent("HA1").ask("renew", home_address=figure_1.address("mn"))
+        figure_1.wait("the end", lambda: "sa-deleted" in figure_1.kinds("HA1", began))
+        streams.await_running(time.monotonic_ns())
+        streams.finish()
+        packets = capture.packets(began)
+    assert {each.name: each.lost() for each in streams.all if each.lost()} == {}
+    assert wait_renewed(figure_1, "HA1", "HA2", "HA3") == before + 1
+    assert [each.parsed.payload[8 + 18] for each in packets if is_ike(each) and each.parsed] == (
+        [36] * 4 + [37] * 4
+    )
+    for name in ("HA1", "HA2", "HA3", "mn"):
+        assert not figure_1.count(name, "dropped.internal-error")
+
+
+@inside
+def test_failover_without_ike_then_renewal_by_the_new_primary(figure_1: Lab) -> None:
+    """I8; then HA2's own IKE_SA_INIT, since HA1's IKE SA died with it (rule 8)."""
+    figure_1.wait_settled()
+    before = wait_renewed(figure_1, "HA1", "HA2", "HA3")
+    with figure_1.capture("mn", "mn-v1") as capture, figure_1.streams() as streams:
+        streams.await_running(0)
+        broken = figure_1.agent("HA1").kill()
+        streams.await_running(broken)
+        figure_1.wait("HA2 primary", lambda: figure_1.binding("HA2").get("primary") == "HA2")
+        took_over = time.monotonic_ns()
+        figure_1.agent("HA2").ask("renew", home_address=figure_1.address("mn"))
+        figure_1.wait("the renewal", lambda: "sa-renewed" in figure_1.kinds("HA2", took_over))
+        streams.await_running(time.monotonic_ns())
+        streams.finish()
+        packets = [each for each in capture.packets(broken) if is_ike(each)]
+    assert [each for each in packets if each.time_ns < took_over] == []
+    exchanges = [each.parsed.payload[8 + 18] for each in packets if each.parsed]
+    assert exchanges[:6] == [34, 34, 35, 35, 36, 36]
+    assert {each.name: n for each in streams.all if (n := each.lost(took_over))} == {}
+    figure_1.agent("HA1").start()
+    figure_1.wait("HA1 to advertise", partial(figure_1.has_own_home_route, "HA1"))
+    figure_1.wait_settled()
+    assert wait_renewed(figure_1, "HA1", "HA2", "HA3") == before + 1
+    for correspondent in ("cn1", "cn2", "cn3"):
+        figure_1.pings(correspondent, figure_1.address("mn"))
+
+
+@inside
+def test_a_restarted_mobile_node_needs_no_fresh_secret(figure_1: Lab) -> None:
+    figure_1.wait_settled()
+    before = wait_renewed(figure_1, "HA1", "HA2", "HA3")
+    figure_1.network.agents.restart_mobile_node("mn")
+    figure_1.agent("mn").wait("bound", lambda status: bool(status["bound"]), 30)
+    figure_1.wait_settled()
+    assert wait_renewed(figure_1, "HA1", "HA2", "HA3") == before + 1
+    for correspondent in ("cn1", "cn2", "cn3"):
+        figure_1.pings(correspondent, figure_1.address("mn"))

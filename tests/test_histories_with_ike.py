@@ -1,0 +1,149 @@
+"""Random histories with IKE as the source of keys: whoever lost the SAs agrees on others.
+
+They run in memory, in virtual time, from a seed. The state machine (`test_state_machine.py`) checks
+more, but with a key exchange that never dies half-way.
+"""
+
+import contextlib
+from itertools import combinations
+
+import pytest
+from world import COA, COA2, HOA, World
+
+from agents.core.renewal import RenewalImpossible
+
+STEPS = 40
+SETTLED = 3.0
+COMES_BACK = 60.0
+"""Seconds until a mobile node is served again: refresh, 7 s unanswered, three attempts at most."""
+
+
+class History:
+    """One random history: SAs are renewed all the time, home agents die, packets get lost."""
+
+    def __init__(self, seed: int) -> None:
+        self.world = World(3, seed=seed, ike=True, sequence_soft_limit=60, sequence_limit=2000)
+        self.world.start_all()
+        self.world.start_mn(key_management=True, lifetime=20.0)
+        self.world.trouble = self._trouble
+        self.loss = 0.0
+        self.twice = 0.0
+        self.at = COA
+        self.versions: dict[tuple[int, int], tuple[object, int, int]] = {}
+
+    def run(self) -> None:
+        random = self.world.random
+        moves = [self.kill, self.restart, self.cut, self.heal, self.move, self.weather]
+        moves += [self.renew, self.renew]
+        for _ in range(STEPS):
+            random.choice(moves)()
+            for _ in range(random.randrange(20)):
+                self.traffic()
+                self.world.run(random.random() * 0.02)
+                self._watch()
+            self.world.run(random.random() * 0.4)
+            self._watch()
+
+    def settle(self) -> None:
+        """Everything is repaired; then a stated bound passes."""
+        self.loss = self.twice = 0.0
+        self.world.cut = set()
+        for index in self.world.indexes:
+            if index not in self.world.has:
+                self.world.start_ha(index)
+        self.world.run(SETTLED)
+
+    def kill(self) -> None:
+        if len(self.world.has) > 1:
+            self.world.kill(self.world.random.choice(sorted(self.world.has)))
+
+    def restart(self) -> None:
+        for index in self.world.indexes:
+            if index not in self.world.has:
+                self.world.start_ha(index)
+                return
+
+    def cut(self) -> None:
+        pairs = [frozenset(pair) for pair in combinations(self.world.indexes, 2)]
+        self.world.cut = {pair for pair in pairs if self.world.random.random() < 0.5}
+
+    def heal(self) -> None:
+        self.world.cut = set()
+
+    def move(self) -> None:
+        old, self.at = self.at, COA2 if self.at == COA else COA
+        self.world.attach(self.at)
+        self.world.detach(old)
+
+    def weather(self) -> None:
+        self.loss, self.twice = self.world.random.choice([(0, 0), (0.1, 0), (0, 0.1), (0.1, 0.1)])
+        self.world.order = self.world.random.sample(self.world.indexes, 3)
+
+    def renew(self) -> None:
+        world = self.world
+        for engine in world.has.values():
+            # A revocation that fails leaves no SA: then the mobile node would have to begin.
+            whole = not world.cut and not self.loss
+            verb = world.random.choice([engine.renew, engine.revoke if whole else engine.renew])
+            with contextlib.suppress(RenewalImpossible):
+                verb(HOA, world.now)
+
+    def traffic(self) -> None:
+        self.world.up(self.world.random.randbytes(8))
+        self.world.down(self.world.random.choice(sorted(self.world.has)))
+
+    def _trouble(self, packet: bytes) -> list[bytes]:
+        if self.world.random.random() < self.loss:
+            return []
+        return [packet] * (2 if self.world.random.random() < self.twice else 1)
+
+    def _watch(self) -> None:
+        """I5: within an instance and an incarnation, sequence and epoch never go back."""
+        for index in self.world.has:
+            binding = self.world.binding(index)
+            if binding is None:
+                continue
+            key = (index, self.world.incarnations[index])
+            registration, sequence, epoch = self.versions.get(key, (None, 0, 0))
+            now = (binding["registration"], binding["sequence"], binding["epoch"])
+            assert isinstance(now[1], int)
+            assert isinstance(now[2], int)
+            if registration == now[0]:
+                assert (now[1] - sequence) & 0xFFFF < 0x8000
+                assert now[2] >= epoch
+            self.versions[key] = now  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_histories_with_ike(seed: int) -> None:
+    """I1 and I3, and that it always comes back, with one generation everywhere."""
+    history = History(seed)
+    history.run()
+    history.settle()
+    world = history.world
+    assert max(world.sealed.values()) == 1
+    world.run(COMES_BACK)
+    world.up()
+    world.run(0.1)
+    (primary,) = world.primaries()
+    world.has[int(str(primary)[2:])].renew(HOA, world.now)
+    world.run(15.0)
+    held = [
+        {(each["spi"], each["state"]) for each in world.has[index].sas()} for index in world.indexes
+    ]
+    assert held[0] == held[1] == held[2]
+    assert len(held[0]) == 4
+    before = len(world.at_mobile), len(world.at_correspondent)
+    for index in world.indexes:
+        world.down(index)
+    world.up()
+    world.run(0.1)
+    assert (len(world.at_mobile), len(world.at_correspondent)) == (before[0] + 3, before[1] + 1)
+    assert max(world.sealed.values()) == 1
+    assert all(engine.status()["open_exchanges"] == 0 for engine in world.has.values())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 400))
+def test_many_histories_with_ike(seed: int) -> None:
+    test_histories_with_ike(seed)
