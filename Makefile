@@ -47,14 +47,17 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput metric synchronisation
+.PHONY: failover throughput replay metric synchronisation
 failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
 throughput: $(READY)  ## TCP goodput through the tunnel, and with 1, 2, 3 home agents; a plot
 	@exec $(PYTHON) -m experiments.throughput
 
-metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a plot (2 minutes)
+replay: $(READY)  ## attacks on shared security associations: draft, draft-cbc, hardened; a plot
+	@exec $(PYTHON) -m experiments.replay
+
+metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a plot (4 minutes)
 	@exec $(PYTHON) -m experiments.metric
 
 synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)

@@ -287,6 +287,79 @@ GOODPUT = Table(
     ),
 )
 
+MODE = Column(
+    "mode",
+    str,
+    "draft, draft-cbc, hardened; draft-no-origin: neither ORIGIN_IP nor replay floors",
+)
+OBSERVED = (
+    Column("trial", int, "number in the run, from 1"),
+    Column("topology", str, "name of the topology"),
+    MODE,
+)
+
+SHARING = Table(
+    "sharing",
+    "One row a home agent of each set of them that sent to the MN at once, on one SA.",
+    (
+        *OBSERVED,
+        Column("ratio", str, "of the rates, HA1 first: 2:1"),
+        Column("home_agent", str, "who sent"),
+        Column("rate_per_s", float, "packets a second that it was given"),
+        Column("sent_packets", int, "sent by its correspondent node"),
+        Column("delivered_packets", int, "that the MN's application got, repetitions not counted"),
+    ),
+)
+
+NONCES = Table(
+    "nonces",
+    "One row a mode, trial and source: what the HAs used on the SAs towards the MN.",
+    (
+        *OBSERVED,
+        Column("source", str, "egress: the HAs' own records; wire: the visited link"),
+        Column("packets", int, "packets looked at"),
+        Column("repeated_numbers", int, "packets whose (SPI, sequence number) was used before"),
+        Column(
+            "nonce_collisions",
+            int,
+            "packets whose (SPI, IV) was used before; empty: this source does not know IVs",
+            optional=True,
+        ),
+        Column(
+            "model_collisions",
+            int,
+            "what the model says; empty: as nonce_collisions",
+            optional=True,
+        ),
+    ),
+)
+
+ATTACKS = Table(
+    "attacks",
+    "One row an attack, its form and its trial: what the attacker injected and what came of it.",
+    (
+        *OBSERVED,
+        Column("attack", str, "relabel, far-ahead, new-primary"),
+        Column("form", str, "one of the forms below"),
+        Column("direction", str, "down: copies of packets to the MN; up: of packets from it"),
+        Column("injected_packets", int, "copies that the attacker sent"),
+        Column("accepted_packets", int, "copies that reached the application"),
+        Column("expected_packets", int, "copies that the model lets through"),
+        Column("refused", str, "why the receiver dropped the others: reason=count …"),
+        Column(
+            "bound_packets",
+            int,
+            "most that rule 5 leaves open: rate times 100 ms, and 10 ms of delays",
+            optional=True,
+        ),
+        Column("genuine_packets", int, "genuine packets that HA2 sent afterwards", optional=True),
+        Column("genuine_lost", int, "of these, not delivered", optional=True),
+        Column("expected_lost", int, "of these, lost by the model", optional=True),
+        Column("alive", bool, "all agents answer, and probe packets pass both ways afterwards"),
+        Column("as_expected", bool, "everything measured here is what the model says"),
+    ),
+)
+
 SYNCHRONISATION = Table(
     "synchronisation",
     "One row a change and message kind: what the home agents sent each other for it.",
@@ -360,10 +433,22 @@ TABLES: Mapping[str, Table] = {
         PHASES,
         PACKETS,
         GOODPUT,
+        SHARING,
+        NONCES,
+        ATTACKS,
         SYNCHRONISATION,
         MOVES,
         SERVING,
     )
+}
+
+ATTACK_FORMS: Mapping[str, str] = {
+    "origin-HA2": "packets of HA1 with HA2's address in ORIGIN_IP",
+    "origin-HA3": "the same with HA3's",
+    "origin-stranger": "the same with an address of no home agent",
+    "origin-and-sid": "HA2's address in ORIGIN_IP and HA2's sender id in the IV (hardened only)",
+    "before-fresh": "new-primary: before the MN has sent anything by the next home agent",
+    "after-fresh": "new-primary: the same packets again, after its first fresh packets",
 }
 
 PHASE_NAMES: Mapping[str, str] = {
@@ -415,6 +500,13 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
         "packets",
         ("path", "direction", "mode", "home_agents", "detection"),
     ),
+    ("replay", "replays_accepted"): ("packets", ("mode", "attack", "direction")),
+    ("replay", "replays_accepted_without_floors"): ("packets", ("mode", "attack", "direction")),
+    ("replay", "replays_injected"): ("packets", ("mode", "attack", "direction")),
+    ("replay", "genuine_lost"): ("packets", ("mode", "attack", "direction")),
+    ("replay", "sharing_loss"): ("1", ("mode", "ratio")),
+    ("replay", "nonce_collisions"): ("packets", ("mode", "source")),
+    ("replay", "unexpected"): ("observations", ("mode", "part")),
     ("metric", "lost"): ("packets", ("part", "step", "wish", "mobile", "direction")),
     ("metric", "route"): ("ms", ("part", "step", "wish", "mobile")),
     ("metric", "primary"): ("ms", ("part", "step", "wish", "mobile")),
@@ -552,6 +644,8 @@ def markdown() -> str:
         ]
     lines += ["", "## Phases of a failover", "", "| phase | what |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in PHASE_NAMES.items()]
+    lines += ["", "## Forms of attacks", "", "| form | what |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, text in ATTACK_FORMS.items()]
     lines += ["", "## summary.json", "", _SUMMARY, ""]
     lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]
     lines += [
@@ -582,7 +676,12 @@ may have more fields than those listed."""
 _SUMMARY = """A list of objects: `experiment`, `metric`, `unit`, `conditions` (object), `n`,
 `median`, `p95` (nearest rank), `min`, `max`, `target`, `met`. Several correspondents of a trial
 reduce to the worst. `met` compares the 95th percentile of times, the maximum of packet counts and
-the median of goodput with `target`; both are null where there is no target."""
+the median of goodput with `target`; both are null where there is no target.
+
+Of `replay`: `replays_accepted` sums the forms of an attack in a trial. Its target is the bound of
+rule 5 for `new-primary`; for the others 0 in hardened mode, and none in the draft modes, where they
+shall succeed. `unexpected` counts the observations of a trial (part: sharing, nonces, or an attack)
+that are not what the model says: its target is 0 in every mode."""
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ from rich.table import Table as TerminalTable
 
 from agents.config import HomeAgentTimers
 from experiments import owner
-from experiments.data import MOVES, EventName, SummaryRow, read_table
+from experiments.data import MOVES, EventName, read_table
+from experiments.metric_summary import NAME, overview, summarise
 from experiments.metric_trial import BORDER, ERRORS, FLOWS, PARTS, MetricTrial
 from experiments.parameters import Known, Parameters, one_of, whole_number
 from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
-from experiments.statistics import group, median, summary_row
 from experiments.watch import Watcher
 from topologies import addressing
 from topologies.agents import AgentOptions
@@ -36,7 +36,6 @@ from topologies.frr_config import DETECTIONS, RoutingOptions
 from topologies.network import Network
 from topologies.single_as import SingleAs
 
-NAME = "metric"
 DETECTION = "bfd-50x3"
 PENALTY = 100
 """More than any detour inside the AS costs (at most 60)."""
@@ -146,30 +145,6 @@ def _watch(watcher: Watcher, network: Network) -> None:
         watcher.watch_agent(agent.name, agent.events)
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> list[SummaryRow]:
-    """Return packets lost by every step, and how soon routing and the role followed."""
-    found: list[SummaryRow] = []
-    names = ("part", "step", "wish", "mobile")
-    for cell, mine in group((tuple(row[n] for n in names), row) for row in rows).items():
-        conditions = dict(zip(names, cell, strict=True))
-        for direction in ("down", "up"):
-            counted = [row for row in mine if row["valid"] and row["direction"] == direction]
-            lost = [float(row["lost_packets"]) for row in counted]
-            if lost:
-                where = {**conditions, "direction": direction}
-                found.append(summary_row(NAME, "lost", where, lost))
-        for metric, column in (("route", "route_ms"), ("primary", "primary_ms")):
-            times = _by_trial(mine, column)
-            if times:
-                found.append(summary_row(NAME, metric, conditions, times))
-    return found
-
-
-def _by_trial(rows: Sequence[Mapping[str, Any]], column: str) -> list[float]:
-    """Return what all rows of a trial have in common, once a trial, where it is known."""
-    return list({row["trial"]: row[column] for row in rows if row[column] is not None}.values())
-
-
 def _table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
     table = TerminalTable(
         title="Wishes, who serves, who is primary, and packets lost (the most of n streams)",
@@ -185,33 +160,6 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
     for line in overview(rows):
         table.add_row(*line)
     return table
-
-
-def overview(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return a line a step, as text.
-
-    Part, wish, who serves, primary of each mobile node, median ms until the border turned, most
-    packets lost by a stream, and how many streams that is the most of.
-    """
-    lines = []
-    steps = group(((row["part"], row["step"], row["wish"]), row) for row in rows)
-    for (part, _, wish), mine in steps.items():
-        primaries = [
-            _all(row["primary"] for row in mine if row["mobile"] == mobile)
-            for mobile in ("mn", "mn2")
-        ]
-        lost = [row["lost_packets"] for row in mine if row["valid"]]
-        times = _by_trial(mine, "route_ms")
-        turned = f"{median(times):.0f}" if times else ""
-        served_by = _all(row["served_by"] for row in mine)
-        most = str(max(lost, default=""))
-        lines.append([part, wish, served_by, *primaries, turned, most, str(len(lost))])
-    return lines
-
-
-def _all(names: Any) -> str:
-    """Return what every trial agrees on, or all that they found."""
-    return " or ".join(sorted(set(names)))
 
 
 def main() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
@@ -11,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import palette, plots
-from experiments.data import MOVES, SERVING, DataError, read_table
+from experiments import palette
+from experiments.plot_parts import footer, legend, title
 from experiments.statistics import group
 
 Row = Mapping[str, Any]
@@ -32,15 +31,6 @@ TITLES = {
 }
 
 
-def plot_metric(folder: Path, meta: Row) -> list[str]:
-    """Write the figure of a run; return its name."""
-    serving, moves = read_table(folder, SERVING), read_table(folder, MOVES)
-    if not serving:
-        raise DataError(f"{folder}: no trial, nothing to plot")
-    plots.save(serving_figure(meta, serving, moves), folder, "serving")
-    return ["serving"]
-
-
 def serving_figure(meta: Row, serving: Sequence[Row], moves: Sequence[Row]) -> Figure:
     """Draw the first trial of each part; the losses named are the worst of all trials."""
     parts = list(dict.fromkeys(row["part"] for row in serving))
@@ -51,14 +41,14 @@ def serving_figure(meta: Row, serving: Sequence[Row], moves: Sequence[Row]) -> F
         first = min(row["trial"] for row in serving if row["part"] == part)
         _part(axis, [row for row in serving if row["trial"] == first],
               [row for row in mine if row["trial"] == first], mine)  # fmt: skip
-        axis.set_title(TITLES.get(part, part), pad=24)
-    plots._title(figure, "Who serves whom while mobile nodes wish")
-    plots._legend(figure, [
+        axis.set_title(TITLES.get(part, part), pad=30)
+    title(figure, "Who serves whom while mobile nodes wish")
+    legend(figure, [
         Line2D([], [], color=colour, linewidth=6, label=name)
         for name, colour in palette.HOME_AGENTS.items()
     ])  # fmt: skip
     trials = len({row["trial"] for row in serving}) // len(parts)
-    plots._footer(
+    footer(
         figure,
         meta,
         "Above each step: the wish, and the most packets that any of the four streams (1 kHz each) "

@@ -16,6 +16,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from agents.core.binding_cache import BINDING_TRANSITIONS, BindingState
+from agents.core.ike.states import (
+    CHILD_TRANSITIONS,
+    IKE_TRANSITIONS,
+    ChildState,
+    IkeState,
+)
 from agents.core.mobile_registration import TRANSITIONS, State
 from agents.core.peers import PEER_TRANSITIONS, PeerState
 from agents.core.security_associations import SA_TRANSITIONS, SaState
@@ -48,7 +54,7 @@ class Machine:
     title: str
     source: str
     text: str
-    first: StrEnum
+    first: tuple[StrEnum, ...]
     arrows: tuple[Arrow, ...]
 
     @property
@@ -70,7 +76,7 @@ def machines() -> Sequence[Machine]:
             "agents/core/binding_cache.py",
             "`update` is a Binding Update accepted here, `learnt` an entry from a peer. An ended "
             "binding is remembered for 300 s, so that nothing late revives it.",
-            BindingState.NONE,
+            (BindingState.NONE,),
             _arrows(BINDING_TRANSITIONS),
         ),
         Machine(
@@ -78,7 +84,7 @@ def machines() -> Sequence[Machine]:
             "agents/core/security_associations.py",
             "The same at mobile node and home agents; an event that a state does not name cannot "
             "happen to it.",
-            SaState.LARVAL,
+            (SaState.LARVAL,),
             _arrows(SA_TRANSITIONS),
         ),
         Machine(
@@ -86,19 +92,33 @@ def machines() -> Sequence[Machine]:
             "agents/core/peers.py",
             "`heard` is a sign of life by the failure detector in use, `missed` one that did not "
             "come, `missed-out` the last that was waited for. In `resync` its table is fetched.",
-            PeerState.UNKNOWN,
+            (PeerState.UNKNOWN,),
             _arrows(PEER_TRANSITIONS),
         ),
         Machine(
             "The home registration of a mobile node",
             "agents/core/mobile_registration.py",
             "With BU a Binding Update is sent.",
-            State.NONE,
+            (State.NONE,),
             tuple(
                 Arrow(str(state), str(trigger), str(then.state), then.send)
                 for state, row in TRANSITIONS.items()
                 for trigger, then in row.items()
             ),
+        ),
+        Machine(
+            "An IKE SA",
+            "agents/core/ike/states.py",
+            "`init-sent` is where an initiator begins, `half-open` where a responder does.",
+            (IkeState.INIT_SENT, IkeState.HALF_OPEN),
+            _arrows(IKE_TRANSITIONS),
+        ),
+        Machine(
+            "A Child SA under it",
+            "agents/core/ike/states.py",
+            "A rekeyed one waits for its Delete while its successor is in use.",
+            (ChildState.INSTALLED,),
+            _arrows(CHILD_TRANSITIONS),
         ),
     )
 
@@ -122,12 +142,13 @@ def page() -> str:
 
 def diagram(machine: Machine) -> str:
     """Return a Mermaid diagram: one arrow for all events between two states."""
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {_node(str(machine.first))}"]
+    lines = ["```mermaid", "stateDiagram-v2"]
+    lines += [f"    [*] --> {node(str(first))}" for first in machine.first]
     between = group(
         ((each.start, each.end), each.label) for each in machine.arrows if each.start != each.end
     )
     for (start, end), events in between.items():
-        lines.append(f"    {_node(start)} --> {_node(end)}: {', '.join(events)}")
+        lines.append(f"    {node(start)} --> {node(end)}: {', '.join(events)}")
     return "\n".join([*lines, "```"])
 
 
@@ -151,7 +172,7 @@ def _arrows(table: Mapping[S, Mapping[E, S]]) -> tuple[Arrow, ...]:
     )
 
 
-def _node(state: str) -> str:
+def node(state: str) -> str:
     """Return a state as Mermaid wants its name: no hyphen."""
     return state.replace("-", "_")
 

@@ -39,6 +39,15 @@ CHANGES: Mapping[str, str] = {
     "hello": "one second of HELLOs",
     "keepalive": "one second of keepalives",
 }
+FORMULAS: Mapping[str, str] = {
+    **dict.fromkeys(("registration", "move", "deregistration"), "3(n - 1)"),
+    "sa-update": "2(n - 1)",
+    "rejoin": "(n - 1)(s + 4)",
+    "hello": "n(n - 1) / interval",
+    "keepalive": "2n(n - 1) / interval",
+}
+"""Messages of each, for n home agents, tables of s segments, s below 16."""
+
 BINDING_CHANGES = ("registration", "move", "deregistration")
 DETECTION_SECONDS = 1.0
 

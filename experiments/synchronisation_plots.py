@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
@@ -11,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import palette, plots
-from experiments.data import SYNCHRONISATION, DataError, read_table
+from experiments import palette
+from experiments.plot_parts import footer, title
 from experiments.statistics import group
 from experiments.synchronisation_model import BINDING_CHANGES
 
@@ -26,15 +25,6 @@ SHOWN: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "keepalives, each second": (("keepalive",), palette.PURPLE, "D"),
 }
 """Label → changes that it stands for, colour, marker."""
-
-
-def plot_synchronisation(folder: Path, meta: Row) -> list[str]:
-    """Write the figure of a run; return its name."""
-    rows = read_table(folder, SYNCHRONISATION)
-    if not rows:
-        raise DataError(f"{folder}: no measurement, nothing to plot")
-    plots.save(cost_figure(meta, rows), folder, "cost")
-    return ["cost"]
 
 
 def cost_figure(meta: Row, rows: Sequence[Row]) -> Figure:
@@ -51,11 +41,11 @@ def cost_figure(meta: Row, rows: Sequence[Row]) -> Figure:
         axis.set_xlabel("home agents")
         axis.set_xticks(sorted({row["home_agents"] for row in rows}))
     # Two lines more than a title: the legend has two rows.
-    plots._title(figure, "What does it cost to keep home agents equal?\n")
+    title(figure, "What does it cost to keep home agents equal?\n")
     figure.legend(handles=_handles(), loc="upper left", ncols=3, fontsize=9.5,
                   bbox_to_anchor=(0.0, 0.945), borderaxespad=0.2)  # fmt: skip
     mobiles = max(row["mobile_nodes"] for row in rows)
-    plots._footer(
+    footer(
         figure,
         meta,
         f"Points: sent by the engines in virtual time; lines: formula. Alone, a home agent sends "

@@ -1,6 +1,7 @@
 """Fixtures for tests that leave this process: people, sandboxes, and a check of what they leave."""
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -16,6 +17,14 @@ from topologies.sandbox import launcher_command
 
 SESSION = uuid.uuid4().hex
 os.environ[MARK] = SESSION  # inherited by everything that a test starts
+
+# A shell starts what runs in its background with these ignored, and so would every program under
+# test be: one that a user starts in the foreground is not.
+for number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
 
 
 @pytest.fixture(scope="session")

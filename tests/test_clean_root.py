@@ -1,7 +1,8 @@
 """From a minimal Debian to a measured failover: debootstrap, line 0 of the README, `make`.
 
 Needs root, debootstrap and a package mirror; about three minutes and 1.5 GB for each release.
-CLEAN_ROOT_MIRROR names another mirror. The roots lie in a temporary folder and are removed again.
+The mirror is the one that this machine's own packages come from, or CLEAN_ROOT_MIRROR. The roots
+lie in a temporary folder and are removed again.
 """
 
 import json
@@ -19,12 +20,23 @@ from people import REPOSITORY
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
-MIRROR = os.environ.get("CLEAN_ROOT_MIRROR", "http://deb.debian.org/debian")
 CLEAN_ROOT = Path(__file__).with_name("clean_root.py")
 USER = 1000
 LINE_0 = "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y git make"
 AS_USER = f"setpriv --reuid {USER} --regid {USER} --clear-groups env HOME=/home/user "
 SERVICES = {"frr.service", "radvd.service", "stayrtr.service", "iperf3.service"}
+
+
+def _mirror() -> str:
+    """Return the address of a mirror of Debian's packages."""
+    named = os.environ.get("CLEAN_ROOT_MIRROR")
+    if named is not None:
+        return named
+    words = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Component: main"]
+    listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    if not listed:
+        pytest.skip("apt knows no mirror; name one in CLEAN_ROOT_MIRROR")
+    return listed[0]
 
 
 @dataclass
@@ -66,7 +78,7 @@ def clean(request: pytest.FixtureRequest) -> Iterator[Root]:
     top = Path(tempfile.mkdtemp(prefix="manyhomes-clean-"))
     root = Root(top / "root")
     try:
-        words = ["debootstrap", "--variant=minbase", request.param, str(root.folder), MIRROR]
+        words = ["debootstrap", "--variant=minbase", request.param, str(root.folder), _mirror()]
         made = subprocess.run(words, capture_output=True, text=True)
         if made.returncode != 0:
             pytest.skip(f"debootstrap {request.param}: {(made.stdout + made.stderr)[-300:]}")

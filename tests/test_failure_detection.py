@@ -49,9 +49,9 @@ def state_of(world: World, observer: int, peer: int) -> str:
     return str(found["state"])
 
 
-def agreed(world: World) -> bool:
+def agreed(world: World, number: int = 1) -> bool:
     """Whether all home agents hold the same binding, primary and epoch included."""
-    bindings = [world.binding(index) for index in world.has]
+    bindings = [world.binding(index, number) for index in world.has]
     versions = {
         (each["care_of_address"], each["sequence"], each["primary"], each["epoch"])
         for each in bindings
@@ -247,7 +247,8 @@ def test_agreement_within_the_bound(detector: Detector, slow: bool, seed: int) -
     world = World(3, seed=seed, detector=detector, timers=SLOW if slow else HomeAgentTimers())
     world.start_all(4.0)
     world.start_mn()
-    random, at = world.random, COA
+    world.start_mn(number=2, at=COA + 1)
+    random, at = world.random, {1: COA, 2: COA + 1}
     one_way: set[tuple[bytes, bytes]] = set()
 
     def trouble(packet: bytes) -> list[bytes]:
@@ -262,15 +263,17 @@ def test_agreement_within_the_bound(detector: Detector, slow: bool, seed: int) -
         for _ in range(random.randrange(1, 5)):
             world.run(random.random() * scale * 0.6)
             world.order = random.sample(world.indexes, 3)
-            if random.random() < 0.5:
-                old, at = at, COA2 if at == COA else COA
-                world.attach(at)
-                world.detach(old)
-            world.up()
+            for number, old in list(at.items()):
+                if random.random() < 0.5:
+                    at[number] = (COA2 if old < COA2 else COA) + number - 1
+                    world.attach(at[number], number)
+                    world.detach(old, number)
+                world.up(number=number)
         one_way.clear()
         world.run(bound(world))
-        assert len(world.primaries()) == 1
-        assert agreed(world)
+        for number in at:
+            assert len(world.primaries(number)) == 1
+            assert agreed(world, number)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

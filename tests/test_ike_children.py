@@ -207,6 +207,14 @@ def test_both_ends_rekey_the_same_child(seed: int, late: float) -> None:
     assert len(left) == 1
     redundant = [each for end in (world.mn, world.ha) for each in end.of(ChildDeleted)]
     assert sorted(each.reason for each in redundant) in (["by-peer"], ["by-peer", "redundant"])
+    # The nonces decide, and nothing is taken back that the host never heard of.
+    record = world.mn.sa.children_by_spi[ours.inbound_spi]
+    assert record.ours is not None
+    assert record.theirs is not None
+    assert left == {max(record.ours, record.theirs)[1]}
+    for end in (world.mn, world.ha):
+        known = {each.child.inbound_spi for each in end.of(ChildRekeyed)}
+        assert {each.spi for each in end.of(ChildDeleted)} <= known
     counters = [end.engine.counters["redundant-rekeys"] for end in (world.mn, world.ha)]
     assert sorted(counters) == [0, 1]
     # Both hosts may now delete the old one, even at the same time.
@@ -217,10 +225,39 @@ def test_both_ends_rekey_the_same_child(seed: int, late: float) -> None:
     assert {child.inbound_spi for child in world.mn.sa.children} == left
     assert len(world.mn.sa.children) == 1
     (survivor,) = world.mn.sa.children
-    known = [each.child for each in world.mn.of(ChildRekeyed)]
-    assert survivor in known
+    told = [each.child for each in world.mn.of(ChildRekeyed)]
+    assert survivor in told
     gone = {each.spi for each in world.mn.of(ChildDeleted)}
-    assert {each.inbound_spi for each in known} - gone == left
+    assert {each.inbound_spi for each in told} - gone == left
+
+
+@pytest.mark.parametrize("verb", ["delete", "rekey"])
+def test_the_answer_is_slower_than_what_follows_it(world: IkeWorld, verb: str) -> None:
+    """The peer deletes or rekeys a Child SA that this end does not know yet."""
+
+    def slow(datagram: Datagram) -> list[tuple[float, Datagram]]:
+        answer = datagram.source == HA and datagram.payload[18:20] == bytes((CREATE, 0x20))
+        return [(0.3 if answer else 0.0, datagram)]
+
+    world.filter = slow
+    world.mn.engine.create_child(world.mn.sa, SIGNALLING, world.now)
+    world.run(1.5 * DELAY)
+    (made,) = world.ha.of(ChildEstablished)
+    if verb == "delete":
+        world.ha.engine.delete_child(world.ha.sa, made.child.inbound_spi, world.now)
+    else:
+        world.ha.engine.rekey_child(world.ha.sa, made.child.inbound_spi, world.now)
+    world.run(1.0)
+    assert consistent(world)
+    failed = [
+        (each.name, each.reason) for end in (world.mn, world.ha) for each in end.of(ChildFailed)
+    ]
+    if verb == "delete":
+        assert failed == [("signalling", "by-peer")]
+        assert world.mn.of(ChildEstablished) == []
+    else:
+        assert failed == [("signalling", "temporary-failure")]
+        assert len(world.mn.of(ChildEstablished)) == 1
 
 
 def test_one_rekeys_what_the_other_deletes(world: IkeWorld) -> None:
@@ -370,7 +407,8 @@ def test_requests_that_are_refused_and_harm_nothing(
     world: IkeWorld, payloads: list[Payload], refusal: NotifyType, data: bytes
 ) -> None:
     reply = answer(world, CREATE, payloads)
-    assert reply == (Notify(refusal, data),)
+    about = (ProtocolId.ESP, bytes(4)) if refusal is NotifyType.CHILD_SA_NOT_FOUND else (0, b"")
+    assert reply == (Notify(refusal, data, *about),)
     assert world.ha.events == []
     assert answer(world, INFORM, []) == ()
     assert len(world.ha.sa.children) == 1

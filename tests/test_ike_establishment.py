@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import ike_samples as samples
 import pytest
 from cryptography.hazmat.primitives import hashes
 from ike_world import (
@@ -38,17 +39,20 @@ from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import parse_message, serialize_message
-from agents.wire.ike.numbers import ExchangeType, Group, NotifyType
+from agents.wire.ike.numbers import AuthMethod, ExchangeType, Group, NotifyType, TransformType
 from agents.wire.ike.payloads import (
     Authentication,
     Certificate,
     CertificateRequest,
+    KeyExchange,
+    Nonce,
     Notify,
     OpaquePayload,
     Payload,
+    SecurityAssociationPayload,
     VendorId,
 )
-from agents.wire.ike.proposals import Proposal
+from agents.wire.ike.proposals import Proposal, ProposalTransform
 from agents.wire.ike.selectors import TrafficSelector
 from agents.wire.transforms import Mode, Transform
 
@@ -332,9 +336,21 @@ def test_selectors_without_anything_in_common() -> None:
     assert len(pairs(world)) == 1
 
 
-def test_a_mode_that_is_not_granted() -> None:
+def test_transport_mode_that_is_declined() -> None:
+    """The answer is tunnel mode, and we, who insist, delete it (RFC 7296 §1.3.1)."""
     world = IkeWorld(
         mobile_config(replace(PAYLOAD, mode=Mode.TRANSPORT)), home_config(mirrored(PAYLOAD))
+    )
+    world.establish()
+    assert failed_children(world) == ["mode-mismatch"]
+    assert world.ha.kinds() == ["ike-established", "child-established", "child-deleted"]
+    assert pairs(world) == []
+
+
+def test_tunnel_mode_where_transport_mode_is_wanted() -> None:
+    """Nobody can ask for less than tunnel mode, so there is nothing to decline it with."""
+    world = IkeWorld(
+        mobile_config(PAYLOAD), home_config(replace(mirrored(PAYLOAD), mode=Mode.TRANSPORT))
     )
     world.establish()
     assert failed_children(world) == ["no-proposal-chosen"]
@@ -349,9 +365,13 @@ def test_selectors_are_narrowed_to_what_is_allowed() -> None:
     assert ours.child.remote == (ANYWHERE,)
 
 
+MORE_THAN_ASKED = ProposalTransform(TransformType.ENCRYPTION, 20, 256)
+
+
 @pytest.mark.parametrize(
     ("tampered", "reason"),
     [
+        (mirrored(PAYLOAD), "bad-answer"),
         (replace(mirrored(PAYLOAD), remote=(ANYWHERE,)), "ts-unacceptable"),
         (replace(mirrored(PAYLOAD), mode=Mode.TRANSPORT), "mode-mismatch"),
         (
@@ -372,6 +392,8 @@ def test_an_answer_that_says_something_else_is_not_taken(
     def granted(payloads, policies, groups):  # type: ignore[no-untyped-def]
         found = match(payloads, policies, groups)
         proposal = offer_esp(tampered.transform, found.choice.spi)[0]
+        if tampered == mirrored(PAYLOAD):
+            proposal = replace(proposal, transforms=(*proposal.transforms, MORE_THAN_ASKED))
         choice = EspChoice(proposal, tampered.transform, found.choice.spi, None)
         return children._Match(tampered, choice, tampered.remote, tampered.local)
 
@@ -598,3 +620,131 @@ def test_a_peer_that_wants_eap(monkeypatch: pytest.MonkeyPatch) -> None:
     world.establish()
     assert [event.reason for event in world.mn.of(IkeFailed)] == ["authentication-failed"]
     assert world.ha.engine.sas() == []
+
+
+# Answers to IKE_SA_INIT that cannot be meant: dropped, and the true one is waited for
+
+IKE_CHOICE = replace(
+    samples.IKE_PROPOSAL,
+    transforms=tuple(samples.IKE_PROPOSAL.transforms[place] for place in (0, 2, 3)),
+)
+
+
+def swapped(payloads: tuple[Payload, ...], new: Payload) -> list[Payload]:
+    """Return the payloads with `new` in the place of the one of its kind."""
+    return [new if isinstance(each, type(new)) else each for each in payloads]
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        (SecurityAssociationPayload((IKE_CHOICE, IKE_CHOICE)), "bad-proposal"),
+        (SecurityAssociationPayload((samples.IKE_PROPOSAL,)), "bad-proposal"),
+        (SecurityAssociationPayload((samples.ESP_GCM,)), "bad-proposal"),
+        (KeyExchange(Group.P256, bytes(64)), "bad-proposal"),
+        (KeyExchange(Group.X25519, bytes(32)), "bad-public-value"),
+        (KeyExchange(Group.X25519, bytes(31)), "bad-public-value"),
+    ],
+)
+def test_init_answers_that_cannot_be_meant(new: Payload, reason: str) -> None:
+    world = IkeWorld()
+    told: list[bytes] = []
+
+    def twist(datagram: Datagram) -> list[tuple[float, Datagram]]:
+        if datagram.source != HA or told:
+            return [(0.0, datagram)]
+        message = parse_message(datagram.payload)
+        told.append(serialize_message(message.header, swapped(message.payloads, new)))
+        return [(0.0, replace(datagram, payload=told[0]))]
+
+    world.filter = twist
+    world.establish()
+    assert world.mn.engine.counters[f"dropped.{reason}"] == 1
+    assert len(pairs(world)) == 2
+
+
+@pytest.mark.parametrize("kind", [KeyExchange, Nonce, SecurityAssociationPayload, None])
+def test_init_answers_that_lack_something(kind: type | None) -> None:
+    world = IkeWorld()
+    told: list[bytes] = []
+
+    def twist(datagram: Datagram) -> list[tuple[float, Datagram]]:
+        if datagram.source != HA or told:
+            return [(0.0, datagram)]
+        message = parse_message(datagram.payload)
+        head = message.header if kind is not None else replace(message.header, spi_responder=0)
+        rest = [each for each in message.payloads if kind is None or not isinstance(each, kind)]
+        told.append(serialize_message(head, rest))
+        return [(0.0, replace(datagram, payload=told[0]))]
+
+    world.filter = twist
+    world.establish()
+    assert world.mn.engine.counters["dropped.field-missing"] == 1
+    assert len(pairs(world)) == 2
+
+
+def test_the_same_cookie_twice_is_obeyed_once() -> None:
+    world = IkeWorld(home=home_config(timers=under_load()))
+    world.filter = lambda datagram: [(0.0, datagram)] * (3 if datagram.source == HA else 1)
+    world.establish()
+    assert world.mn.sa.retries == 1
+    assert len(pairs(world)) == 2
+
+
+def test_established_sas_are_no_load() -> None:
+    world = IkeWorld(home=home_config(timers=IkeTimers(cookie_threshold=1)))
+    for _ in range(4):
+        world.establish()
+    assert len(world.ha.engine.sas()) == 4
+    assert world.ha.engine.counters["cookies-sent"] == 0
+
+
+def test_private_keys_are_forgotten() -> None:
+    world = IkeWorld()
+    world.establish()
+    assert world.mn.sa.private is None
+    assert world.ha.sa.private is None
+
+
+def test_a_proof_by_another_method_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    payloads = Authenticate.payloads
+
+    def signed(request: Authenticate, sa: IkeSa, now: float) -> list[Payload]:
+        plain = tuple(payloads(request, sa, now) or [])
+        (proof,) = (each for each in plain if isinstance(each, Authentication))
+        return swapped(plain, replace(proof, method=AuthMethod.RSA_SIGNATURE))
+
+    monkeypatch.setattr(Authenticate, "payloads", signed)
+    world = IkeWorld()
+    world.establish()
+    assert [event.reason for event in world.mn.of(IkeFailed)] == ["authentication-failed"]
+    assert world.ha.of(IkeEstablished) == []
+
+
+def test_nothing_is_done_for_an_end_that_has_not_proven_itself() -> None:
+    """The responder asks before its answer to IKE_AUTH has come: that has to wait."""
+    world = IkeWorld()
+    world.filter = lambda datagram: (
+        [] if datagram.source == HA and datagram.payload[18] == ExchangeType.IKE_AUTH
+        and world.now < 1000.3 else [(0.0, datagram)]
+    )  # fmt: skip
+    world.begin()
+    world.run(0.1)
+    assert world.mn.sa.state is IkeState.AUTH_SENT
+    world.ha.engine.delete(world.ha.sa, world.now)
+    world.run(0.1)
+    assert world.mn.sa.state is IkeState.AUTH_SENT
+    assert world.mn.engine.counters["dropped.wrong-exchange"] == 1
+    world.run(5.0)
+    assert world.mn.kinds()[0] == "ike-established"
+    assert world.mn.kinds()[-1] == world.ha.kinds()[-1] == "ike-deleted"
+
+
+def test_refusals_of_init_are_limited() -> None:
+    world = IkeWorld(mobile_config(groups=(Group.X25519,)), home_config(groups=(Group.P256,)))
+    world.filter = lambda datagram: [(0.0, datagram)] if datagram.source == COA else []
+    for _ in range(50):
+        world.begin()
+    world.run(0.1)
+    assert world.ha.engine.counters["refused.no-proposal-chosen"] == 50
+    assert 20 <= len(world.ha.sent) <= 22

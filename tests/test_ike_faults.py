@@ -283,6 +283,22 @@ def test_an_old_conversation_replayed_changes_nothing(world: IkeWorld) -> None:
     assert len(world.ha.of(ChildEstablished)) == 1
 
 
+def test_a_replay_shows_no_life_and_moves_no_address() -> None:
+    more = {"encapsulation": True}
+    world = IkeWorld(mobile_config(**more), home_config(**more))
+    world.establish()
+    world.mn.engine.check_liveness(world.mn.sa, world.now)
+    world.run(1.0)
+    heard = world.ha.sa.last_heard
+    answered = len(world.ha.sent)
+    for datagram in list(world.mn.sent):
+        world.inject(replace(datagram, source=COA + 1, source_port=4711))
+    world.run(1.0)
+    assert len(world.ha.sent) == answered + 1  # the last request's answer, to who asked
+    assert (world.ha.sa.remote, world.ha.sa.remote_port) == (COA, 4500)
+    assert world.ha.sa.last_heard == heard
+
+
 def request_of_nobody(world: IkeWorld, spi_r: int = 0x4242) -> Datagram:
     head = replace(
         parse_message(world.mn.sent[-1].payload).header, spi_responder=spi_r, message_id=9
@@ -346,6 +362,25 @@ def test_routing_moves_in_the_middle_of_the_exchange() -> None:
     assert world.mn.engine.counters["requests-repeated"] == 0
     assert len(world.mn.sent) == 2 + 3  # two in vain
     assert {child.outbound_spi >> 24 for child in world.mn.sa.children} == {3}
+
+
+def test_hints_about_something_else_are_not_taken() -> None:
+    """Another message number, or another responder's SPI, is about another conversation."""
+    world = IkeWorld()
+    world.begin()
+    world.run(2.5 * DELAY)
+    assert world.mn.sa.state is IkeState.AUTH_SENT
+    for message_id in (0, 2):
+        world.mn.engine.receive(hint_for(world, message_id), world.now)
+    head = parse_message(hint_for(world, 1).payload).header
+    octets = serialize_message(
+        replace(head, spi_responder=head.spi_responder ^ 1), [Notify(NotifyType.INVALID_IKE_SPI)]
+    )
+    world.mn.engine.receive(Datagram(HA, 500, COA, 500, octets), world.now)
+    assert world.mn.sa.state is IkeState.AUTH_SENT
+    world.run(1.0)
+    assert world.mn.sa.retries == 0
+    assert len(world.mn.of(IkeEstablished)) == 1
 
 
 def test_hints_for_ever_end_the_attempt() -> None:

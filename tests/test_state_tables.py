@@ -16,7 +16,6 @@ from agents.core.ike.states import (
 )
 from agents.core.peers import PEER_TRANSITIONS, VALID, PeerEvent, PeerState
 from agents.core.security_associations import SA_TRANSITIONS, SaEvent, SaState
-from experiments import states
 
 TABLES = {
     "binding": (BINDING_TRANSITIONS, BindingState, BindingEvent, BindingState.NONE),
@@ -70,26 +69,3 @@ def test_what_has_ended_stays_ended_and_anything_can_end() -> None:
         gone = CHILD_TRANSITIONS[child].get(ChildTrigger.DELETED)
         assert gone is (None if child is ChildState.GONE else ChildState.GONE)
     assert ChildTrigger.REKEY not in CHILD_TRANSITIONS[ChildState.REKEYED]
-
-
-def test_the_diagrams_are_the_tables() -> None:
-    assert states.PAGE.read_text() == states.page(), "run `python -m experiments.states --write`"
-
-
-def test_a_diagram_has_every_change_and_a_table_every_event() -> None:
-    for machine in states.machines():
-        drawn, written = states.diagram(machine), states.table(machine)
-        for each in machine.arrows:
-            start, event, end = each.start, each.event, each.end
-            if start != end:
-                (line,) = [
-                    found
-                    for found in drawn.splitlines()
-                    if found.strip().startswith(f"{start} --> {end}:")
-                ]
-                assert each.label in line.partition(": ")[2].split(", ")
-            (row,) = [line for line in written.splitlines() if line.startswith(f"| **{start}**")]
-            cells = [cell.strip() for cell in row.strip("|").split("|")]
-            wanted = f"{end}, BU" if each.sends else end
-            assert cells[1 + machine.events.index(event)] == wanted
-        assert set(machine.states) >= {str(machine.first)}

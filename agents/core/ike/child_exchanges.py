@@ -45,6 +45,7 @@ class CreateChild(Request):
         context = self._exchanges.context
         self._spi = context.new_child_spi()
         self._nonce = context.random_bytes(NONCE_LENGTH)
+        sa.deleted_early.clear()
         payloads = offer(self._request, self._spi)
         payloads.insert(-2, Nonce(self._nonce))
         if old is not None:
@@ -60,6 +61,8 @@ class CreateChild(Request):
             made = accept(sa, self._request, self._spi, payloads, self._nonce + nonce)
             if theirs is None:
                 raise BadAnswer("bad-answer", unwanted=True)
+            if made.outbound_spi in sa.deleted_early:
+                raise BadAnswer("by-peer")
         except BadAnswer as bad:
             self._failed(sa, bad.reason)
             if bad.unwanted:
@@ -179,8 +182,10 @@ class ChildExchanges:
     def _to_rekey(self, sa: IkeSa, rekey: Notify) -> Child:
         """Return the Child SA that the peer wants renewed (§2.25)."""
         old = sa.by_outbound(int.from_bytes(rekey.spi))
+        if old is None and sa.creating:
+            raise Refused(NotifyType.TEMPORARY_FAILURE)  # it may be the one that is being made
         if old is None or rekey.protocol != ProtocolId.ESP:
-            raise Refused(NotifyType.CHILD_SA_NOT_FOUND)
+            raise Refused(NotifyType.CHILD_SA_NOT_FOUND, spi=rekey.spi)
         if old.state is ChildState.DELETING:
             raise Refused(NotifyType.TEMPORARY_FAILURE)
         return old

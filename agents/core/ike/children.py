@@ -151,16 +151,19 @@ def grant(
 def _match(
     payloads: tuple[Payload, ...], policies: Iterable[ChildRequest], groups: tuple[int, ...]
 ) -> _Match:
-    """Return the first of our policies that fits: mode, then selectors, then proposals."""
+    """Return the first of our policies that fits: mode, then selectors, then proposals.
+
+    Asked for transport mode where only tunnel mode is allowed, we grant that: the answer's lack
+    of USE_TRANSPORT_MODE declines the other, and who insists on it deletes (RFC 7296 §1.3.1).
+    """
     offered = need(payloads, SecurityAssociationPayload).proposals
     initiator = need(payloads, SelectorsInitiator).selectors
     responder = need(payloads, SelectorsResponder).selectors
     transport = find_notify(payloads, NotifyType.USE_TRANSPORT_MODE) is not None
-    wanted = SaMode.TRANSPORT if transport else SaMode.TUNNEL
+    modes = (SaMode.TRANSPORT, SaMode.TUNNEL) if transport else (SaMode.TUNNEL,)
+    allowed = tuple(policies)
     refusal = NotifyType.NO_PROPOSAL_CHOSEN
-    for policy in policies:
-        if policy.mode is not wanted:
-            continue
+    for policy in (each for mode in modes for each in allowed if each.mode is mode):
         theirs, ours = narrow(initiator, policy.remote), narrow(responder, policy.local)
         choice = choose_esp(offered, policy.transform, groups)
         if theirs and ours and choice is not None:

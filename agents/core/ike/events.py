@@ -109,7 +109,7 @@ class ChildFailed(IkeEvent):
     """A Child SA was not created or not rekeyed.
 
     `reason`: the name of the error that the other end reported, such as `ts-unacceptable`, or
-    `mode-mismatch`, `bad-answer`, `ike-sa-ended`.
+    `mode-mismatch`, `bad-answer`, `by-peer` (deleted before its answer came), `ike-sa-ended`.
     """
 
     kind: ClassVar[str] = "child-failed"

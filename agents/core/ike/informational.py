@@ -87,7 +87,10 @@ def _delete_paired(context: IkeContext, sa: IkeSa, delete: Delete) -> list[bytes
     """
     paired = []
     for octets in delete.spis:
-        child = sa.by_outbound(int.from_bytes(octets))
+        spi = int.from_bytes(octets)
+        child = sa.by_outbound(spi)
+        if child is None and sa.creating:
+            sa.deleted_early.add(spi)
         if child is None:
             context.counters["received.delete-unknown-spi"] += 1
             continue

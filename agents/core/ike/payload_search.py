@@ -3,24 +3,26 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from agents.wire.ike.numbers import FIRST_STATUS, NotifyType, slug
+from agents.wire.ike.numbers import FIRST_STATUS, NotifyType, ProtocolId, slug
 from agents.wire.ike.payloads import Notify, OpaquePayload, Payload
 
 P = TypeVar("P")
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of the program
-    """A request is answered with the error notification `kind` and `data`."""
+    """A request is answered with the error notification `kind` and `data`, about `spi` if given."""
 
-    def __init__(self, kind: NotifyType, data: bytes = b"") -> None:
+    def __init__(self, kind: NotifyType, data: bytes = b"", spi: bytes = b"") -> None:
         super().__init__(slug(kind))
         self.kind = kind
         self.data = data
+        self.spi = spi
 
     @property
     def notify(self) -> Notify:
         """The notification to send."""
-        return Notify(self.kind, self.data)
+        protocol = ProtocolId.ESP if self.spi else ProtocolId.NONE
+        return Notify(self.kind, self.data, protocol, self.spi)
 
 
 def find(payloads: Iterable[Payload], kind: type[P]) -> P | None:

@@ -28,6 +28,10 @@ NAT_KEEPALIVE = b"\xff"
 """RFC 3948 §2.3."""
 
 
+_UNPROVEN = (IkeState.INIT_SENT, IkeState.AUTH_SENT)
+"""Where the other end has not shown who it is, and has nothing to ask."""
+
+
 class Receiver:
     """Takes datagrams; raises `Dropped` or `WireError` for those that change nothing."""
 
@@ -140,9 +144,6 @@ class Receiver:
             raise Dropped("unexpected-protected")
         head = message.header
         chain = open_sealed(sa.opening_key(), octets, message.encrypted)
-        sa.last_heard = now
-        if sa.encapsulated and sa.established and sa.remote_port != route.remote_port:
-            sa.remote, sa.remote_port = route.remote, route.remote_port  # a NAT's mapping (§2.23)
         if head.response:
             self._receive_response(sa, head, message, chain, now)
         elif head.message_id == sa.expected_request - 1 and sa.last_response:
@@ -157,6 +158,7 @@ class Receiver:
     ) -> None:
         if sa.current is None or head.message_id != sa.next_request:
             raise Dropped("message-id")
+        sa.last_heard = now
         try:
             payloads = _parse(message, chain)
         except WireError:
@@ -173,10 +175,13 @@ class Receiver:
         route: Route,
         now: float,
     ) -> None:
-        if (sa.state is IkeState.HALF_OPEN) is not (head.exchange == ExchangeType.IKE_AUTH):
+        first = sa.state is IkeState.HALF_OPEN
+        if first is not (head.exchange == ExchangeType.IKE_AUTH) or sa.state in _UNPROVEN:
             raise Dropped("wrong-exchange")
-        if sa.state is IkeState.AUTH_SENT:
-            raise Dropped("wrong-exchange")
+        # Authentic and new: what is replayed shows no life and moves no address.
+        sa.last_heard = now
+        if sa.encapsulated and sa.established:
+            sa.remote, sa.remote_port = route.remote, route.remote_port  # a NAT's mapping (§2.23)
         try:
             payloads = _parse(message, chain)
         except WireError:

@@ -13,7 +13,7 @@ from agents.core.ike.states import IKE_TRANSITIONS, IkeState, IkeTrigger
 from agents.core.timers import Timer
 from agents.wire.ike.header import Header
 from agents.wire.ike.identity import Identity
-from agents.wire.ike.numbers import IKE_PORT
+from agents.wire.ike.numbers import IKE_PORT, ExchangeType
 
 if TYPE_CHECKING:
     from agents.core.ike.requests import Request
@@ -83,6 +83,8 @@ class IkeSa:
     tries: int = field(default=0, repr=False)
     most_tries: int = field(default=0, repr=False)
     timer: Timer | None = field(default=None, repr=False)
+    deleted_early: set[int] = field(default_factory=set, repr=False)
+    """The peer's SPIs that it deleted before its answer to our CREATE_CHILD_SA came."""
     last_response: bytes = field(default=b"", repr=False)
     """Sent again when its request comes again (§2.1)."""
     watch: Timer | None = field(default=None, repr=False)
@@ -165,6 +167,11 @@ class IkeSa:
             if child.sa.outbound_spi == spi:
                 return child
         return None
+
+    @property
+    def creating(self) -> bool:
+        """Whether the peer may already hold a Child SA whose answer has not come here."""
+        return self.current is not None and (self.current.exchange == ExchangeType.CREATE_CHILD_SA)
 
     def stop_timer(self) -> None:
         """Nothing is to be sent again."""
