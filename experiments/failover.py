@@ -47,6 +47,7 @@ KNOWN = Known(
     settings={
         "has": whole_number(2, 9),
         "mode": one_of(Mode),
+        "keys": one_of(("files", "ike")),
         "detector": one_of(Detector),
         # Trials of the cells with a target by the fastest detection (p95 wants 60).
         "headline": whole_number(2, 1000),
@@ -119,6 +120,7 @@ class Failover:
         self.home_agents = settings.get("has", 3)
         self.agents = AgentOptions(
             mode=Mode(settings.get("mode", Mode.HARDENED)),
+            ike=settings.get("keys", "files") == "ike",
             lifetime=LIFETIME_S,
             detector=Detector(settings.get("detector", Detector.HELLO)),
             home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S),

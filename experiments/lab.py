@@ -1,6 +1,6 @@
 """`make lab`: Figure 1 with its agents, and a prompt. ``NAME=…`` tells several labs apart.
 
-``SET='has=5 mns=2 mode=draft detector=keepalive penalty=100'`` changes what comes up.
+``SET='has=5 mns=2 mode=draft keys=files detector=keepalive penalty=100'`` changes what comes up.
 
 The outermost process, like every run's: its end, however it comes, ends everything it started.
 """
@@ -39,6 +39,7 @@ KNOWN = Known(
         "has": whole_number(1, 9),
         "mns": whole_number(1, 9),
         "mode": one_of(Mode),
+        "keys": one_of(("ike", "files")),
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
     },
@@ -77,6 +78,7 @@ def inside(folder: Path) -> int:
     topology = SingleAs(static=False, has=settings.get("has", 3), mns=settings.get("mns", 1))
     options = AgentOptions(
         mode=Mode(settings.get("mode", Mode.HARDENED)),
+        ike=settings.get("keys", "ike") == "ike",
         detector=Detector(settings.get("detector", Detector.HELLO)),
         metric_penalty=settings.get("penalty", 0),
     )

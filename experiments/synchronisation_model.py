@@ -1,12 +1,13 @@
 """What a change of a binding should cost between n home agents: a formula, beside what is measured.
 
 A change at one home agent goes to its n - 1 peers, each of which acknowledges, and the number of
-the Binding Update follows in a Replay Floor: 3(n - 1) messages; 2(n - 1) for SAs. A home agent
-that returns after a restart fetches a table of s segments from each peer, in s + 1 messages and a
+the Binding Update follows in a Replay Floor: 3(n - 1) messages; 2(n - 1) for SAs. A home agent that
+returns after a restart fetches a table of s segments from each peer, in s + 1 messages and a
 request for each 16 segments begun, and each peer asks for its table, which is empty still, in 2
-messages. The table also names the SAs that were replaced lately, so that nobody revives them. (On paths of unequal delay some of it may be there by then: at most (n - 1)s segments
-more.) The detectors send n(n - 1) HELLOs an interval, or twice as many keepalives. Sizes come from
-the formats.
+messages. The table also names the SAs that were replaced lately, so that nobody revives them. (On
+paths of unequal delay some of it may be there by then: at most (n - 1)s segments more.) The
+detectors send n(n - 1) HELLOs an interval, or twice as many keepalives. Sizes come from the
+formats.
 """
 
 from __future__ import annotations

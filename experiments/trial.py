@@ -265,7 +265,7 @@ class Trial:
             ),
             "ike_exchanges": sum(
                 count for each in counters for name, count in each.items()
-                if name.startswith("sent.ike")
+                if name.startswith("ike.sent.")
             ),
         }  # fmt: skip
 
