@@ -128,14 +128,15 @@ class Charon:
             self.events.append(self._reported.next_event())
         return data != b""
 
-    def await_line(self, pattern: str, since: int = 0) -> str:
-        """Wait until it logs a line that matches; return that line."""
+    def await_line(self, pattern: str) -> str:
+        """Wait until it has logged a line that matches; return that line."""
         wanted = re.compile(pattern)
 
         def found() -> str:
-            return next((each for each in self.lines[since:] if wanted.search(each)), "")
+            return next((each for each in self.lines if wanted.search(each)), "")
 
-        return self.wait(found, f"a line like {pattern!r}")
+        line: str = self.wait(found, f"a line like {pattern!r}")
+        return line
 
     def await_event(self, name: str, up: bool = True) -> Message:
         """Wait until it reports a VICI event about something that came up, or went; return it."""
@@ -146,7 +147,8 @@ class Charon:
                     return message
             return None
 
-        return self.wait(found, f"the event {name}")
+        event: Message = self.wait(found, f"the event {name}")
+        return event
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Wait until `condition()` is true and return it; companions are driven meanwhile."""

@@ -18,7 +18,7 @@ SETTINGS = {
     "filelog.stderr.flush_line": "yes",
     "syslog.daemon.default": "-1",
     "syslog.auth.default": "-1",
-    "retransmit_timeout": "0.5",
+    "retransmit_timeout": "2",
     "retransmit_base": "1.5",
     "half_open_timeout": "10",
     "plugins.kernel-libipsec.load": "yes",
