@@ -176,6 +176,16 @@ def test_charon_grants_transport_mode(swan: Lab) -> None:
 
 
 @inside
+def test_home_addresses_in_transport_mode_are_not_for_encapsulation(swan: Lab) -> None:
+    """charon compares what it put in their place with what it is configured for."""
+    wanted = {"payload": {**THEIR_PAYLOAD, "mode": "transport_proxy"}}
+    ours = swan.meet(children=[replace(PAYLOAD, mode=Mode.TRANSPORT)], their_children=wanted)
+    sa = ours.initiate()
+    assert ours.await_event(ChildFailed).reason == "ts-unacceptable"
+    assert sa.established
+
+
+@inside
 def test_charon_declines_transport_mode(swan: Lab) -> None:
     """We insist on it, so what came out as tunnel mode is deleted (RFC 7296 §1.3.1)."""
     wanted = {"payload": {**THEIR_HOSTS, "mode": "tunnel"}}
