@@ -11,7 +11,7 @@ from agents.wire.ike.numbers import ExchangeType, Group
 from agents.wire.ike.selectors import TrafficSelector
 from agents.wire.transforms import Mode, Transform
 from tests.figure_1.inside import inside
-from tests.strongswan.driver import Ours
+from tests.strongswan.driver import Message, Ours
 from tests.strongswan.lab import BEGINNERS, PAYLOAD, SWAN, THEIR_PAYLOAD, Lab, begin
 from tests.strongswan.network import INNER_OURS, INNER_THEIRS, OURS, THEIRS
 
@@ -21,9 +21,13 @@ CURVES = {"x25519": Group.X25519, "ecp256": Group.P256}
 NAMES = {"x25519": "CURVE_25519", "ecp256": "ECP_256"}
 
 
-def exchanges(ours: Ours) -> list[tuple[int, bool]]:
-    """Return (exchange type, sent by us) of every message so far."""
-    return [(each.exchange, each.outgoing) for each in ours.messages]
+def distinct(ours: Ours) -> list[Message]:
+    """Return every message so far, repetitions left out.
+
+    charon drops an answer to IKE_SA_INIT that comes while it is still at work on the last one, and
+    then repeats its request.
+    """
+    return list({each.octets: each for each in ours.messages}.values())
 
 
 @inside
@@ -37,8 +41,7 @@ def test_establishment(swan: Lab, beginner: str, curve: str) -> None:
     established = ours.await_event(IkeEstablished)
     assert established.initiator is (beginner == "ours")
     assert str(established.peer) == SWAN
-    assert len(ours.messages) == 4
-    assert [each.port for each in ours.messages] == [500, 500, 4500, 4500]
+    assert [each.port for each in distinct(ours)] == [500, 500, 4500, 4500]
 
     (theirs,) = swan.charon.associations()
     assert theirs["state"] == "ESTABLISHED"
@@ -68,7 +71,7 @@ def test_another_group_is_asked_for(swan: Lab, beginner: str) -> None:
     begin(ours, beginner)
     child = ours.await_child()
     first = ExchangeType.IKE_SA_INIT, beginner == "ours"
-    assert exchanges(ours).count(first) == 2
+    assert [(each.exchange, each.outgoing) for each in distinct(ours)].count(first) == 2
     assert swan.charon.associations()[0]["dh-group"] == "ECP_256"
     swan.check_traffic(ours, child)
 
