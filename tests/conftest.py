@@ -13,6 +13,7 @@ from leftovers import MARK, await_none, end
 from people import Person, ordinary_user, root
 
 from tests.figure_1.inside import Remote
+from tests.strongswan.configuration import missing
 from topologies.sandbox import launcher_command
 
 SESSION = uuid.uuid4().hex
@@ -108,5 +109,23 @@ def figure_1(
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
     remote = Remote(tmp_path_factory.mktemp("figure-1"), getattr(request, "param", "hardened"))
+    yield remote
+    remote.close()
+
+
+@pytest.fixture(scope="module")
+def swan(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    no_sandbox_because: str,
+) -> Iterator[Remote]:
+    """strongSwan's charon up and running, one for each file of tests (see tests/strongswan/lab.py).
+
+    The mode is patient, or what the file asks for by indirect parametrisation.
+    """
+    if because := no_sandbox_because or missing():
+        pytest.skip(because)
+    mode = getattr(request, "param", "patient")
+    remote = Remote(tmp_path_factory.mktemp("swan"), mode, server="tests.strongswan.server")
     yield remote
     remote.close()

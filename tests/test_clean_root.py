@@ -24,7 +24,10 @@ CLEAN_ROOT = Path(__file__).with_name("clean_root.py")
 USER = 1000
 LINE_0 = "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y git make"
 AS_USER = f"setpriv --reuid {USER} --regid {USER} --clear-groups env HOME=/home/user "
-SERVICES = {"frr.service", "radvd.service", "stayrtr.service", "iperf3.service"}
+SERVICES = {
+    *("frr.service", "radvd.service", "stayrtr.service", "iperf3.service"),
+    *("strongswan-starter.service", "ipsec.service"),
+}
 
 
 def _mirror() -> str:

@@ -44,7 +44,8 @@ def test_exit_code_is_that_of_the_worst_finding(user: Person) -> None:
 @pytest.mark.parametrize(
     ("tool", "state", "package"),
     [("nft", "cannot", "nftables"), ("radvd", "cannot", "radvd"), ("mnexec", "cannot", "mininet"),
-     ("tshark", "degraded", "tshark"), ("iperf3", "degraded", "iperf3")],
+     ("tshark", "degraded", "tshark"), ("iperf3", "degraded", "iperf3"),
+     ("swanctl", "degraded", "strongswan-swanctl")],
 )  # fmt: skip
 def test_a_missing_tool_is_named_with_its_package(
     user: Person, tool: str, state: str, package: str

@@ -86,10 +86,13 @@ def test_package_lists_are_fetched_only_where_needed(
     assert (user.home / "log").read_text().splitlines() == [*update, *install]
 
 
-def test_new_services_are_disabled_again_and_old_ones_kept(user: Person, fakes: Fakes) -> None:
+@pytest.mark.parametrize("service", ["radvd", "strongswan-starter"])
+def test_new_services_are_disabled_again_and_old_ones_kept(
+    user: Person, fakes: Fakes, service: str
+) -> None:
     scripts = {
         "apt-cache": "exit 0",
-        "apt-get": "touch /lib/systemd/system/radvd.service",
+        "apt-get": f"touch /lib/systemd/system/{service}.service",
         "systemctl": 'echo "$*" >> $LOG',
     }
     script = """mount -t tmpfs sbin /usr/sbin && mkdir -p $HOME/units &&
@@ -100,7 +103,7 @@ def test_new_services_are_disabled_again_and_old_ones_kept(user: Person, fakes: 
     words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(SETUP)]
     result = user.run(words, env=fakes(scripts))
     assert result.returncode == 0, result.stderr
-    assert (user.home / "log").read_text() == "disable --quiet radvd.service\n"
+    assert (user.home / "log").read_text() == f"disable --quiet {service}.service\n"
 
 
 def test_an_old_python_is_refused_in_one_line(user: Person, fakes: Fakes) -> None:

@@ -55,6 +55,7 @@ USEFUL = (
     ("ping", "iputils-ping", "no `ping` in the lab"),
     ("ps", "procps", "plain Mininet misses it"),
     ("stayrtr", "stayrtr", "no route-origin validation"),
+    ("swanctl", "strongswan-swanctl", "no tests of IKEv2 against strongSwan"),
     ("git", "git", "runs are recorded without their commit"),
 )
 

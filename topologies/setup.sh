@@ -11,9 +11,10 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 python=${MANYHOMES_PYTHON:-/usr/bin/python3}
 packages="make git python3-venv mininet frr frr-rpki-rtrlib stayrtr nftables bridge-utils iproute2
-iputils-ping procps iperf3 tshark radvd"
+iputils-ping procps iperf3 tshark radvd strongswan-charon strongswan-swanctl
+libcharon-extra-plugins libstrongswan-standard-plugins"
 # Services that some of these start and enable where systemd runs; no sandbox uses them.
-services="frr.service stayrtr.service radvd.service iperf3.service"
+services="frr.service stayrtr.service radvd.service iperf3.service strongswan-starter.service"
 
 say() { printf 'manyhomes: %s\n' "$*" >&2; }
 

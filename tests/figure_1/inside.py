@@ -12,6 +12,7 @@ back as text and fails the test.
 """
 
 import functools
+import inspect
 import json
 import os
 import select
@@ -34,13 +35,22 @@ OWN_POPEN: Popen = functools.partial(subprocess.Popen, text=True)
 
 
 class Remote:
-    """A running Figure 1, seen from outside its sandbox."""
+    """A running Figure 1, or another lab, seen from outside its sandbox."""
 
-    def __init__(self, folder: Path, mode: str, popen: Popen = OWN_POPEN) -> None:
-        """Start it and wait until it is up; `popen` starts the sandbox as somebody."""
+    def __init__(
+        self,
+        folder: Path,
+        mode: str,
+        popen: Popen = OWN_POPEN,
+        server: str = "tests.figure_1.server",
+    ) -> None:
+        """Start it and wait until it is up; `popen` starts the sandbox as somebody.
+
+        `server` is the module that runs inside, with the folder and the mode as its arguments.
+        """
         self.folder = folder
         self._stderr = (folder / "server.err").open("w+")
-        command = [sys.executable, "-m", "tests.figure_1.server", str(folder), mode]
+        command = [sys.executable, "-m", server, str(folder), mode]
         self.process = popen(
             launcher_command(command, dies_with=os.getpid()),
             stdin=subprocess.PIPE,
@@ -92,10 +102,11 @@ class Remote:
 
 
 def inside(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a test run its body in the sandbox of its `figure_1`."""
+    """Make a test run its body in the sandbox of its `figure_1`, or of its first fixture."""
+    lab = next(iter(inspect.signature(function).parameters))
 
     @functools.wraps(function)
-    def test(figure_1: Remote, **parameters: Any) -> None:
-        figure_1.call(function, parameters)
+    def test(**parameters: Any) -> None:
+        parameters.pop(lab).call(function, parameters)
 
     return test

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from agents.config import Mode
 from tests.figure_1.lab import Lab
@@ -18,18 +18,36 @@ from tests.figure_1.lab import Lab
 WIDTH = 400
 
 
+class Served(Protocol):
+    """What test functions get as their first argument."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+    def report(self) -> str:
+        """Return what to print beside a failure."""
+        ...
+
+    def mend(self) -> None:
+        """After a failure: bring back what the next test expects."""
+        ...
+
+
 def main() -> None:
+    mode, _, more = sys.argv[2].partition("+")
+    serve(Lab(Path(sys.argv[1]), Mode(mode), ike=more == "ike"))
+
+
+def serve(lab: Served) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever else is printed must not be taken for an answer
 
     def say(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer, default=str) + "\n")
 
-    mode, _, more = sys.argv[2].partition("+")
-    lab = Lab(Path(sys.argv[1]), Mode(mode), ike=more == "ike")
     try:
         lab.start()
-        say({"result": lab.network.timings})
+        say({"result": None})
         for line in sys.stdin:
             say(answer(lab, json.loads(line)))
     except Exception as error:
@@ -38,7 +56,7 @@ def main() -> None:
         lab.stop()
 
 
-def answer(lab: Lab, request: dict[str, Any]) -> dict[str, Any]:
+def answer(lab: Served, request: dict[str, Any]) -> dict[str, Any]:
     """Call one function; what it raises becomes text, with the agents' last events."""
     try:
         module = importlib.import_module(f"tests.{request['module']}")
