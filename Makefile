@@ -47,16 +47,25 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput
+.PHONY: failover throughput replay metric synchronisation
 failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
 throughput: $(READY)  ## TCP goodput through the tunnel, and with 1, 2, 3 home agents; a plot
 	@exec $(PYTHON) -m experiments.throughput
 
+replay: $(READY)  ## attacks on shared security associations: draft, draft-cbc, hardened; a plot
+	@exec $(PYTHON) -m experiments.replay
+
+metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a plot (4 minutes)
+	@exec $(PYTHON) -m experiments.metric
+
+synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)
+	@exec $(PYTHON) -m experiments.synchronisation
+
 ##@ Look around
 .PHONY: lab shell sniff mn graph
-lab: $(READY)  ## Figure 1 up, with a prompt [NAME=…]
+lab: $(READY)  ## Figure 1 up, with a prompt [NAME=… SET='has=5 mns=2 detector=keepalive']
 	@exec $(PYTHON) -m experiments.lab
 
 shell: $(READY)  ## a shell in a running lab's node: NODE=HA1 [NAME=…]

@@ -42,12 +42,21 @@ class Mode(StrEnum):
         return "aes-128-cbc-hmac-sha2-256" if self is Mode.DRAFT_CBC else "aes-128-gcm"
 
 
+class Detector(StrEnum):
+    """How a home agent notices that another one is gone (draft §3.3.3)."""
+
+    HELLO = "hello"
+    KEEPALIVE = "keepalive"
+
+
 @dataclass(frozen=True, slots=True)
 class HomeAgentTimers:
-    """Intervals of a home agent, in seconds."""
+    """Intervals of a home agent, in seconds; `*_misses` in a row mark a peer invalid."""
 
     hello_interval: float = 0.1
     hello_misses: int = 3
+    keepalive_interval: float = 0.1
+    keepalive_misses: int = 3
     retransmit_interval: float = 0.05
     retransmit_limit: int = 6
     floor_interval: float = 0.1
@@ -55,6 +64,7 @@ class HomeAgentTimers:
     max_lifetime: float = 420.0
     hold_packets: int = 32
     hold_time: float = 0.05
+    metric_hold: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,10 @@ class HomeAgentConfig:
 
     A mobile node's SAs are renewed when one of their numbers reaches `sequence_soft_limit`, or
     after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent.
+
+    `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
+    added while mobile nodes would rather be served by another home agent. `metric_command` tells
+    routing: a command line in which `{metric}` is replaced.
     """
 
     name: str
@@ -91,6 +105,10 @@ class HomeAgentConfig:
     sequence_soft_limit: int = SOFT_LIMIT
     sequence_limit: int = MAX_SEQUENCE
     sa_lifetime: float = 0.0
+    detector: Detector = Detector.HELLO
+    metric: int = 1
+    metric_penalty: int = 0
+    metric_command: tuple[str, ...] = ()
     tun: str = "home"
     path_mtu: int = 1500
     egress_record: bool = False
@@ -98,6 +116,18 @@ class HomeAgentConfig:
     secret_files: tuple[Path, ...] = ()
     peers: tuple[PeerConfig, ...] = ()
     timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
+
+    @property
+    def detection_interval(self) -> float:
+        """Seconds between two HELLOs, or two keepalives, to one peer."""
+        hello = self.detector is Detector.HELLO
+        return self.timers.hello_interval if hello else self.timers.keepalive_interval
+
+    @property
+    def detection_misses(self) -> int:
+        """How many missed HELLOs, or unanswered keepalives, mark a peer invalid."""
+        hello = self.detector is Detector.HELLO
+        return self.timers.hello_misses if hello else self.timers.keepalive_misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +148,9 @@ class MobileNodeConfig:
 
     No number beyond `sequence_limit` is sent. The home agents see a mobile node's numbers and
     renew in time: their `sequence_soft_limit` must lie below it.
+
+    `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
+    any; `wish_weight`, 1 to 4, how much that matters.
     """
 
     name: str
@@ -133,6 +166,8 @@ class MobileNodeConfig:
     key_management: bool = False
     lifetime: float = 420.0
     sequence_limit: int = MAX_SEQUENCE
+    wished_home_agent: int = 0
+    wish_weight: int = 1
     tun: str = "mobile"
     path_mtu: int = 1500
     egress_record: bool = False
@@ -151,6 +186,9 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
             "a home agent's own address belongs to its own link"
         )
     _check_limits(path, config)
+    for key in ("hello_interval", "hello_misses", "keepalive_interval", "keepalive_misses"):
+        if not getattr(config.timers, key):
+            raise ConfigError(f"{path}: timers.{key}: 0 watches nobody; use more than zero")
     seen: dict[object, str] = {config.index: config.name, config.address: config.name}
     for number, peer in enumerate(config.peers):
         _check_index(path, f"peers[{number}].index", peer.index)
@@ -180,6 +218,10 @@ def load_mobile_node(path: Path) -> MobileNodeConfig:
             f"{path}: home_address: {config.home_address} is the home agent address; "
             "choose another one"
         )
+    if config.wished_home_agent:
+        _check_index(path, "wished_home_agent", config.wished_home_agent)
+    if not 1 <= config.wish_weight <= 4:
+        raise ConfigError(f"{path}: wish_weight: {config.wish_weight} is no weight; use 1 to 4")
     return config
 
 

@@ -18,6 +18,7 @@ from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
 from agents.runtime.egress import EgressFile
 from agents.runtime.engine import EngineEvent, HomeAgentEngine
+from agents.runtime.hook import Hook
 from agents.runtime.incarnation import next_incarnation
 from agents.runtime.journal import Journal
 from agents.runtime.mtu import inner_mtu
@@ -74,6 +75,7 @@ class HomeAgentProcess(Agent):
         self._interface = devices.interface
         self._connectivity = Connectivity()
         loop = self.loop
+        self._metric_hook = Hook(loop, config.metric_command, "metric", self._metric_told)
         loop.add_reader(watchdog.fileno(), self._on_watchdog, urgent=True)
         loop.add_timer(watchdog.next_beat, watchdog.beat)
         loop.add_timer(self._connectivity.deadline, self._check_connectivity)
@@ -101,7 +103,7 @@ class HomeAgentProcess(Agent):
         self._tun.write(packets)
 
     def on_event(self, event: EngineEvent, now: float) -> None:
-        """Put the home route up or take it down."""
+        """Put the home route up or take it down, and tell routing by which metric."""
         if event.kind == "advertise-prefix":
             self._netlink.add_route(
                 self._config.home_prefix,
@@ -111,6 +113,8 @@ class HomeAgentProcess(Agent):
             )
         elif event.kind == "withdraw-prefix":
             self._remove_home_route()
+        elif event.kind == "metric-changed":
+            self._metric_hook.run(event.fields()["metric"])
 
     def commands(self) -> dict[str, Command]:
         """Add a home agent's verbs."""
@@ -168,6 +172,9 @@ class HomeAgentProcess(Agent):
             self._remove_home_route()
             self.call(self.engine.resynchronise, now)
 
+    def _metric_told(self, metric: str, code: int) -> None:
+        self.journal.write("metric-told", {"metric": int(metric), "exit_code": code})
+
     def _remove_home_route(self) -> None:
         self._netlink.remove_route(self._config.home_prefix, self._interface)
 
@@ -202,6 +209,7 @@ class HomeAgentProcess(Agent):
             return super().run()
         finally:
             self._remove_home_route()
+            self._metric_hook.close()
             self._tun.close()
             self._watchdog.close()
 

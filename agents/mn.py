@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import ConfigError, MobileNodeConfig, load_mobile_node
+from agents.core.wishes import Wish
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.care_of import CareOfAddresses, Movement
 from agents.runtime.control import Command, CommandError
@@ -79,6 +80,7 @@ class MobileNodeProcess(Agent):
             **super().commands(),
             "deregister": self._deregister,
             "register": self._register,
+            "wish": self._wish,
             "load-keys": self._load_keys,
         }
 
@@ -148,6 +150,17 @@ class MobileNodeProcess(Agent):
     def _register(self, request: Mapping[str, Any], now: float) -> str:
         self.call(self.engine.start, now)
         return "registering"
+
+    def _wish(self, request: Mapping[str, Any], now: float) -> str:
+        home_agent, weight = request.get("home_agent"), request.get("weight", 1)
+        if not (isinstance(home_agent, int) and isinstance(weight, int)):
+            raise CommandError('"home_agent": give an index, 0 for any; "weight": 1 to 4')
+        try:
+            self.engine.wish(Wish(home_agent, weight), now)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        self.pump(now)
+        return "wished"
 
     def _load_keys(self, request: Mapping[str, Any], now: float) -> int:
         from agents.keys import read_key_file

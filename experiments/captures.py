@@ -6,7 +6,7 @@ one run, which nothing uses afterwards; nothing else in a run folder holds any.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -45,6 +45,12 @@ def write_keys(path: Path, keys: Path) -> None:
     ]
     path.touch(mode=0o600)
     path.write_text("".join(lines))
+
+
+def add_keys(path: Path, associations: Iterable[KeyedAssociation]) -> None:
+    """Add SAs that were made during a trial to an `esp_sa` table."""
+    with path.open("a") as table:
+        table.writelines(esp_sa_line(each) for each in associations)
 
 
 def esp_sa_line(association: KeyedAssociation) -> str:

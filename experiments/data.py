@@ -42,6 +42,7 @@ class EventName(StrEnum):
     TRIAL_END = "trial-end"
     TRIAL_VOID = "trial-void"
     TRIAL_FAILED = "trial-failed"
+    WISH = "wish"
     MEASUREMENT = "measurement"
     RUN_END = "run-end"
 
@@ -79,6 +80,10 @@ EVENT_FIELDS: Mapping[EventName, tuple[dict[str, type], str]] = {
     EventName.TRIAL_END: ({"trial": int}, "probes are stopped, the trial counts"),
     EventName.TRIAL_VOID: ({"trial": int, "reason": str}, "the trial does not count; repeated"),
     EventName.TRIAL_FAILED: ({"trial": int, "reason": str}, "the testbed did not do its part"),
+    EventName.WISH: (
+        {"trial": int, "mobile": str, "home_agent": int, "weight": int},
+        "a mobile node wishes to be served by the HA of this index (0: by any)",
+    ),
     EventName.MEASUREMENT: ({"name": str, "value": float, "unit": str}, "one number, as measured"),
     EventName.RUN_END: ({"state": str}, "the run ends"),
 }
@@ -282,8 +287,168 @@ GOODPUT = Table(
     ),
 )
 
+MODE = Column(
+    "mode",
+    str,
+    "draft, draft-cbc, hardened; draft-no-origin: neither ORIGIN_IP nor replay floors",
+)
+OBSERVED = (
+    Column("trial", int, "number in the run, from 1"),
+    Column("topology", str, "name of the topology"),
+    MODE,
+)
+
+SHARING = Table(
+    "sharing",
+    "One row a home agent of each set of them that sent to the MN at once, on one SA.",
+    (
+        *OBSERVED,
+        Column("ratio", str, "of the rates, HA1 first: 2:1"),
+        Column("home_agent", str, "who sent"),
+        Column("rate_per_s", float, "packets a second that it was given"),
+        Column("sent_packets", int, "sent by its correspondent node"),
+        Column("delivered_packets", int, "that the MN's application got, repetitions not counted"),
+    ),
+)
+
+NONCES = Table(
+    "nonces",
+    "One row a mode, trial and source: what the HAs used on the SAs towards the MN.",
+    (
+        *OBSERVED,
+        Column("source", str, "egress: the HAs' own records; wire: the visited link"),
+        Column("packets", int, "packets looked at"),
+        Column("repeated_numbers", int, "packets whose (SPI, sequence number) was used before"),
+        Column(
+            "nonce_collisions",
+            int,
+            "packets whose (SPI, IV) was used before; empty: this source does not know IVs",
+            optional=True,
+        ),
+        Column(
+            "model_collisions",
+            int,
+            "what the model says; empty: as nonce_collisions",
+            optional=True,
+        ),
+    ),
+)
+
+ATTACKS = Table(
+    "attacks",
+    "One row an attack, its form and its trial: what the attacker injected and what came of it.",
+    (
+        *OBSERVED,
+        Column("attack", str, "relabel, far-ahead, new-primary"),
+        Column("form", str, "one of the forms below"),
+        Column("direction", str, "down: copies of packets to the MN; up: of packets from it"),
+        Column("injected_packets", int, "copies that the attacker sent"),
+        Column("accepted_packets", int, "copies that reached the application"),
+        Column("expected_packets", int, "copies that the model lets through"),
+        Column("refused", str, "why the receiver dropped the others: reason=count …"),
+        Column(
+            "bound_packets",
+            int,
+            "most that rule 5 leaves open: rate times 100 ms, and 10 ms of delays",
+            optional=True,
+        ),
+        Column("genuine_packets", int, "genuine packets that HA2 sent afterwards", optional=True),
+        Column("genuine_lost", int, "of these, not delivered", optional=True),
+        Column("expected_lost", int, "of these, lost by the model", optional=True),
+        Column("alive", bool, "all agents answer, and probe packets pass both ways afterwards"),
+        Column("as_expected", bool, "everything measured here is what the model says"),
+    ),
+)
+
+SYNCHRONISATION = Table(
+    "synchronisation",
+    "One row a change and message kind: what the home agents sent each other for it.",
+    (
+        Column("home_agents", int, "how many there were"),
+        Column(
+            "change",
+            str,
+            "registration, move, deregistration, sa-update, rejoin (of a restarted HA); hello, "
+            "keepalive: one second of that detector",
+        ),
+        Column("kind", str, "message kind, as in FORMATS.md"),
+        Column("mobile_nodes", int, "how many were registered"),
+        Column("messages", int, "sent, repetitions included"),
+        Column("octets", int, "of their packets: IPv6, ESP and all"),
+        Column("model_messages", int, "what the formula says (synchronisation_model.py)"),
+        Column("model_octets", int, "the same in octets"),
+    ),
+)
+
+MOVES = Table(
+    "moves",
+    "One row a step, mobile node and direction: a wish, and what came of it until the next one.",
+    (
+        Column("trial", int, "number in the run, from 1"),
+        Column("part", str, "move: one mobile node wishes; conflict: two disagree"),
+        Column("step", int, "number in the part, from 1"),
+        Column("wish", str, "who wishes for whom, with which weight above 1"),
+        Column("begin_ms", float, "when the wish was spoken, since all probes ran"),
+        Column("length_ms", float, "until the next one, or the end"),
+        Column("mobile", str, "the mobile node whose packets are counted"),
+        Column("direction", str, "up: from the MN; down: to the MN"),
+        Column("favourite", str, "the HA that all wishes together call for"),
+        Column("served_by", str, "the HA to which the border router forwards at the end"),
+        Column("primary", str, "the mobile node's primary HA at the end"),
+        Column("valid", bool, "the sender was not held up meanwhile; else nothing counts"),
+        Column("told_ms", float, "from the wish until the last HA has told OSPFv3", optional=True),
+        Column("route_ms", float, "until the border router has its last route", optional=True),
+        Column("primary_ms", float, "until the role has moved", optional=True),
+        Column("sent_packets", int, "sent in this step"),
+        Column("lost_packets", int, "of these, never delivered"),
+        Column("reordered_packets", int, "of these, delivered after a later one"),
+        Column("longest_gap_ms", float, "longest time between two arrivals"),
+        Column("longest_pause_ms", float, "longest time between two sends, for comparison"),
+    ),
+)
+
+SERVING = Table(
+    "serving",
+    "One row a change of who serves whom; the first rows of a trial tell where it begins.",
+    (
+        Column("trial", int, "number in the run, from 1"),
+        Column("part", str, "move or conflict"),
+        Column("time_ms", float, "since all probes ran"),
+        Column("mobile", str, "the mobile node; empty for the route, which is for all"),
+        Column(
+            "role",
+            str,
+            "route: border router forwards to; up: takes the MN's packets; down: tunnels to it; "
+            "primary",
+        ),
+        Column("home_agent", str, "who does so from now on"),
+    ),
+)
+
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (TRIALS, STREAMS, PHASES, PACKETS, GOODPUT)
+    table.name: table
+    for table in (
+        TRIALS,
+        STREAMS,
+        PHASES,
+        PACKETS,
+        GOODPUT,
+        SHARING,
+        NONCES,
+        ATTACKS,
+        SYNCHRONISATION,
+        MOVES,
+        SERVING,
+    )
+}
+
+ATTACK_FORMS: Mapping[str, str] = {
+    "origin-HA2": "packets of HA1 with HA2's address in ORIGIN_IP",
+    "origin-HA3": "the same with HA3's",
+    "origin-stranger": "the same with an address of no home agent",
+    "origin-and-sid": "HA2's address in ORIGIN_IP and HA2's sender id in the IV (hardened only)",
+    "before-fresh": "new-primary: before the MN has sent anything by the next home agent",
+    "after-fresh": "new-primary: the same packets again, after its first fresh packets",
 }
 
 PHASE_NAMES: Mapping[str, str] = {
@@ -335,6 +500,18 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
         "packets",
         ("path", "direction", "mode", "home_agents", "detection"),
     ),
+    ("replay", "replays_accepted"): ("packets", ("mode", "attack", "direction")),
+    ("replay", "replays_accepted_without_floors"): ("packets", ("mode", "attack", "direction")),
+    ("replay", "replays_injected"): ("packets", ("mode", "attack", "direction")),
+    ("replay", "genuine_lost"): ("packets", ("mode", "attack", "direction")),
+    ("replay", "sharing_loss"): ("1", ("mode", "ratio")),
+    ("replay", "nonce_collisions"): ("packets", ("mode", "source")),
+    ("replay", "unexpected"): ("observations", ("mode", "part")),
+    ("metric", "lost"): ("packets", ("part", "step", "wish", "mobile", "direction")),
+    ("metric", "route"): ("ms", ("part", "step", "wish", "mobile")),
+    ("metric", "primary"): ("ms", ("part", "step", "wish", "mobile")),
+    ("synchronisation", "messages"): ("messages", ("change", "home_agents")),
+    ("synchronisation", "octets"): ("octets", ("change", "home_agents")),
 }
 
 
@@ -467,6 +644,8 @@ def markdown() -> str:
         ]
     lines += ["", "## Phases of a failover", "", "| phase | what |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in PHASE_NAMES.items()]
+    lines += ["", "## Forms of attacks", "", "| form | what |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, text in ATTACK_FORMS.items()]
     lines += ["", "## summary.json", "", _SUMMARY, ""]
     lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]
     lines += [
@@ -497,7 +676,12 @@ may have more fields than those listed."""
 _SUMMARY = """A list of objects: `experiment`, `metric`, `unit`, `conditions` (object), `n`,
 `median`, `p95` (nearest rank), `min`, `max`, `target`, `met`. Several correspondents of a trial
 reduce to the worst. `met` compares the 95th percentile of times, the maximum of packet counts and
-the median of goodput with `target`; both are null where there is no target."""
+the median of goodput with `target`; both are null where there is no target.
+
+Of `replay`: `replays_accepted` sums the forms of an attack in a trial. Its target is the bound of
+rule 5 for `new-primary`; for the others 0 in hardened mode, and none in the draft modes, where they
+shall succeed. `unexpected` counts the observations of a trial (part: sharing, nonces, or an attack)
+that are not what the model says: its target is 0 in every mode."""
 
 
 if __name__ == "__main__":

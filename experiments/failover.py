@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
-from agents.config import HomeAgentTimers, Mode
+from agents.config import Detector, HomeAgentTimers, Mode
 from experiments import failover_summary, owner
 from experiments.captures import capturing
 from experiments.data import EventName
@@ -44,8 +44,13 @@ KNOWN = Known(
     trials=5,
     quick_trials=2,
     lists={"FAULT": tuple(FAULTS), "DETECTION": DETECTION_NAMES, "SCHEME": (SCHEME,)},
-    # "headline": trials of the cells with a target by the fastest detection (p95 wants 60).
-    settings={"has": whole_number(2, 9), "mode": one_of(Mode), "headline": whole_number(2, 1000)},
+    settings={
+        "has": whole_number(2, 9),
+        "mode": one_of(Mode),
+        "detector": one_of(Detector),
+        # Trials of the cells with a target by the fastest detection (p95 wants 60).
+        "headline": whole_number(2, 1000),
+    },
 )
 BUDGET_S = {False: 540.0, True: 200.0}
 """After so long a run whose number of trials nobody chose begins no further trial (by QUICK)."""
@@ -115,6 +120,7 @@ class Failover:
         self.agents = AgentOptions(
             mode=Mode(settings.get("mode", Mode.HARDENED)),
             lifetime=LIFETIME_S,
+            detector=Detector(settings.get("detector", Detector.HELLO)),
             home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S),
         )
 

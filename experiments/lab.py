@@ -1,5 +1,7 @@
 """`make lab`: Figure 1 with its agents, and a prompt. ``NAME=…`` tells several labs apart.
 
+``SET='has=5 mns=2 mode=draft detector=keepalive penalty=100'`` changes what comes up.
+
 The outermost process, like every run's: its end, however it comes, ends everything it started.
 """
 
@@ -9,14 +11,18 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from agents.config import Detector, Mode
 from experiments.owner import INSIDE
+from experiments.parameters import Known, ParameterError, one_of, parse, whole_number
 from experiments.run import REPOSITORY, RunError, give_to_caller, results_folder, writing
 from topologies import sandbox
 from topologies.advertise import AdvertiserError
-from topologies.agents import AgentError
+from topologies.agents import AgentError, AgentOptions
 from topologies.cli import LabCLI
 from topologies.frr import RoutingError
 from topologies.network import Network
@@ -25,6 +31,23 @@ from topologies.single_as import SingleAs
 
 NAME = "lab"
 """The name of a lab that was given none."""
+KNOWN = Known(
+    topologies=("single_as",),
+    trials=1,
+    quick_trials=1,
+    settings={
+        "has": whole_number(1, 9),
+        "mns": whole_number(1, 9),
+        "mode": one_of(Mode),
+        "detector": one_of(Detector),
+        "penalty": whole_number(0, 10000),
+    },
+)
+
+
+def chosen() -> Mapping[str, Any]:
+    """Return what SET asks for; raises ParameterError."""
+    return parse(KNOWN, [], {"SET": os.environ.get("SET", "")}).settings
 
 
 def outside(name: str) -> int:
@@ -50,7 +73,14 @@ def inside(folder: Path) -> int:
     """Bring everything up and run the prompt."""
     begin = time.monotonic()
     print(f"Figure 1 comes up; logs below {folder}", flush=True)
-    network = Network(SingleAs(static=False), folder)
+    settings = chosen()
+    topology = SingleAs(static=False, has=settings.get("has", 3), mns=settings.get("mns", 1))
+    options = AgentOptions(
+        mode=Mode(settings.get("mode", Mode.HARDENED)),
+        detector=Detector(settings.get("detector", Detector.HELLO)),
+        metric_penalty=settings.get("penalty", 0),
+    )
+    network = Network(topology, folder, agents=options)
     try:
         network.start()
         network.start_agents()
@@ -66,8 +96,16 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments[:1] == [INSIDE]:
             return inside(Path(arguments[1]))
+        chosen()
         return outside(os.environ.get("NAME") or NAME)
-    except (AdvertiserError, AgentError, RoutingError, RunError, ShellError) as error:
+    except (
+        AdvertiserError,
+        AgentError,
+        ParameterError,
+        RoutingError,
+        RunError,
+        ShellError,
+    ) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2
 

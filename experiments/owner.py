@@ -45,6 +45,18 @@ def run(name: str, known: Known, experiment: Experiment, arguments: Sequence[str
     return _outside(folder, command)
 
 
+def run_here(name: str, known: Known, experiment: Experiment, arguments: Sequence[str]) -> int:
+    """Run an experiment that needs no network, in this process; return the exit code.
+
+    Raises ParameterError before anything is made, RunError for what a user can mend.
+    """
+    parameters = parse(known, arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    with RunFolder.create(name, parameters, data_plane="none") as folder:
+        print(f"run folder: {short(folder.path)}", flush=True)
+        return experiment(folder, parameters, Console())
+
+
 def _outside(folder: RunFolder, command: Sequence[str]) -> int:
     """Wait for the experiment; whatever happens, the folder says how it ended."""
     signal.signal(signal.SIGTERM, _terminate)

@@ -36,8 +36,14 @@ DIRECTIONS: Mapping[str, str] = {"up": "from the mobile node", "down": "to the m
 MODES: Mapping[str, tuple[str, str]] = {
     "hardened": (BLUE, "hardened"),
     "draft": (GREEN, "draft"),
+    "draft-cbc": (ORANGE, "draft-cbc"),
     "draft-no-origin": (VERMILION, "draft, ORIGIN_IP off"),
     "none": (GREY, "no tunnel"),
+}
+ATTACKS: Mapping[str, str] = {
+    "relabel": "relabelled replay",
+    "far-ahead": "one far-ahead packet",
+    "new-primary": "replay to the next home agent",
 }
 PHASES: Mapping[str, str] = {
     "detected": "fault noticed",

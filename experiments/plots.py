@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +29,29 @@ from matplotlib.ticker import FuncFormatter
 
 from experiments import palette
 from experiments.data import (
+    ATTACKS,
     DIRECTIONS,
     GOODPUT,
+    MOVES,
+    NONCES,
     PACKETS,
     PHASES,
+    SERVING,
+    SHARING,
     STREAMS,
+    SYNCHRONISATION,
     DataError,
     read_meta,
     read_summary,
     read_table,
 )
+from experiments.plot_parts import LABEL_BOX, footer, known, legend, spread_out, title
 from experiments.statistics import group, median, spread
 from experiments.targets import outage_target
 
 STYLE = Path(__file__).with_name("manyhomes.mplstyle")
 ZERO_MS = 1.0
 """Where a logarithmic axis shows an outage of nothing."""
-
-LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
 
 Row = Mapping[str, Any]
 
@@ -61,32 +66,6 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 
 def _undated(suffix: str) -> dict[str, None]:
     return {"Date": None} if suffix == "svg" else {}
-
-
-def _footer(figure: Figure, meta: Row, text: str) -> None:
-    commit = meta["git_commit"][:10] + ("+changes" if meta["git_dirty"] else "")
-    where = f"seed {meta['seed']} · commit {commit} · Linux {meta['kernel']} · {meta['cpus']} CPUs"
-    state = "" if meta["state"] == "complete" else " · RUN ABORTED"
-    figure.supxlabel(f"{text}\n{where}{state}", fontsize=8, color="#555555", x=0.01, ha="left")
-
-
-def _title(figure: Figure, text: str) -> None:
-    """Set the figure's title, with room for the legend below it."""
-    figure.suptitle(f"{text}\n", x=0.01, ha="left", fontsize=13, fontweight="bold")
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Put one legend for all axes under the title."""
-    height = figure.get_figheight()
-    figure.legend(handles=handles, loc="upper left", ncols=len(handles), fontsize=9.5,
-                  bbox_to_anchor=(0.0, 1 - 0.27 / height), borderaxespad=0.2,
-                  handletextpad=0.5, columnspacing=1.6)  # fmt: skip
-
-
-def _known(order: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return the names that occur, in the order of the palette, unknown ones last."""
-    found = dict.fromkeys(names)
-    return [n for n in order if n in found] + [n for n in found if n not in order]
 
 
 # --- failover: every trial a point -------------------------------------------------------------
@@ -105,8 +84,8 @@ def worst_outages(streams: Sequence[Row]) -> dict[tuple[str, str, str], list[flo
 def outage_figure(meta: Row, streams: Sequence[Row]) -> Figure:
     """Draw the outage by fault and detection, up and down separately, every trial a point."""
     cells = worst_outages(streams)
-    faults = _known(palette.FAULTS, [fault for _, fault, _ in cells])
-    detections = _known(palette.DETECTIONS, [detection for _, _, detection in cells])
+    faults = known(palette.FAULTS, [fault for _, fault, _ in cells])
+    detections = known(palette.DETECTIONS, [detection for _, _, detection in cells])
     directions = [d for d in reversed(DIRECTIONS) if any(d == key[0] for key in cells)]
     width = max(6.5, 1.0 + 1.75 * len(faults))
     figure: Figure
@@ -127,11 +106,11 @@ def outage_figure(meta: Row, streams: Sequence[Row]) -> Figure:
                     _column(axis, place + offset, values, detection)
     axes[-1, 0].set_xticks(range(len(faults)), [palette.fault(fault) for fault in faults])
     axes[-1, 0].set_xlim(-0.5, len(faults) - 0.5)
-    _title(figure, "How long is a mobile node cut off when its home agent fails?")
+    title(figure, "How long is a mobile node cut off when its home agent fails?")
     _outage_legend(figure, detections)
     trials = [len(values) for values in cells.values()]
     count = f"{min(trials)}" if min(trials) == max(trials) else f"{min(trials)} to {max(trials)}"
-    _footer(
+    footer(
         figure,
         meta,
         f"Every point is one trial ({count} a column); bar and number: median; box: half of the "
@@ -178,7 +157,7 @@ def _target(axis: Axes, place: float, fault: str, detection: str) -> None:
 def _column(axis: Axes, place: float, values: Sequence[float], detection: str) -> None:
     colour, marker, _ = palette.detection(detection)
     shown = [max(value, ZERO_MS) for value in values]
-    axis.plot(list(_spread_out(place, len(shown))), shown, marker, color=colour, alpha=0.55,
+    axis.plot(list(spread_out(place, len(shown))), shown, marker, color=colour, alpha=0.55,
               markersize=4.5, markeredgewidth=0, zorder=3)  # fmt: skip
     if len(values) >= 4:
         low, high = spread(shown)
@@ -191,12 +170,6 @@ def _column(axis: Axes, place: float, values: Sequence[float], detection: str) -
                   bbox=LABEL_BOX)  # fmt: skip
 
 
-def _spread_out(place: float, count: int) -> Iterator[float]:
-    """Yield places around a column's middle so that equal values do not hide one another."""
-    for n in range(count):
-        yield place + 0.075 * (((n * 0.618034) % 1) * 2 - 1) * (count > 1)
-
-
 def _outage_legend(figure: Figure, detections: Sequence[str]) -> None:
     handles = []
     for name in detections:
@@ -205,7 +178,7 @@ def _outage_legend(figure: Figure, detections: Sequence[str]) -> None:
             Line2D([], [], color=colour, marker=marker, linestyle="", label=label, markersize=6)
         )
     handles.append(Line2D([], [], color="#444444", linestyle=(0, (4, 3)), label="target"))
-    _legend(figure, handles)
+    legend(figure, handles)
 
 
 # --- failover: the time line of one trial ------------------------------------------------------
@@ -220,8 +193,8 @@ def timeline_trial(streams: Sequence[Row], packets: Sequence[Row]) -> int | None
     rows = [row for row in streams if row["trial"] in wanted and row["role"] == "affected"]
     if not rows:
         return None
-    faults = _known(palette.FAULTS, [row["fault"] for row in rows])
-    detections = _known(palette.DETECTIONS, [row["detection"] for row in rows])
+    faults = known(palette.FAULTS, [row["fault"] for row in rows])
+    detections = known(palette.DETECTIONS, [row["detection"] for row in rows])
     best = min(rows, key=lambda r: (detections.index(r["detection"]), faults.index(r["fault"])))
     return int(best["trial"])
 
@@ -267,7 +240,7 @@ def timeline_figure(
         fontsize=12,
         pad=10,
     )
-    _footer(figure, meta,
+    footer(figure, meta,
             f"Trial {trial}. Each stroke is a probe packet (1 kHz) at the time it was sent: "
             "blue arrived, red was lost.")  # fmt: skip
     return figure
@@ -339,11 +312,11 @@ def goodput_figure(meta: Row, rows: Sequence[Row]) -> Figure:
     figure, (single, aggregate) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=[1, 1.35])
     _single_flow(single, [row for row in rows if row["path"] in ("raw", "tunnel")])
     _aggregate(aggregate, [row for row in rows if row["path"] == "aggregate"])
-    _title(figure, "What does the tunnel carry?")
-    handles = _mode_handles(_known(palette.MODES, [row["mode"] for row in rows]))
+    title(figure, "What does the tunnel carry?")
+    handles = _mode_handles(known(palette.MODES, [row["mode"] for row in rows]))
     handles.append(Line2D([], [], color="#444444", linestyle=(0, (4, 3)), label="all links full"))
-    _legend(figure, handles)
-    _footer(figure, meta, "Points: single measurements of iperf3 (TCP); bars: median.")
+    legend(figure, handles)
+    footer(figure, meta, "Points: single measurements of iperf3 (TCP); bars: median.")
     return figure
 
 
@@ -351,7 +324,7 @@ def _single_flow(axis: Axes, rows: Sequence[Row]) -> None:
     axis.set_title("one TCP flow, links as fast as they go")
     axis.set_ylabel("goodput, Mbit/s")
     cells = group(((row["mode"], row["direction"]), float(row["goodput_mbit_s"])) for row in rows)
-    modes = _known(palette.MODES, [mode for mode, _ in cells])
+    modes = known(palette.MODES, [mode for mode, _ in cells])
     for index, mode in enumerate(modes):
         for place, direction in enumerate(reversed(DIRECTIONS)):
             values = cells.get((mode, direction))
@@ -368,7 +341,7 @@ def _aggregate(axis: Axes, rows: Sequence[Row]) -> None:
     axis.set_title("one flow a home agent" + (f", home links of {cap:g} Mbit/s" if cap else ""))
     axis.set_ylabel("sum of goodputs, Mbit/s")
     cells = group(((row["mode"], row["home_agents"]), float(row["goodput_mbit_s"])) for row in rows)
-    modes = _known(palette.MODES, [mode for mode, _ in cells])
+    modes = known(palette.MODES, [mode for mode, _ in cells])
     counts = sorted({count for _, count in cells})
     for index, mode in enumerate(modes):
         for place, count in enumerate(counts):
@@ -389,7 +362,7 @@ def _bar(axis: Axes, place: float, width: float, values: Sequence[float], mode: 
     colour = palette.MODES.get(mode, (palette.GREY, mode))[0]
     middle = median(values)
     axis.bar(place, middle, width, color=colour, alpha=0.35, zorder=2)
-    axis.plot(list(_spread_out(place, len(values))), list(values), "o", color=colour, markersize=4,
+    axis.plot(list(spread_out(place, len(values))), list(values), "o", color=colour, markersize=4,
               zorder=3)  # fmt: skip
     axis.annotate(f"{middle:,.0f}", (place, max(values)), xytext=(0, 5), fontsize=8.5,
                   textcoords="offset points", ha="center", color=colour,
@@ -431,9 +404,45 @@ def plot_throughput(folder: Path, meta: Row) -> list[str]:
     return ["goodput"]
 
 
+def plot_replay(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a replay run; return its name."""
+    from experiments.replay_plots import replay_figure
+
+    tables = [read_table(folder, table) for table in (SHARING, NONCES, ATTACKS)]
+    if not any(tables):
+        raise DataError(f"{folder}: no observation, nothing to plot")
+    save(replay_figure(meta, *tables), folder, "replay")
+    return ["replay"]
+
+
+def plot_metric(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a metric run; return its name."""
+    from experiments.metric_plots import serving_figure
+
+    serving = read_table(folder, SERVING)
+    if not serving:
+        raise DataError(f"{folder}: no trial, nothing to plot")
+    save(serving_figure(meta, serving, read_table(folder, MOVES)), folder, "serving")
+    return ["serving"]
+
+
+def plot_synchronisation(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a synchronisation run; return its name."""
+    from experiments.synchronisation_plots import cost_figure
+
+    rows = read_table(folder, SYNCHRONISATION)
+    if not rows:
+        raise DataError(f"{folder}: no measurement, nothing to plot")
+    save(cost_figure(meta, rows), folder, "cost")
+    return ["cost"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
+    "replay": plot_replay,
+    "metric": plot_metric,
+    "synchronisation": plot_synchronisation,
 }
 
 

@@ -14,8 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import palette
+from experiments import metric_summary, palette
+from experiments.data import MOVES, read_table
+from experiments.replay_model import sharing_loss
+from experiments.replay_summary import shares
 from experiments.statistics import QUOTABLE
+from experiments.synchronisation_model import CHANGES, FORMULAS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
@@ -42,6 +46,9 @@ def blocks() -> dict[str, str]:
     return {
         "failover": failover(_summary("failover")),
         "throughput": throughput(_summary("throughput")),
+        "replay": replay(_summary("replay")),
+        "metric": metric(read_table(REFERENCE / "metric", MOVES)),
+        "synchronisation": synchronisation(_summary("synchronisation")),
         "machine": machine(_meta("failover")),
     }
 
@@ -96,12 +103,78 @@ def throughput(summary: Iterable[Row]) -> str:
     return _table(["path", "mode", "direction", "Mbit/s, median (range)", "trials"], lines)
 
 
+def replay(summary: Iterable[Row]) -> str:
+    """Return what an attacker, and plain sharing, achieve in each mode."""
+    rows = {(row["metric"], *row["conditions"].values()): row for row in summary}
+    modes = ["draft-no-origin", "draft", "draft-cbc", "hardened"]
+    header = ["", "draft, ORIGIN_IP and floors off", *modes[1:]]
+    lines = []
+    for ratio in dict.fromkeys(key[2] for key in rows if key[0] == "sharing_loss"):
+        cells = [rows.get(("sharing_loss", mode, ratio)) for mode in modes]
+        label = f"loss, home agents sending {ratio}: model {sharing_loss(shares(ratio)):.3f}"
+        lines.append([label, *(_range(row, ".3f") for row in cells)])
+    for source, text in (("egress", "own records"), ("wire", "seen on the link")):
+        cells = [rows.get(("nonce_collisions", mode, source)) for mode in modes]
+        lines.append([f"nonces used again, {text}", *(_range(row, ",.0f") for row in cells)])
+    for attack, direction in (("relabel", "down"), ("far-ahead", "down"), ("new-primary", "up")):
+        accepted = [_replays(rows, mode, attack, direction) for mode in modes]
+        lines.append([f"{palette.ATTACKS[attack]}: accepted", *accepted])
+        cells = [rows.get(("genuine_lost", mode, attack, direction)) for mode in modes]
+        if any(cells):
+            lines.append(["lost of HA2's next packets", *(_range(r, ",.0f") for r in cells)])
+    return _table(header, lines)
+
+
+def metric(rows: Sequence[Row]) -> str:
+    """Return a line a wish: who serves then, who is primary, and what the move cost."""
+    header = ["part", "wish", "served by", "primary of mn", "primary of mn2"]
+    header += ["ms until the route", "packets lost, most", "streams"]
+    return _table(header, metric_summary.overview(rows))
+
+
+def synchronisation(summary: Iterable[Row]) -> str:
+    """Return messages and octets of each change for 3 and 8 home agents, and the formula."""
+    found = {
+        (row["metric"], row["conditions"]["change"], row["conditions"]["home_agents"]): row
+        for row in summary
+    }
+    lines = []
+    for change, text in CHANGES.items():
+        numbers = [
+            f"{found[metric, change, home_agents]['median']:.0f}"
+            for home_agents in (3, 8)
+            for metric in ("messages", "octets")
+        ]
+        lines.append([text, FORMULAS[change], *numbers])
+    header = ["what happens", "messages, formula", "3 HAs: messages", "octets"]
+    return _table([*header, "8 HAs: messages", "octets"], lines)
+
+
 def machine(meta: Row) -> str:
     """Return what the reference results were measured on."""
     return (
         f"Measured on {meta['cpus']} CPUs, Linux {meta['kernel'].split('-')[0]}, "
         f"FRR {meta['frr']}, Python {meta['python']}, seed {meta['seed']}.\n"
     )
+
+
+def _replays(rows: dict[tuple[Any, ...], Row], mode: str, attack: str, direction: str) -> str:
+    """Return accepted of injected replays; a target, where there is one, as `at most`."""
+    for metric in ("replays_accepted", "replays_accepted_without_floors"):
+        row = rows.get((metric, mode, attack, direction))
+        if row is not None:
+            injected = rows["replays_injected", mode, attack, direction]
+            text = f"{_range(row, ',.0f')} of {injected['median']:,.0f}"
+            return text if not row["target"] else f"{text}, at most {row['target']:.0f}"
+    return ""
+
+
+def _range(row: Row | None, form: str) -> str:
+    """Return median and range, or the one value that all trials had."""
+    if row is None:
+        return ""
+    low, high = f"{row['min']:{form}}", f"{row['max']:{form}}"
+    return low if low == high else f"{row['median']:{form}} ({low} to {high})"
 
 
 def _path(conditions: Row) -> str:

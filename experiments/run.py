@@ -37,7 +37,7 @@ from experiments.data import (
 from experiments.parameters import ParameterError, Parameters
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("mininet", "pyroute2", "cryptography", "matplotlib", "rich")
+PACKAGES = ("mininet", "pyroute2", "cryptography", "matplotlib", "rich", "scapy")
 UNFINISHED = "not finished: still running, or killed"
 
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from experiments import failover_summary, parameters
-from experiments.data import GOODPUT, PACKETS, PHASES, STREAMS, TRIALS, EventName
+from experiments import failover_summary, parameters, replay_summary
+from experiments.data import (
+    ATTACKS,
+    GOODPUT,
+    NONCES,
+    PACKETS,
+    PHASES,
+    SHARING,
+    STREAMS,
+    TRIALS,
+    EventName,
+)
 from experiments.parameters import Known
 from experiments.run import RunFolder
 
@@ -105,3 +115,74 @@ def throughput_folder(results: Path, seed: int = 1) -> Path:
         folder.summary([])
         folder.complete()
     return folder.path
+
+
+REPLAY_KNOWN = Known(("single_as",), 3, 1)
+REPLAY_MODES = ("draft-no-origin", "draft", "draft-cbc", "hardened")
+REPLAY_RATIOS = {"1:1": (1, 1), "10:1": (10, 1), "4:2:1": (4, 2, 1)}
+REPLAY_BOUND = 110
+
+
+def replay_folder(results: Path, **wrong: str) -> Path:
+    """Write a complete replay run with made-up numbers.
+
+    `wrong` names what is not as the model says: sharing, nonces, an attack (its mode as value).
+    """
+    folder = RunFolder.create("replay", parameters.parse(REPLAY_KNOWN, [], {}), results)
+    with folder:
+        for trial in (1, 2, 3):
+            for mode in REPLAY_MODES:
+                common = {"trial": trial, "topology": "single_as", "mode": mode}
+                _sharing(folder, common, wrong.get("sharing") == mode)
+                _nonces(folder, common, wrong.get("nonces") == mode)
+                for attack in ("relabel", "far-ahead", "new-primary"):
+                    if mode != "draft-no-origin" or attack == "new-primary":
+                        _attack(folder, common, attack, wrong.get(attack) == mode)
+        folder.summary(replay_summary.rows(folder.path))
+        folder.complete()
+    return folder.path
+
+
+def _sharing(folder: RunFolder, common: dict[str, object], wrong: bool) -> None:
+    for ratio, rates in REPLAY_RATIOS.items():
+        one_window = (common["mode"] == "draft-no-origin") is not wrong
+        for number, rate in enumerate(rates, 1):
+            sent = 120 * rate
+            delivered = sent if not one_window or number == 1 else 0
+            folder.row(SHARING, **common, ratio=ratio, home_agent=f"HA{number}",
+                       rate_per_s=100.0 * rate, sent_packets=sent,
+                       delivered_packets=delivered)  # fmt: skip
+
+
+def _nonces(folder: RunFolder, common: dict[str, object], wrong: bool) -> None:
+    cbc, hardened = (common["mode"] == each for each in ("draft-cbc", "hardened"))
+    expected = 0 if hardened or cbc else 1000
+    found = expected + wrong
+    folder.row(NONCES, **common, source="egress", packets=3000, repeated_numbers=1000,
+               nonce_collisions=None if cbc else found,
+               model_collisions=None if cbc else expected)  # fmt: skip
+    folder.row(NONCES, **common, source="wire", packets=2900, repeated_numbers=1000,
+               nonce_collisions=found, model_collisions=expected)  # fmt: skip
+
+
+def _attack(folder: RunFolder, common: dict[str, object], attack: str, wrong: bool) -> None:
+    hardened, floors = common["mode"] == "hardened", common["mode"] != "draft-no-origin"
+    up = attack == "new-primary"
+    forms = {
+        "relabel": [("origin-HA2", 195), ("origin-stranger", 200)],
+        "far-ahead": [("origin-HA2", 1)],
+        "new-primary": [("before-fresh", 57 if floors else 560), ("after-fresh", 0)],
+    }[attack]
+    for form, expected in forms:
+        expected = 0 if hardened and not up else expected
+        injected = {"relabel": 200, "far-ahead": 1, "new-primary": 560}[attack]
+        accepted = expected + wrong if expected < injected else expected - wrong
+        lost = None
+        if attack == "far-ahead":
+            lost = 0 if hardened else 876
+        folder.row(ATTACKS, **common, attack=attack, form=form, direction="up" if up else "down",
+                   injected_packets=injected, accepted_packets=accepted,
+                   expected_packets=expected, refused=f"replay={injected - accepted}",
+                   bound_packets=REPLAY_BOUND if up and floors else None,
+                   genuine_packets=None if lost is None else 1000, genuine_lost=lost,
+                   expected_lost=lost, alive=True, as_expected=not wrong)  # fmt: skip

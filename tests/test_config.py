@@ -62,6 +62,9 @@ def test_round_trip(tmp_path: Path) -> None:
         ('address = "fd00:1:3::3"', "", ["peers[1].address", "missing"]),
         ("1::254", "2::254", ["home_agent_address", "not in the home prefix"]),
         ("hello_misses = 3", "hello_misses = -3", ["timers.hello_misses", "negative"]),
+        ("hello_misses = 3", "hello_misses = 0", ["timers.hello_misses", "more than zero"]),
+        ("keepalive_interval = 0.1", "keepalive_interval = 0.0", ["timers.keepalive_interval"]),
+        ('detector = "hello"', 'detector = "ping"', ["detector", "ping"]),
         ('mode = "hardened"', 'mode = "soft"', ["mode", "soft"]),
         ("index = 1", "index = ", ["not TOML"]),
         ("sequence_limit = 4294967295", "sequence_limit = 4294967296", ["sequence_limit", "32"]),
@@ -85,6 +88,22 @@ def test_mobile_node_outside_home(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(config.dump(mobile_node(tmp_path)).replace("1::100", "2::100"))
     with pytest.raises(ConfigError, match=r"home_address.*not in the home prefix"):
+        config.load_mobile_node(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("wished_home_agent = 0", "wished_home_agent = 64", "wished_home_agent.*1 to 63"),
+        ("wish_weight = 1", "wish_weight = 5", "wish_weight.*1 to 4"),
+    ],
+)
+def test_wishes_out_of_range(tmp_path: Path, old: str, new: str, words: str) -> None:
+    text = config.dump(mobile_node(tmp_path))
+    assert old in text
+    path = tmp_path / "bad.toml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=words):
         config.load_mobile_node(path)
 
 

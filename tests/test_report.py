@@ -21,7 +21,7 @@ def test_readme_shows_pictures_that_exist() -> None:
 
 
 def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
-    for name in ("failover", "throughput"):
+    for name in ("failover", "throughput", "replay", "metric", "synchronisation"):
         meta = json.loads((report.REFERENCE / name / "meta.json").read_text())
         assert meta["state"] == "complete"
         assert meta["experiment"] == name
@@ -41,3 +41,21 @@ def test_what_the_readme_says_of_every_failover_is_so() -> None:
         rows = [row for row in summary if row["metric"] == metric]
         assert rows
         assert all(row["max"] == 0 for row in rows)
+
+
+def test_what_the_readme_says_of_replays_is_so() -> None:
+    summary = json.loads((report.REFERENCE / "replay" / "summary.json").read_text())
+    unexpected = [row for row in summary if row["metric"] == "unexpected"]
+    assert {row["conditions"]["mode"] for row in unexpected} == {
+        "draft-no-origin", "draft", "draft-cbc", "hardened",
+    }  # fmt: skip
+    assert all(row["max"] == 0 for row in unexpected)
+    rows = {(row["metric"], *row["conditions"].values()): row for row in summary}
+    for mode in ("draft", "draft-cbc", "hardened"):
+        row = rows["replays_accepted", mode, "new-primary", "up"]
+        assert row["max"] <= row["target"]
+    control = ("draft-no-origin", "new-primary", "up")
+    accepted, injected = (
+        rows[metric, *control] for metric in ("replays_accepted_without_floors", "replays_injected")
+    )
+    assert accepted["min"] * 2 == injected["min"], "all of the first try, none of the second"

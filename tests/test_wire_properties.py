@@ -157,6 +157,7 @@ _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "ready": st.booleans(),
     "response": st.booleans(),
     "solicited": st.booleans(),
+    "mutual": st.booleans(),
 }
 
 

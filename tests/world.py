@@ -1,7 +1,8 @@
 """Engines wired back to back in memory: a fake clock, a fake network, no sockets.
 
-Packets to the HA address, and to the home address, go to the HA that routing would choose: the
+Packets to the HA address, and to home addresses, go to the HA that routing would choose: the
 first in `order` that advertises. Each packet takes `delay`; `trouble` may lose or repeat it.
+Mobile nodes have numbers from 1; what takes none means the first.
 """
 
 import heapq
@@ -9,12 +10,12 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from agents.config import HomeAgentConfig, HomeAgentTimers, MobileNodeConfig, Mode, PeerConfig
+from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
 from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
 from agents.core.home_agent import HomeAgent
 from agents.core.mobile_node import MobileNode
@@ -37,12 +38,31 @@ def own_address(index: int) -> IPv6Address:
     return IPv6Address(f"fd00:1:{index}::{index}")
 
 
+def home_address(number: int) -> IPv6Address:
+    """Return the home address of mobile node `number`."""
+    return HOA + number - 1
+
+
+def mobile_name(number: int) -> str:
+    """Return the name of mobile node `number`, under which its events are kept."""
+    return "mn" if number == 1 else f"mn{number}"
+
+
+@dataclass
+class Mobile:
+    """One mobile node: its engine, where it is, and what its host was given."""
+
+    engine: MobileNode | None = None
+    addresses: set[IPv6Address] = field(default_factory=set)
+    received: list[bytes] = field(default_factory=list)
+
+
 def udp(source: IPv6Address, destination: IPv6Address, data: bytes = b"hello") -> bytes:
     return ipv6.build(source, destination, ipv6.UDP, b"\x04\x57\x08\xae" + bytes(4) + data)
 
 
 class World:
-    """Some HAs, at most one mobile node, and the packets between them."""
+    """Some HAs, some mobile nodes, and the packets between them."""
 
     def __init__(
         self,
@@ -65,13 +85,13 @@ class World:
         self.advertising: set[int] = set()
         self.events: dict[int | str, list[Event]] = {index: [] for index in self.indexes}
         self.events["mn"] = []
-        self.mn: MobileNode | None = None
-        self.mn_addresses: set[IPv6Address] = set()
+        self.mobiles: dict[int, Mobile] = {1: Mobile()}
+        self.stopped: dict[int, list[bytes]] = {}
+        """Paused home agents, and the packets that wait in their devices and sockets."""
         self.trouble: Trouble = lambda packet: [packet]
         self.delay: Callable[[bytes], float] = lambda packet: DELAY
         self.cut: set[frozenset[int]] = set()
         self.seen: list[bytes] = []
-        self.at_mobile: list[bytes] = []
         self.at_correspondent: list[tuple[int, bytes]] = []
         self.to_correspondent: list[bytes] = []
         self.sealed: Counter[tuple[int, int, int]] = Counter()  # (SPI, SID, number)
@@ -83,6 +103,24 @@ class World:
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
+
+    # The first mobile node.
+
+    @property
+    def mn(self) -> MobileNode | None:
+        return self.mobiles[1].engine
+
+    @mn.setter
+    def mn(self, engine: MobileNode | None) -> None:
+        self.mobiles[1].engine = engine
+
+    @property
+    def mn_addresses(self) -> set[IPv6Address]:
+        return self.mobiles[1].addresses
+
+    @property
+    def at_mobile(self) -> list[bytes]:
+        return self.mobiles[1].received
 
     # Bringing things up and down.
 
@@ -98,7 +136,7 @@ class World:
             self.peer_keys[index],
             self._record,
             exchange if self.with_key_exchange else None,
-            {HOA: self.secret} if self.secret is not None else None,
+            {home_address(n): self.secret for n in range(1, 5)} if self.secret else None,
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -112,49 +150,75 @@ class World:
 
     def kill(self, index: int) -> None:
         del self.has[index]
+        self.stopped.pop(index, None)
         self.advertising.discard(index)
 
-    def start_mn(self, settle: float = 0.5, **changes: object) -> MobileNode:
-        config = replace(self.mn_config(), **changes)  # type: ignore[arg-type]
-        self.mn = MobileNode(config, self.random.randbytes, self._record, self.secret)
-        if self.secret is not None:
-            self.mn.start(self.now)
-            self.attach(COA)
-            self.run(settle)
-            return self.mn
-        keys = self.mobile_keys()
-        self.mn.load_keys(keys, self.now)
-        self.has[1].load_keys(keys, self.now)
+    def stop(self, index: int) -> None:
+        """Pause an HA's agent for longer than its watchdog waits: the route goes."""
+        self.stopped[index] = []
+        self.advertising.discard(index)
+
+    def wake(self, index: int) -> None:
+        """Let it go on: told by its watchdog first, then what waited, then overdue timers."""
+        waiting, engine = self.stopped.pop(index), self.has[index]
+        engine.resynchronise(self.now)
+        for packet in waiting:
+            engine.receive(packet, self.now)
+        self._collect()
+
+    def start_mn(
+        self,
+        settle: float = 0.5,
+        number: int = 1,
+        keys: tuple[KeyedAssociation, ...] = (),
+        holder: int = 1,
+        at: IPv6Address = COA,
+        **changes: object,
+    ) -> MobileNode:
+        """Start a mobile node anew, with a secret, or fresh keys that HA `holder` is given too."""
+        config = replace(self.mn_config(number), **changes)  # type: ignore[arg-type]
+        mobile = self.mobiles.setdefault(number, Mobile())
+        mobile.engine = engine = MobileNode(
+            config, self.random.randbytes, self._record, self.secret
+        )
+        self.events.setdefault(mobile_name(number), [])
+        if self.secret is None:
+            keys = keys or self.mobile_keys(home=home_address(number))
+            engine.load_keys(keys, self.now)
+            self.has[holder].load_keys(keys, self.now)
         self._collect()
         self.run(0.05)
-        self.mn.start(self.now)
-        self.attach(COA)
+        engine.start(self.now)
+        self.attach(at, number)
         self.run(settle)
-        return self.mn
+        return engine
 
-    def attach(self, address: IPv6Address) -> None:
-        assert self.mn is not None
-        self.mn_addresses.add(address)
-        self.mn.care_of_address_added(address, "mn-v1", self.now)
+    def attach(self, address: IPv6Address, number: int = 1) -> None:
+        mobile = self.mobiles[number]
+        assert mobile.engine is not None
+        mobile.addresses.add(address)
+        mobile.engine.care_of_address_added(address, "mn-v1", self.now)
         self._collect()
 
-    def detach(self, address: IPv6Address) -> None:
-        assert self.mn is not None
-        self.mn_addresses.discard(address)
-        self.mn.care_of_address_removed(address, self.now)
+    def detach(self, address: IPv6Address, number: int = 1) -> None:
+        mobile = self.mobiles[number]
+        assert mobile.engine is not None
+        mobile.addresses.discard(address)
+        mobile.engine.care_of_address_removed(address, self.now)
         self._collect()
 
     # Traffic.
 
-    def down(self, via: int, data: bytes = b"down") -> None:
+    def down(self, via: int, data: bytes = b"down", number: int = 1) -> None:
         """A packet of the CN reaches HA `via` on its way to the mobile node."""
-        self.has[via].receive(udp(CN, HOA, data), self.now)
+        self._give(via, udp(CN, home_address(number), data))
         self._collect()
 
-    def up(self, data: bytes = b"up") -> None:
+    def up(self, data: bytes = b"up", number: int = 1) -> None:
         """The mobile node's host sends a packet to the CN."""
-        assert self.mn is not None
-        self.mn.encapsulate(udp(HOA, CN, data), self.now)
+        engine = self.mobiles[number].engine
+        assert engine is not None
+        engine.encapsulate(udp(home_address(number), CN, data), self.now)
         self._collect()
 
     def inject(self, packet: bytes) -> None:
@@ -171,8 +235,10 @@ class World:
         self._collect()
         while True:
             times = [self._queue[0][0]] if self._queue else []
-            engines: list[HomeAgent | MobileNode] = [*self.has.values()]
-            engines += [self.mn] if self.mn else []
+            engines: list[HomeAgent | MobileNode] = [
+                each for index, each in self.has.items() if index not in self.stopped
+            ]
+            engines += [each.engine for each in self.mobiles.values() if each.engine]
             times += [when for each in engines if (when := each.next_timer()) is not None]
             if not times or min(times) > end:
                 break
@@ -195,14 +261,15 @@ class World:
     def found(self, who: int | str, kind: type[Event]) -> list[Event]:
         return [event for event in self.events[who] if isinstance(event, kind)]
 
-    def binding(self, index: int) -> dict[str, object] | None:
+    def binding(self, index: int, number: int = 1) -> dict[str, object] | None:
         for each in self.has[index].bindings():
-            if each["home_address"] == str(HOA):
+            if each["home_address"] == str(home_address(number)):
                 return each
         return None
 
-    def primaries(self) -> set[object]:
-        return {each["primary"] for index in self.has if (each := self.binding(index)) is not None}
+    def primaries(self, number: int = 1) -> set[object]:
+        found = (self.binding(index, number) for index in self.has)
+        return {each["primary"] for each in found if each is not None}
 
     # Keys and configuration.
 
@@ -216,7 +283,6 @@ class World:
             home_prefix=HOME,
             home_agent_address=ANYCAST,
             mode=self.mode,
-            timers=HomeAgentTimers(),
             peers=tuple(
                 PeerConfig(f"HA{other}", other, own_address(other), Path("/nowhere"))
                 for other in others
@@ -224,10 +290,10 @@ class World:
             **self.options,  # type: ignore[arg-type]
         )
 
-    def mn_config(self) -> MobileNodeConfig:
+    def mn_config(self, number: int = 1) -> MobileNodeConfig:
         return MobileNodeConfig(
-            name="mn",
-            home_address=HOA,
+            name=mobile_name(number),
+            home_address=home_address(number),
             home_agent_address=ANYCAST,
             home_prefix=HOME,
             directory=Path("/nowhere"),
@@ -235,19 +301,21 @@ class World:
             mode=self.mode,
         )
 
-    def mobile_keys(self, first_spi: int = 0x01000100) -> tuple[KeyedAssociation, ...]:
-        return self.keys_from(first_spi + self.random.randrange(1000) * 16)
+    def mobile_keys(
+        self, first_spi: int = 0x01000100, home: IPv6Address = HOA
+    ) -> tuple[KeyedAssociation, ...]:
+        return self.keys_from(first_spi + self.random.randrange(1000) * 16, home)
 
-    def fresh_keys(self, index: int) -> tuple[KeyedAssociation, ...]:
+    def fresh_keys(self, index: int, home: IPv6Address = HOA) -> tuple[KeyedAssociation, ...]:
         """Keys that nobody has seen, in the SPI range of HA `index`."""
-        return self.keys_from(index << 24 | next(self._spis))
+        return self.keys_from(index << 24 | next(self._spis), home)
 
-    def keys_from(self, first_spi: int) -> tuple[KeyedAssociation, ...]:
+    def keys_from(self, first_spi: int, home: IPv6Address) -> tuple[KeyedAssociation, ...]:
         transform = Transform(self.mode.transform)
         made = []
         spis = itertools.count(first_spi)
         for mode in (SaMode.TRANSPORT, SaMode.TUNNEL):
-            for source, destination in ((HOA, ANYCAST), (ANYCAST, HOA)):
+            for source, destination in ((home, ANYCAST), (ANYCAST, home)):
                 key = self.random.randbytes(transform.key_length)
                 made.append(KeyedAssociation(next(spis), source, destination, mode, transform, key))
         return tuple(made)
@@ -294,17 +362,32 @@ class World:
                     self.advertising.add(index)
                 elif isinstance(event, WithdrawPrefix):
                     self.advertising.discard(index)
-        if self.mn is not None:
-            for packet in self.mn.packets_to_send(self.now):
+        for number, mobile in self.mobiles.items():
+            if mobile.engine is None:
+                continue
+            for packet in mobile.engine.packets_to_send(self.now):
                 self._send(packet)
-            self.at_mobile += self.mn.packets_to_deliver()
-            while (event := self.mn.next_event()) is not None:
-                self.events["mn"].append(event)
+            mobile.received += mobile.engine.packets_to_deliver()
+            while (event := mobile.engine.next_event()) is not None:
+                self.events[mobile_name(number)].append(event)
+
+    def _give(self, index: int, packet: bytes) -> None:
+        """A packet reaches HA `index`: its agent, or its queues while that is stopped."""
+        if index in self.stopped:
+            self.stopped[index].append(packet)
+        elif index in self.has:
+            self.has[index].receive(packet, self.now)
 
     def _send(self, packet: bytes) -> None:
         self.seen.append(packet)
         for each in self.trouble(packet):
             self.inject(each)
+
+    def _mobile_at(self, address: IPv6Address) -> MobileNode | None:
+        for each in self.mobiles.values():
+            if address in each.addresses:
+                return each.engine
+        return None
 
     def _arrive(self, packet: bytes) -> None:
         source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
@@ -313,14 +396,13 @@ class World:
             index = by_own[destination]
             if frozenset((by_own.get(source, 0), index)) in self.cut:
                 return
-            if index in self.has:
-                self.has[index].receive(packet, self.now)
+            self._give(index, packet)
         elif destination in HOME:
             nearest = self.nearest()
             if nearest is not None:
-                self.has[nearest].receive(packet, self.now)
-        elif self.mn is not None and destination in self.mn_addresses:
-            self.mn.receive(packet, self.now)
+                self._give(nearest, packet)
+        elif (mobile := self._mobile_at(destination)) is not None:
+            mobile.receive(packet, self.now)
         elif destination == CN:
             self.to_correspondent.append(packet)
         self._collect()
@@ -343,13 +425,14 @@ class FakeKeyExchange:
 
     def renew(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
         self.began += 1
-        keys, fate = self.world.fresh_keys(self.index), self.world.fate
-        if care_of_address not in self.world.mn_addresses:
+        mobile = self._mobile(home_address)
+        keys, fate = self.world.fresh_keys(self.index, home_address), self.world.fate
+        if care_of_address not in mobile.addresses:
             fate = "request-lost"
 
         def at_mobile_node() -> None:
-            if self.world.mn is not None and fate in ("agreed", "answer-lost"):
-                self.world.mn.renew_keys(keys, self.world.now)
+            if mobile.engine is not None and fate in ("agreed", "answer-lost"):
+                mobile.engine.renew_keys(keys, self.world.now)
 
         def answer() -> None:
             if self._alive() is None:
@@ -370,11 +453,12 @@ class FakeKeyExchange:
         now: float,
     ) -> None:
         self.deletes += 1
+        mobile = self._mobile(home_address)
         spis = {each.spi for each in associations if not each.inbound}
 
         def at_mobile_node() -> None:
-            if self.world.mn is not None:
-                self.world.mn.delete_keys(spis, self.world.now)
+            if mobile.engine is not None:
+                mobile.engine.delete_keys(spis, self.world.now)
 
         def answer() -> None:
             if self._alive() is not None:
@@ -383,6 +467,9 @@ class FakeKeyExchange:
         if self.open_to_mobile:
             self.world.after(DELAY, at_mobile_node)
         self.world.after(2 * DELAY if self.open_to_mobile else 0.0, answer)
+
+    def _mobile(self, home: IPv6Address) -> Mobile:
+        return self.world.mobiles[int(home) - int(HOA) + 1]
 
     def _alive(self) -> Any:
         """The engine, unless it was killed."""

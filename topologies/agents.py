@@ -23,6 +23,7 @@ from typing import Any
 from agents.config import (
     MAX_SEQUENCE,
     SOFT_LIMIT,
+    Detector,
     HomeAgentConfig,
     HomeAgentTimers,
     MobileNodeConfig,
@@ -34,6 +35,8 @@ from agents.config import (
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
 from agents.shared_secrets import write_secret_file
 from topologies import addressing
+from topologies.frr import metric_command
+from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
 from topologies.plan import NodePlan, Plan, Protocol, Role
 
@@ -69,6 +72,8 @@ class AgentOptions:
     sequence_soft_limit: int = SOFT_LIMIT
     sequence_limit: int = MAX_SEQUENCE
     sa_lifetime: float = 0.0
+    detector: Detector = Detector.HELLO
+    metric_penalty: int = 0
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -201,6 +206,7 @@ class Agents:
         options: AgentOptions | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.options = plan, options or AgentOptions()
+        self._runtime = runtime
         self._keys = runtime / "keys"
         self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._generation = itertools.count(1)
@@ -349,6 +355,10 @@ class Agents:
             sequence_soft_limit=options.sequence_soft_limit,
             sequence_limit=options.sequence_limit,
             sa_lifetime=options.sa_lifetime,
+            detector=options.detector,
+            metric=home_metric(node),
+            metric_penalty=options.metric_penalty,
+            metric_command=metric_command(self._runtime / node.name),
             key_files=() if options.ike else key_files,
             secret_files=key_files if options.ike else (),
             peers=peers,

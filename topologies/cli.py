@@ -214,6 +214,23 @@ class LabCLI(CLI):  # type: ignore[misc]
         self._tell(f"{words[0]} at {words[1]}", self.network.faults.move(*words))
 
     @verb
+    def do_wish(self, words: list[str]) -> None:
+        """wish MN HA [WEIGHT]: a mobile node would like to be served by HA; `wish mn any` ends it.
+
+        The lab must have been started with SET=penalty=100, or home agents heed nobody.
+        """
+        if len(words) not in (2, 3):
+            raise UsageError("wish MN HA [WEIGHT], as in: wish mn HA3 2")
+        plan = self.network.plan
+        index = 0 if words[1] == "any" else plan.nodes[self._known(words[1])].index
+        weight = words[2] if words[2:] else "1"
+        if not weight.isdigit():
+            raise UsageError("a weight is 1 to 4")
+        agent = self.network.agents[words[0]]
+        agent.ask("wish", home_agent=index, weight=int(weight))
+        output(f"{words[0]} wishes for {words[1]}\n")
+
+    @verb
     def do_ping(self, words: list[str]) -> None:
         """ping [FROM [TO]]: five pings; without arguments cn1 pings mn's home address."""
         if len(words) > 2:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from topologies.frr_config import RoutingOptions, daemons, render
+from topologies.frr_config import RoutingOptions, daemons, home_redistribution, render
 from topologies.nodes import SixNode
 from topologies.plan import Plan
 
@@ -49,6 +49,17 @@ def has_control_socket() -> bool:
 def rejected_lines(output: str) -> list[str]:
     """Return the complaints in a dry run's output."""
     return [line.strip() for line in output.splitlines() if any(word in line for word in REJECTED)]
+
+
+def metric_command(directory: Path) -> tuple[str, ...]:
+    """Return the command by which a home agent changes the metric of its home network.
+
+    ``{metric}`` stands for it; ``directory`` is the node's, with its daemons' sockets.
+    """
+    place = str(directory)
+    lines = ("configure terminal", "router ospf6", home_redistribution("{metric}"))
+    options = ("--config_dir", place, "--vty_socket", place, "-d", "ospf6d")
+    return ("vtysh", *options, *(word for line in lines for word in ("-c", line)))
 
 
 @dataclass

@@ -139,6 +139,20 @@ def _home_route_map(kind: str) -> list[str]:
     ]
 
 
+def home_metric(node: NodePlan) -> int:
+    """Return the metric with which a home agent advertises the home network, if nobody wishes.
+
+    Metric type 1 adds the way inside the AS, so that the nearest home agent wins; this only breaks
+    ties.
+    """
+    return node.index
+
+
+def home_redistribution(metric: int | str) -> str:
+    """Return the line under ``router ospf6`` that advertises the agent's route on its TUN."""
+    return f"redistribute kernel metric {metric} metric-type 1 route-map FROM-AGENT"
+
+
 def _ospf6d(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     lines: list[str] = []
     if node.role is Role.HOME_AGENT:
@@ -154,9 +168,7 @@ def _ospf6d(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
         f" timers lsa min-arrival {options.min_arrival_ms}",
     ]
     if node.role is Role.HOME_AGENT:
-        # The agent's route on its TUN is a kernel route. Metric type 1 adds the way inside the
-        # AS, so that the nearest home agent wins; the metric itself only breaks ties.
-        lines.append(f" redistribute kernel metric {node.index} metric-type 1 route-map FROM-AGENT")
+        lines.append(f" {home_redistribution(home_metric(node))}")
     if node.role is Role.BORDER:
         lines.append(" default-information originate always metric 1 metric-type 1")
     return [*lines, "exit"]

@@ -4,5 +4,5 @@
     verb = $1
     sub(/:.*/, "", verb)
     sub(/.*## /, "")
-    printf "  make %-11s %s\n", verb, $0
+    printf "  make %-16s %s\n", verb, $0
 }

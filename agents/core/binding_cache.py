@@ -6,6 +6,7 @@ version would lose an acknowledged binding: HA2 at epoch 2 with sequence 10 woul
 epoch 1 with sequence 15.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -85,6 +86,8 @@ class Binding:
     """The outer header of tunnel packets from here; None until the first is needed."""
     tunnel: SecurityAssociation | None = None
     """The SA of those packets; None until looked up, and again after a change of SAs."""
+    update_asked: float = -math.inf
+    """When a Binding Refresh Request last went to the mobile node."""
 
     @property
     def bound(self) -> bool:
@@ -134,6 +137,8 @@ class BindingCache:
         self._timers = timers
         self._on_expiry = on_expiry
         self._most = most
+        self.on_priority: Callable[[int, int], None] = lambda before, after: None
+        """Told of the priority octet of an entry before and after a change; 0 without entry."""
 
     def __len__(self) -> int:
         return len(self._bindings)
@@ -156,13 +161,19 @@ class BindingCache:
 
     def put(self, binding: Binding) -> None:
         """Keep `binding` in place of whatever was held for its home address."""
+        before = _priority(self._bindings.get(binding.home_address))
         self._bindings[binding.home_address] = binding
         self._by_octets[binding.home_address.packed] = binding
         self._watch(binding)
+        if before != (after := _priority(binding)):
+            self.on_priority(before, after)
 
     def end(self, binding: Binding, now: float) -> None:
         """End the binding, and remember its versions for a while."""
+        before = _priority(binding)
         binding.handle(BindingEvent.END)
+        if before:
+            self.on_priority(before, 0)
         binding.expires = now + TOMBSTONE_TIME
         binding.header = binding.tunnel = None
         self._watch(binding)
@@ -208,6 +219,11 @@ class BindingCache:
             return
         self.end(binding, now)
         self._on_expiry(binding, now)
+
+
+def _priority(binding: Binding | None) -> int:
+    """Return the octet that counts: none of an entry that has ended."""
+    return 0 if binding is None or binding.state is BindingState.ENDED else binding.priority
 
 
 def _from_wire(entry: BindingEntry, now: float) -> Binding:

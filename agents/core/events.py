@@ -41,6 +41,15 @@ class WithdrawPrefix(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MetricChanged(Event):
+    """The home prefix is to be advertised with this metric (draft §2; design §10, rule 12)."""
+
+    kind: ClassVar[str] = "metric-changed"
+    prefix: IPv6Network
+    metric: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notice(Event):
     """Something that a person reading the journal should know, in words."""
 

@@ -41,6 +41,8 @@ class Exchanges:
         self._interval = interval
         self._limit = limit
         self._open: dict[tuple[int, int], Exchange] = {}
+        self.gave_up: Callable[[int, float], None] = lambda peer, now: None
+        """Told of a peer that did not answer the last repetition, and when."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -81,6 +83,7 @@ class Exchanges:
     def _send(self, exchange: Exchange, now: float) -> None:
         if exchange.sent >= self._limit:
             self._close(exchange.peer, exchange.identifier, now, answered=False)
+            self.gave_up(exchange.peer, now)
             return
         delay = self._interval * 2**exchange.sent
         exchange.sent += 1

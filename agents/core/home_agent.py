@@ -4,10 +4,12 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `signalling` answers them, `tunnel` carries payload, `inter_ha_receiver` takes what peers send,
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
 `primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
-`renewal` replace SAs that end. This file leads each packet to the part that it is for.
+`renewal` replace SAs that end, `metric` heeds what mobile nodes wish for. This file leads each
+packet to the part that it is for.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from ipaddress import IPv6Address
 
 from agents.config import HomeAgentConfig
@@ -24,6 +26,7 @@ from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
+from agents.core.metric import MetricControl
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
 from agents.core.peers import Peer
 from agents.core.primary_role import PrimaryRole
@@ -90,26 +93,27 @@ class HomeAgent:
             self._make_table,
             self._synchronisation.learn_table,
             self._table_complete,
+            self._table_requested,
         )
-        self._membership = Membership(context, self._table.fetch, self._obstacle)
+        self._metric = MetricControl(context, self._signalling.ask_for_update)
+        self._membership = Membership(context, self._table, self._obstacle, self._metric)
         timers = config.timers
         self._held = HeldPackets(
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
         )
         self._floors = Floors(context)
         self._keys = KeyManagement(context, secrets) if secrets is not None else None
+        provoke = partial(self._signalling.ask_for_update, kept_back=0)
         self._renewal = Renewal(
             context,
             self._generations,
             self._synchronisation,
             key_exchange or self._keys,
-            self._signalling.request_refresh,
+            provoke,
         )
         if self._keys is not None:
             self._keys.report_to(self._renewal)
-        self._requests = RenewRequests(
-            context, self._renewal, self._synchronisation, self._signalling.request_refresh
-        )
+        self._requests = RenewRequests(context, self._renewal, self._synchronisation, provoke)
         self._role = PrimaryRole(context, self._took_over)
         self._mobility = MobilityReceiver(
             context,
@@ -260,6 +264,7 @@ class HomeAgent:
         return {
             **status_report.status(self._context),
             "advertising": self._membership.advertising,
+            "metric": self._metric.metric,
         }
 
     # From the correspondent node.
@@ -403,6 +408,7 @@ class HomeAgent:
         binding = self._context.cache.by_octets(association.home_octets)
         if binding is not None and binding.primary != self._context.config.index:
             self._role.consider_takeover(binding, now)
+            self._metric.traffic(binding, now)
         return binding
 
     # The primary role, and SAs that change.
@@ -436,7 +442,7 @@ class HomeAgent:
     def _associations_changed(self, home_address: IPv6Address, now: float) -> None:
         """Another SA may be the one to send on; silence may be over (rule 3)."""
         self._synchronisation.forget_tunnel(home_address)
-        self._membership.check_ready()
+        self._membership.check_ready(now)
 
     # Tables and malformed packets.
 
@@ -445,6 +451,9 @@ class HomeAgent:
 
     def _make_table(self) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
         return self._synchronisation.table(self._now)
+
+    def _table_requested(self, peer: Peer, mutual: bool, now: float) -> None:
+        self._membership.table_requested(peer, mutual, now)
 
     def _table_complete(self, peer: Peer, entries: int, now: float) -> None:
         self._context.report(TableReceived(peer.name, entries))

@@ -95,10 +95,8 @@ class InterHaReceiver:
         match message:
             case inter_ha.Hello():
                 self._membership.hello(peer, message, now)
-            case inter_ha.Keepalive(response=False):
-                self._context.send_to_peer(
-                    peer, inter_ha.Keepalive(response=True, identifier=message.identifier)
-                )
+            case inter_ha.Keepalive():
+                self._membership.keepalive(peer, message, now)
             case inter_ha.BindingInformationRequest():
                 synchronisation.binding_request(peer, message, now)
             case inter_ha.BindingInformationUpdate():

@@ -1,7 +1,7 @@
 """Who is there, and when this home agent may advertise (draft §3.3.3; design §10, rule 10).
 
-HELLOs find peers and miss them. A found peer's table is fetched; when the tables are here, and
-not before, the home prefix is advertised.
+A failure detector finds peers and misses them. A found peer's table is fetched; when the tables
+are here, and not before, the home prefix is advertised.
 """
 
 from collections.abc import Callable
@@ -9,46 +9,54 @@ from collections.abc import Callable
 from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.events import AdvertisePrefix, Notice, PeerChanged, WithdrawPrefix
+from agents.core.failure_detection import INTRODUCTIONS, make_detector
+from agents.core.metric import MetricControl
 from agents.core.peers import Peer, PeerEvent, PeerState
+from agents.core.table_transfer import TableTransfer
 from agents.core.timers import Timer
 from agents.wire import inter_ha
 
 FIRST_PEER_INTERVALS = 3
-"""HELLO intervals for which a starting HA waits for a first peer."""
+"""Detection intervals for which a starting HA waits for a first peer."""
 
 
 class Membership:
-    """HELLOs, peer states, and readiness."""
+    """Signs of life, peer states, and readiness."""
 
     def __init__(
         self,
         context: Context,
-        fetch: Callable[[Peer, float], None],
+        table: TableTransfer,
         may_advertise: Callable[[], str | None],
+        metric: MetricControl,
     ) -> None:
-        """`fetch` begins to get a peer's table; `may_advertise` names an obstacle, or None."""
+        """`may_advertise` names an obstacle, or None; `metric` speaks before the prefix does."""
         self._context = context
-        self._fetch = fetch
+        self._table = table
         self._may_advertise = may_advertise
-        self._interval = context.config.timers.hello_interval
+        self._metric = metric
+        self._interval = context.config.detection_interval
+        self._detector = make_detector(context, self._send_hello, self._missed)
         self._sequence = 0
         self._first_peer: Timer | None = None
         self._waited = False
         self._cut_off = False
         self._started = False
         self.advertising = False
+        context.exchanges.gave_up = self._unanswered
 
     def start(self, now: float) -> None:
-        """Begin to send HELLOs, and to wait for peers."""
+        """Begin to speak to the peers, and to wait for them."""
         self._started = True
         self._wait_for_peers(now)
-        self._say_hello(now)
+        self._detector.start(now)
 
     def resynchronise(self, reason: str, now: float) -> None:
         """Believe nothing of the peers any more: get their tables before advertising again."""
         self._withdraw(reason)
         for peer in self._context.peers:
-            self._forget(peer)
+            self._lose(peer, now)
+            peer.state = PeerState.UNKNOWN
         self._wait_for_peers(now)
         for peer in self._context.peers:
             self._send_hello(peer)
@@ -65,11 +73,7 @@ class Membership:
         else:
             self.resynchronise("was-cut-off", now)
 
-    def table_complete(self, peer: Peer, now: float) -> None:
-        """The whole table of `peer` is here."""
-        peer.fetching = False
-        self._move(peer, PeerEvent.TABLE)
-        self.check_ready()
+    # What peers say.
 
     def hello(self, peer: Peer, hello: inter_ha.Hello, now: float) -> None:
         """An authentic HELLO of `peer` arrived."""
@@ -85,16 +89,73 @@ class Membership:
             self._send_hello(peer)
             return
         peer.ready = hello.ready
-        self._expect_next(peer, now)
-        changed = self._move(peer, PeerEvent.RESTARTED if restarted else PeerEvent.HELLO)
-        if peer.state is PeerState.RESYNC and not peer.fetching:
+        if self._detector.introduced(peer):
+            self._alive(peer, PeerEvent.RESTARTED if restarted else PeerEvent.HEARD, now)
+        self.check_ready(now)
+
+    def keepalive(self, peer: Peer, message: inter_ha.Keepalive, now: float) -> None:
+        """A question is answered whatever detector is used here."""
+        if not message.response:
+            answer = inter_ha.Keepalive(response=True, identifier=message.identifier)
+            self._context.send_to_peer(peer, answer)
+            alive = self._detector.questioned(peer)
+        elif self._detector.answered(peer, message.identifier):
+            alive = True
+        else:
+            raise Dropped("keepalive-unexpected")
+        if alive:
+            self._alive(peer, PeerEvent.HEARD, now)
+
+    def table_requested(self, peer: Peer, mutual: bool, now: float) -> None:
+        """`peer` fetches the table here: from now on it is told of every change.
+
+        With `mutual` it held this HA invalid, and told it nothing meanwhile.
+        """
+        peer.untold = False
+        self._detector.fetched(peer)
+        self._alive(peer, PeerEvent.ASKED_BACK if mutual else PeerEvent.HEARD, now)
+
+    def table_complete(self, peer: Peer, now: float) -> None:
+        """The whole table of `peer` is here."""
+        peer.fetching = False
+        self._move(peer, PeerEvent.TABLE)
+        self.check_ready(now)
+
+    def _alive(self, peer: Peer, event: PeerEvent, now: float) -> None:
+        self._detector.watch(peer, now)
+        changed = self._move(peer, event)
+        asked_back = event is PeerEvent.ASKED_BACK
+        if peer.state is PeerState.RESYNC and (asked_back or not peer.fetching):
             peer.fetching = True
             if changed:
                 self._send_hello(peer)
-            self._fetch(peer, now)
-        self.check_ready()
+            self._table.fetch(peer, now)
 
-    def check_ready(self) -> None:
+    # What peers do not say.
+
+    def _missed(self, peer: Peer, event: PeerEvent, now: float) -> None:
+        if event is PeerEvent.MISSED_OUT:
+            self._lose(peer, now)
+            self._context.exchanges.abandon(peer.index, now)
+        if self._move(peer, event) and event is PeerEvent.MISSED_OUT:
+            self.check_ready(now)
+
+    def _unanswered(self, index: int, now: float) -> None:
+        """A peer left a message without an answer to the last repetition: it is not told."""
+        peer = self._context.peers.by_index(index)
+        if peer is not None and peer.valid:
+            self._missed(peer, PeerEvent.MISSED_OUT, now)
+
+    def _lose(self, peer: Peer, now: float) -> None:
+        """Expect nothing of `peer`, and remember that it is told of nothing."""
+        self._detector.forget(peer)
+        self._table.forget(peer, now)
+        peer.ready = peer.fetching = False
+        peer.untold = True
+
+    # Readiness.
+
+    def check_ready(self, now: float) -> None:
         """Advertise as soon as every table that can be had is here."""
         if self.advertising or not self._started or self._cut_off:
             return
@@ -110,13 +171,18 @@ class Membership:
         if not found and len(self._context.peers):
             self._context.report(Notice("no peer answered: advertising with what is here"))
         self.advertising = True
+        self._metric.before_advertising(now)
         self._context.report(AdvertisePrefix(self._context.config.home_prefix))
         for peer in self._context.peers:
+            peer.introductions = INTRODUCTIONS
             self._send_hello(peer)
 
     def _withdraw(self, reason: str) -> None:
         if self.advertising:
             self.advertising = False
+            self._metric.withdrawn()
+            for peer in self._context.peers:
+                peer.introductions = INTRODUCTIONS
             self._context.report(WithdrawPrefix(self._context.config.home_prefix, reason))
 
     def _wait_for_peers(self, now: float) -> None:
@@ -126,16 +192,11 @@ class Membership:
         wait = 0.0 if self._waited else FIRST_PEER_INTERVALS * self._interval
         self._first_peer = self._context.timers.schedule(now + wait, self._stop_waiting)
         for peer in self._context.peers:
-            self._expect_next(peer, now)
+            self._detector.watch(peer, now)
 
     def _stop_waiting(self, now: float) -> None:
         self._waited = True
-        self.check_ready()
-
-    def _say_hello(self, now: float) -> None:
-        for peer in self._context.peers:
-            self._send_hello(peer)
-        self._context.timers.schedule(now + self._interval, self._say_hello)
+        self.check_ready(now)
 
     def _send_hello(self, peer: Peer) -> None:
         self._sequence = self._sequence % 0xFFFF + 1
@@ -146,37 +207,6 @@ class Membership:
             identifier=self._sequence,
         )
         self._context.send_to_peer(peer, message)
-
-    def _expect_next(self, peer: Peer, now: float) -> None:
-        """Count misses from now on: the n-th when n and a half intervals have passed."""
-        peer.misses = 0
-        if peer.deadline is not None:
-            peer.deadline.cancel()
-        peer.deadline = self._context.timers.schedule(
-            now + 1.5 * self._interval, lambda then: self._missed(peer, then)
-        )
-
-    def _missed(self, peer: Peer, now: float) -> None:
-        peer.misses += 1
-        if peer.misses < self._context.config.timers.hello_misses:
-            self._move(peer, PeerEvent.MISSED)
-            peer.deadline = self._context.timers.schedule(
-                now + self._interval, lambda then: self._missed(peer, then)
-            )
-            return
-        peer.deadline = None
-        peer.ready = peer.fetching = False
-        self._context.exchanges.abandon(peer.index, now)
-        self._move(peer, PeerEvent.MISSED_OUT)
-        self.check_ready()
-
-    def _forget(self, peer: Peer) -> None:
-        if peer.deadline is not None:
-            peer.deadline.cancel()
-            peer.deadline = None
-        peer.misses = 0
-        peer.ready = peer.fetching = False
-        peer.state = PeerState.UNKNOWN
 
     def _move(self, peer: Peer, event: PeerEvent) -> bool:
         changed = peer.handle(event)

@@ -25,6 +25,7 @@ from agents.core.outer_header import OuterHeader
 from agents.core.rate_limit import RateLimit
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.timers import TimerQueue
+from agents.core.wishes import Wish
 from agents.keys import KeyedAssociation, SaMode
 from agents.wire import addresses, icmpv6, ipv6
 from agents.wire.destination_options import HomeAddress, serialize_destination_options
@@ -43,6 +44,7 @@ from agents.wire.mobility_options import (
     BindingRefreshAdvice,
     MobilityOption,
     MultiSenderCapable,
+    Priority,
     join_sid_tables,
 )
 from agents.wire.status import BindingErrorStatus
@@ -83,6 +85,7 @@ class MobileNode:
         secret: bytes | None = None,
     ) -> None:
         self.config = config
+        self._priority = Wish(config.wished_home_agent, config.wish_weight).to_octet()
         self.counters = Counters()
         self._timers = TimerQueue()
         self._events: deque[Event] = deque()
@@ -172,6 +175,15 @@ class MobileNode:
         """End the registration (lifetime 0); `start` begins another."""
         self._wanted = False
         self.registration.deregister(now)
+        self._set_path()
+
+    def wish(self, wish: Wish, now: float) -> None:
+        """Wish to be served by a home agent, and tell at once where there is a binding.
+
+        ValueError for a wish out of range.
+        """
+        self._priority = wish.to_octet()
+        self.registration.refresh(now)
         self._set_path()
 
     def care_of_address_added(self, address: IPv6Address, interface: str, now: float) -> None:
@@ -469,6 +481,8 @@ class MobileNode:
         options: list[MobilityOption] = [AlternateCareOfAddress(update.care_of_address)]
         if self.config.multi_sender:
             options.append(MultiSenderCapable())
+        if self._priority:
+            options.append(Priority(self._priority))
         message = BindingUpdate(
             sequence=update.sequence,
             lifetime=update.lifetime,

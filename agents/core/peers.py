@@ -1,4 +1,4 @@
-"""The other home agents: who is there, as HELLOs tell (draft §3.3.3).
+"""The other home agents: who is there, as a failure detector tells (draft §3.3.3).
 
 HELLO carries the sender's incarnation, and the receiver's as the sender knows it. Only a HELLO
 that names the receiver's present incarnation proves that its sender lives now: what was recorded
@@ -27,8 +27,11 @@ class PeerState(StrEnum):
 class PeerEvent(StrEnum):
     """What moves a peer from one state to the next."""
 
-    HELLO = "hello"
+    HEARD = "heard"
+    """A sign of life: a HELLO, or the answer to a keepalive."""
     RESTARTED = "restarted"
+    ASKED_BACK = "asked-back"
+    """It fetches the table here, and has changes that it did not tell."""
     MISSED = "missed"
     MISSED_OUT = "missed-out"
     TABLE = "table"
@@ -36,36 +39,41 @@ class PeerEvent(StrEnum):
 
 PEER_TRANSITIONS: dict[PeerState, dict[PeerEvent, PeerState]] = {
     PeerState.UNKNOWN: {
-        PeerEvent.HELLO: PeerState.RESYNC,
+        PeerEvent.HEARD: PeerState.RESYNC,
         PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.ASKED_BACK: PeerState.RESYNC,
         PeerEvent.MISSED: PeerState.UNKNOWN,
         PeerEvent.MISSED_OUT: PeerState.INVALID,
         PeerEvent.TABLE: PeerState.UNKNOWN,
     },
     PeerState.RESYNC: {
-        PeerEvent.HELLO: PeerState.RESYNC,
+        PeerEvent.HEARD: PeerState.RESYNC,
         PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.ASKED_BACK: PeerState.RESYNC,
         PeerEvent.MISSED: PeerState.RESYNC,
         PeerEvent.MISSED_OUT: PeerState.INVALID,
         PeerEvent.TABLE: PeerState.UP,
     },
     PeerState.UP: {
-        PeerEvent.HELLO: PeerState.UP,
+        PeerEvent.HEARD: PeerState.UP,
         PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.ASKED_BACK: PeerState.RESYNC,
         PeerEvent.MISSED: PeerState.SUSPECT,
         PeerEvent.MISSED_OUT: PeerState.INVALID,
         PeerEvent.TABLE: PeerState.UP,
     },
     PeerState.SUSPECT: {
-        PeerEvent.HELLO: PeerState.UP,
+        PeerEvent.HEARD: PeerState.UP,
         PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.ASKED_BACK: PeerState.RESYNC,
         PeerEvent.MISSED: PeerState.SUSPECT,
         PeerEvent.MISSED_OUT: PeerState.INVALID,
         PeerEvent.TABLE: PeerState.SUSPECT,
     },
     PeerState.INVALID: {
-        PeerEvent.HELLO: PeerState.RESYNC,
+        PeerEvent.HEARD: PeerState.RESYNC,
         PeerEvent.RESTARTED: PeerState.RESYNC,
+        PeerEvent.ASKED_BACK: PeerState.RESYNC,
         PeerEvent.MISSED: PeerState.INVALID,
         PeerEvent.MISSED_OUT: PeerState.INVALID,
         PeerEvent.TABLE: PeerState.INVALID,
@@ -78,7 +86,7 @@ VALID = (PeerState.RESYNC, PeerState.UP, PeerState.SUSPECT)
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """One other home agent. `misses` counts intervals without a HELLO."""
+    """One other home agent. `misses` counts missed HELLOs, or unanswered keepalives, in a row."""
 
     name: str
     index: int
@@ -90,8 +98,12 @@ class Peer:
     ready: bool = False
     misses: int = 0
     deadline: Timer | None = None
+    introductions: int = 0
+    """HELLOs still to be sent to it by the keepalive detector."""
     fetching: bool = False
     """Whether its table is being fetched here."""
+    untold: bool = False
+    """Whether changes here may not have been told to it, and it has not fetched them since."""
 
     @property
     def valid(self) -> bool:
@@ -127,5 +139,11 @@ class Peers:
         return self._by_address.get(address)
 
     def valid(self) -> list[Peer]:
-        """Return the peers that are to be told of changes."""
+        """Return the peers that are there, as far as is known."""
         return [peer for peer in self if peer.valid]
+
+    def to_tell(self) -> list[Peer]:
+        """Return the peers to tell of a change, and note which ones are not told."""
+        for peer in self:
+            peer.untold = peer.untold or not peer.valid
+        return self.valid()

@@ -311,11 +311,11 @@ class Synchronisation:
         now: float,
         settled: Callable[[bool, float], None],
     ) -> None:
-        """Begin an exchange with every valid peer.
+        """Begin an exchange with every peer that is to be told.
 
         `settled(whether all answered, now)` runs when none is left open: at once without peers.
         """
-        peers = self._context.peers.valid()
+        peers = self._context.peers.to_tell()
         waiting = {peer.index for peer in peers}
         complete = bool(peers)
         if not peers:

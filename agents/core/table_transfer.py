@@ -18,6 +18,7 @@ class Fetch:
     """One table on its way here."""
 
     identifier: int
+    mutual: bool
     received: set[int] = field(default_factory=set)
     wanted: int = 0
     total: int | None = None
@@ -41,24 +42,44 @@ class TableTransfer:
         table: Callable[[], Sequence[TableEntry]],
         learn: Callable[[Peer, Sequence[TableEntry], float], None],
         complete: Callable[[Peer, int, float], None],
+        asked: Callable[[Peer, bool, float], None],
     ) -> None:
-        """`table` gives all entries here; `learn` takes a peer's; `complete` tells the end."""
+        """`table` gives all entries here; `learn` takes a peer's; `complete` tells the end.
+
+        `asked(peer, mutual, now)` is told, before entries are looked up, that a peer begins to
+        fetch the table here.
+        """
         self._context = context
         self._table = table
         self._learn = learn
         self._complete = complete
+        self._asked = asked
         self._fetches: dict[int, Fetch] = {}
         self._snapshots: dict[int, Snapshot] = {}
 
     def fetch(self, peer: Peer, now: float) -> None:
-        """Begin to get the table of `peer`."""
-        self._fetches[peer.index] = Fetch(self._context.exchanges.new_identifier(peer.index))
+        """Begin to get the table of `peer`, as it is now."""
+        previous = self._fetches.get(peer.index)
+        if previous is not None:
+            if not (previous.wanted or previous.received):
+                return  # its snapshot is still to be made, or to be made anew: see `forget`
+            self._context.exchanges.answered(peer.index, previous.identifier, now)
+        identifier = self._context.exchanges.new_identifier(peer.index)
+        self._fetches[peer.index] = Fetch(identifier, mutual=peer.untold)
         self._ask(peer, now)
+
+    def forget(self, peer: Peer, now: float) -> None:
+        """Give `peer` no old snapshot, and let nothing be fetched from it."""
+        self._snapshots.pop(peer.index, None)
+        fetch = self._fetches.pop(peer.index, None)
+        if fetch is not None:
+            self._context.exchanges.answered(peer.index, fetch.identifier, now)
 
     def request(self, peer: Peer, request: inter_ha.TableRequest, now: float) -> None:
         """Send the segments that `peer` asks for."""
         snapshot = self._snapshots.get(peer.index)
         if snapshot is None or snapshot.identifier != request.identifier:
+            self._asked(peer, request.mutual, now)
             snapshot = Snapshot(request.identifier, inter_ha.fit(self._table()))
             self._snapshots[peer.index] = snapshot
         end = request.first_segment + min(request.window, WINDOW)
@@ -112,12 +133,15 @@ class TableTransfer:
     def _ask(self, peer: Peer, now: float) -> None:
         fetch = self._fetches[peer.index]
         request = inter_ha.TableRequest(
-            first_segment=fetch.wanted, window=WINDOW, identifier=fetch.identifier
+            first_segment=fetch.wanted,
+            window=WINDOW,
+            mutual=fetch.mutual,
+            identifier=fetch.identifier,
         )
 
         def outcome(answered: bool, then: float) -> None:
             if not answered and self._fetch_for(peer, fetch.identifier) is not None:
                 del self._fetches[peer.index]
-                peer.fetching = False  # the next HELLO begins again
+                peer.fetching = False  # the next sign of life begins again
 
         self._context.exchange(peer, request, now, outcome)

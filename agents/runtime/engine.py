@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from ipaddress import IPv6Address
 from typing import Any, Protocol
 
+from agents.core.wishes import Wish
 from agents.keys import KeyedAssociation
 
 
@@ -118,6 +119,10 @@ class MobileNodeEngine(Engine, Protocol):
 
     def care_of_address_removed(self, address: IPv6Address, now: float, /) -> None:
         """Learn that a care-of address is gone."""
+        ...
+
+    def wish(self, wish: Wish, now: float) -> None:
+        """Tell by which home agent the mobile node would like to be served; ValueError."""
         ...
 
     def deregister(self, now: float) -> None:

@@ -14,7 +14,7 @@ from agents.wire.inter_ha_entries import ENTRY_TYPES, Entry, FieldType
 from agents.wire.inter_ha_messages import ENTRIES, MESSAGES, InterHaMessage
 from agents.wire.status import InterHaStatus
 
-FLAG_ATTRIBUTES = ("ready", "response", "solicited")
+FLAG_ATTRIBUTES = ("ready", "response", "solicited", "mutual")
 """Attributes that are bit 0x01 of the flags octet; a message has at most one of them."""
 
 

@@ -167,12 +167,14 @@ class PrimaryHaSwitchAcknowledgement(_Acknowledgement):
 class TableRequest(InterHaMessage):
     """Send up to `window` segments of your table, from `first_segment` on.
 
-    The receiver drives: it repeats the request, same identifier, as it advances.
+    The receiver drives: it repeats the request, same identifier, as it advances. `mutual` asks
+    to fetch the sender's table too: its changes were not told while the other counted as gone.
     """
 
     subtype = Subtype.TABLE_REQUEST
     first_segment: int
     window: int
+    mutual: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ local SUBTYPES = {
   [13] = "Table Request", [14] = "Table Segment", [15] = "Table End",
 }
 -- What bit 0x01 of the flags octet says, by subtype.
-local FLAGS = { [1] = "ready", [2] = "response", [4] = "solicited", [7] = "solicited" }
+local FLAGS = { [1] = "ready", [2] = "response", [4] = "solicited", [7] = "solicited",
+  [13] = "mutual" }
 local STATUS = {
   [0] = "Accepted", [128] = "Reason unspecified", [129] = "Administratively prohibited",
   [130] = "Insufficient resources", [131] = "SPI out of range", [132] = "Not found",

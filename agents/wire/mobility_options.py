@@ -53,7 +53,10 @@ class MultiSenderCapable:
 
 @dataclass(frozen=True, slots=True)
 class Priority:
-    """The mobile node's priority among those of its home agents (draft §2), 0 to 255; in a BU."""
+    """Which home agent the mobile node would like to be served by (draft §2); in a BU.
+
+    `agents.core.wishes` says what the octet `value` means.
+    """
 
     value: int
 

@@ -1,0 +1,1 @@
+"""The same engines in virtual time: no sockets, no namespaces, no waiting."""

@@ -1,0 +1,101 @@
+"""The metric experiment on the real topology: routing and the primary follow a wish."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from people import Person, ordinary_user
+
+from experiments import data
+
+pytestmark = [pytest.mark.emulation, pytest.mark.timeout(300)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    output: str
+
+    def table(self, table: data.Table) -> list[dict[str, Any]]:
+        return data.read_table(self.folder, table)
+
+    def last(self, part: str, column: str, **wanted: object) -> list[object]:
+        """Return a column of the last trial of a part, step by step."""
+        rows = [row for row in self.table(data.MOVES) if row["part"] == part]
+        rows = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+        trial = max(row["trial"] for row in rows)
+        return [row[column] for row in rows if row["trial"] == trial and row["direction"] == "up"]
+
+
+@pytest.fixture(scope="module")
+def somebody() -> Iterator[Person]:
+    with ordinary_user() as person:
+        yield person
+
+
+@pytest.fixture(scope="module")
+def run(somebody: Person, no_sandbox_because: str) -> Run:
+    if no_sandbox_because:
+        pytest.skip(no_sandbox_because)
+    results = somebody.home / "results"
+    command = [sys.executable, "-m", "experiments.metric", "TRIALS=1"]
+    done = somebody.run(command, timeout=250, env={"MANYHOMES_RESULTS": str(results)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Run((results / "latest-metric").resolve(), done.stdout)
+
+
+def test_a_mobile_node_moves_its_primary(run: Run) -> None:
+    assert run.last("move", "served_by", mobile="mn") == ["HA3", "HA2", "HA1"]
+    assert run.last("move", "primary", mobile="mn") == ["HA3", "HA2", "HA2"]
+    # The other one wished for nothing: it is served along, and its role stays.
+    assert run.last("move", "primary", mobile="mn2") == ["HA1", "HA1", "HA1"]
+
+
+def test_two_that_disagree_move_together(run: Run) -> None:
+    assert run.last("conflict", "served_by", mobile="mn") == ["HA2", "HA2", "HA3", "HA2", "HA1"]
+    assert run.last("conflict", "served_by", mobile="mn2") == ["HA2", "HA2", "HA3", "HA2", "HA1"]
+    assert run.last("conflict", "primary", mobile="mn") == ["HA2"] * 5
+
+
+def test_the_border_never_loses_the_route(run: Run) -> None:
+    """Changing the metric of what is redistributed replaces routes, and deletes none."""
+    with (run.folder / "events.jsonl").open() as lines:
+        events = [json.loads(line) for line in lines]
+    changes = [each["change"] for each in events if each["event"] == "route"]
+    assert changes
+    assert set(changes) == {"add"}
+    told = [each for each in events if each.get("kind") == "metric-told"]
+    assert told
+    assert {each["exit_code"] for each in told} == {0}
+
+
+def test_who_serves_whom_is_recorded(run: Run) -> None:
+    rows = run.table(data.SERVING)
+    routes = [row["home_agent"] for row in rows if row["role"] == "route" and row["trial"] == 1]
+    assert routes[0] == "HA1"
+    assert routes[-1] == "HA1"
+    for role in ("up", "down"):
+        for mobile in ("mn", "mn2"):
+            mine = [
+                row["home_agent"]
+                for row in rows
+                if (row["role"], row["mobile"], row["trial"]) == (role, mobile, 1)
+            ]
+            # On its way from one to another a route may lead to the third for a moment.
+            assert set(mine) == {"HA1", "HA2", "HA3"}
+            assert (mine[0], mine[-1]) == ("HA1", "HA1")
+
+
+def test_figure_and_summary(run: Run) -> None:
+    assert (run.folder / "plots" / "serving.png").stat().st_size > 10_000
+    metrics = {row["metric"] for row in data.read_summary(run.folder)}
+    assert {"route", "primary"} <= metrics
+    assert "conflict" in run.output
