@@ -86,6 +86,7 @@ class HomeAgentConfig:
 
     A mobile node's SAs are renewed when one of their numbers reaches `sequence_soft_limit`, or
     after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent.
+
     `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
     added while mobile nodes would rather be served by another home agent. `metric_command` tells
     routing: a command line in which `{metric}` is replaced.
@@ -147,6 +148,7 @@ class MobileNodeConfig:
 
     No number beyond `sequence_limit` is sent. The home agents see a mobile node's numbers and
     renew in time: their `sequence_soft_limit` must lie below it.
+
     `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
     any; `wish_weight`, 1 to 4, how much that matters.
     """

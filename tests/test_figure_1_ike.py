@@ -1,4 +1,4 @@
-"""Figure 1 with IKEv2 as the source of keys: registration, renewal, failover, renewal after it."""
+"""Figure 1 with IKEv2 as the source of keys: registration, renewal, failover, then renewal."""
 
 import time
 from functools import partial

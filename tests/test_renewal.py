@@ -605,6 +605,33 @@ def test_d16_primary_killed_after_each_step(mode: Mode, heir: int, step: int) ->
     assert len(generations(world, 2)) == 1
 
 
+def test_d16_a_peer_hands_an_unfinished_renewal_to_the_new_primary() -> None:
+    """Only HA2 was told of the fresh SAs, only HA3 has traffic: it learns of them, and finishes."""
+    world = registered()
+    world.order = [1, 3, 2]
+    to_3 = IPv6Address("fd00:1:3::3").packed
+    world.trouble = lambda packet: (
+        []
+        if packet[24:40] == to_3 and isinstance(opened(world, packet), inter_ha.SaInformationUpdate)
+        else [packet]
+    )
+    world.has[1].renew(HOA, world.now)
+    world.run(0.0035)
+    world.kill(1)
+    world.run(0.6)
+    world.trouble = lambda packet: [packet]
+    assert [2 in generations(world, index) for index in (2, 3)] == [True, False]
+    streams = Streams(world, (3,))
+    streams.run(0.01)
+    assert world.primaries() == {"HA3"}
+    assert generations(world, 3)[2] in ({"larval"}, {"mature"})
+    streams.run(2.3)
+    world.run(20.0)
+    streams.run(0.1)
+    streams.assert_nothing_lost()
+    settled(world)
+
+
 def test_d16_fresh_sas_become_active_though_nobody_says_so() -> None:
     """Nor takes over: the mobile node is silent, and the primary died before it told."""
     world = registered()

@@ -136,7 +136,7 @@ class World:
             self.peer_keys[index],
             self._record,
             exchange if self.with_key_exchange else None,
-            {HOA: self.secret} if self.secret is not None else None,
+            {home_address(n): self.secret for n in range(1, 5)} if self.secret else None,
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -175,21 +175,17 @@ class World:
         at: IPv6Address = COA,
         **changes: object,
     ) -> MobileNode:
-        """Start a mobile node anew; without IKE with fresh keys, which HA `holder` is given too."""
+        """Start a mobile node anew, with a secret, or fresh keys that HA `holder` is given too."""
         config = replace(self.mn_config(number), **changes)  # type: ignore[arg-type]
         mobile = self.mobiles.setdefault(number, Mobile())
         mobile.engine = engine = MobileNode(
             config, self.random.randbytes, self._record, self.secret
         )
         self.events.setdefault(mobile_name(number), [])
-        if self.secret is not None:
-            engine.start(self.now)
-            self.attach(at, number)
-            self.run(settle)
-            return engine
-        keys = keys or self.mobile_keys(home=home_address(number))
-        engine.load_keys(keys, self.now)
-        self.has[holder].load_keys(keys, self.now)
+        if self.secret is None:
+            keys = keys or self.mobile_keys(home=home_address(number))
+            engine.load_keys(keys, self.now)
+            self.has[holder].load_keys(keys, self.now)
         self._collect()
         self.run(0.05)
         engine.start(self.now)
@@ -314,7 +310,7 @@ class World:
         """Keys that nobody has seen, in the SPI range of HA `index`."""
         return self.keys_from(index << 24 | next(self._spis), home)
 
-    def keys_from(self, first_spi: int, home: IPv6Address = HOA) -> tuple[KeyedAssociation, ...]:
+    def keys_from(self, first_spi: int, home: IPv6Address) -> tuple[KeyedAssociation, ...]:
         transform = Transform(self.mode.transform)
         made = []
         spis = itertools.count(first_spi)
@@ -433,8 +429,8 @@ class FakeKeyExchange:
 
     def renew(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
         self.began += 1
+        mobile = self._mobile(home_address)
         keys, fate = self.world.fresh_keys(self.index, home_address), self.world.fate
-        mobile = self.world.mobile_of(home_address)
         if care_of_address not in mobile.addresses:
             fate = "request-lost"
 
@@ -461,6 +457,7 @@ class FakeKeyExchange:
         now: float,
     ) -> None:
         self.deletes += 1
+        mobile = self._mobile(home_address)
         spis = {each.spi for each in associations if not each.inbound}
         mobile = self.world.mobile_of(home_address)
 
@@ -475,6 +472,9 @@ class FakeKeyExchange:
         if self.open_to_mobile:
             self.world.after(DELAY, at_mobile_node)
         self.world.after(2 * DELAY if self.open_to_mobile else 0.0, answer)
+
+    def _mobile(self, home: IPv6Address) -> Mobile:
+        return self.world.mobiles[int(home) - int(HOA) + 1]
 
     def _alive(self) -> Any:
         """The engine, unless it was killed."""

@@ -67,13 +67,13 @@ class AgentOptions:
     reuse_after_restart: bool = False
     path_mtu: int = 1500
     lifetime: float = 420.0
-    detector: Detector = Detector.HELLO
-    metric_penalty: int = 0
     ike: bool = False
     key_management: bool = True
     sequence_soft_limit: int = SOFT_LIMIT
     sequence_limit: int = MAX_SEQUENCE
     sa_lifetime: float = 0.0
+    detector: Detector = Detector.HELLO
+    metric_penalty: int = 0
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -352,13 +352,13 @@ class Agents:
             reuse_after_restart=options.reuse_after_restart,
             path_mtu=options.path_mtu,
             egress_record=options.egress_record,
+            sequence_soft_limit=options.sequence_soft_limit,
+            sequence_limit=options.sequence_limit,
+            sa_lifetime=options.sa_lifetime,
             detector=options.detector,
             metric=home_metric(node),
             metric_penalty=options.metric_penalty,
             metric_command=metric_command(self._runtime / node.name),
-            sequence_soft_limit=options.sequence_soft_limit,
-            sequence_limit=options.sequence_limit,
-            sa_lifetime=options.sa_lifetime,
             key_files=() if options.ike else key_files,
             secret_files=key_files if options.ike else (),
             peers=peers,

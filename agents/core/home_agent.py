@@ -9,6 +9,7 @@ packet to the part that it is for.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from ipaddress import IPv6Address
 
 from agents.config import HomeAgentConfig
@@ -102,18 +103,17 @@ class HomeAgent:
         )
         self._floors = Floors(context)
         self._keys = KeyManagement(context, secrets) if secrets is not None else None
+        provoke = partial(self._signalling.ask_for_update, kept_back=0)
         self._renewal = Renewal(
             context,
             self._generations,
             self._synchronisation,
             key_exchange or self._keys,
-            self._signalling.request_refresh,
+            provoke,
         )
         if self._keys is not None:
             self._keys.report_to(self._renewal)
-        self._requests = RenewRequests(
-            context, self._renewal, self._synchronisation, self._signalling.request_refresh
-        )
+        self._requests = RenewRequests(context, self._renewal, self._synchronisation, provoke)
         self._role = PrimaryRole(context, self._took_over)
         self._mobility = MobilityReceiver(
             context,

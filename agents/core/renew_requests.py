@@ -11,7 +11,6 @@ from ipaddress import IPv6Address
 
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
-from agents.core.counters import Dropped
 from agents.core.events import RenewalRequested
 from agents.core.peers import Peer, PeerState
 from agents.core.renewal import Renewal
@@ -41,7 +40,7 @@ class RenewRequests:
         synchronisation: Synchronisation,
         provoke: Callable[[Binding], None],
     ) -> None:
-        """`provoke(binding)` sends a Binding Refresh Request; it may raise `Dropped`."""
+        """`provoke(binding)` sends a Binding Refresh Request, by the last numbers if it must."""
         self._context = context
         self._renewal = renewal
         self._synchronisation = synchronisation
@@ -139,12 +138,8 @@ class RenewRequests:
         if held is None or not held.bound or self._is_renewed(association):
             return
         primary = self._context.peers.by_index(held.primary)
-        if primary is None or primary.state is not PeerState.INVALID:
-            return
-        try:
+        if primary is not None and primary.state is PeerState.INVALID:
             self._provoke(held)
-        except Dropped as dropped:
-            self._context.counters.drop(dropped.reason)
 
     def _is_renewed(self, association: SecurityAssociation) -> bool:
         """Whether its successor is here: a renewal is never asked for twice."""

@@ -12,7 +12,6 @@ from ipaddress import IPv6Address
 
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
-from agents.core.counters import Dropped
 from agents.core.events import (
     AssociationsDeleted,
     AssociationsRenewed,
@@ -68,7 +67,7 @@ class Renewal:
         key_exchange: KeyExchange | None,
         provoke: Callable[[Binding], None],
     ) -> None:
-        """`provoke(binding)` sends a Binding Refresh Request; it may raise `Dropped`."""
+        """`provoke(binding)` sends a Binding Refresh Request, by the last numbers if it must."""
         self._provoke = provoke
         self._context = context
         self._generations = generations
@@ -289,12 +288,8 @@ class Renewal:
         The Delete may not reach it, if it is another HA that agreed on the keys.
         """
         binding = self._context.cache.get(home_address)
-        if binding is None or not binding.bound:
-            return
-        try:
+        if binding is not None and binding.bound:
             self._provoke(binding)
-        except Dropped as dropped:
-            self._context.counters.drop(dropped.reason)
 
     def _end(
         self,

@@ -64,24 +64,20 @@ class Signalling:
             self.send(error, home_address, care_of_address, False, in_tunnel)
         raise Dropped("unexpected-mobility-message")
 
-    def request_refresh(self, binding: Binding) -> None:
-        """Have the mobile node send a Binding Update (RFC 6275 §6.1.2); may raise `Dropped`.
+    def ask_for_update(self, binding: Binding, kept_back: int = KEPT_BACK) -> None:
+        """Send a Binding Refresh Request (RFC 6275 §6.1.2).
 
-        It takes the numbers that everything else leaves (rule 1).
+        With `kept_back` 0 it takes the numbers that everything else leaves (rule 1).
         """
-        self.send(
-            mobility.BindingRefreshRequest(),
-            binding.home_address,
-            binding.care_of_address,
-            binding.multi_sender,
-            in_tunnel=False,
-            kept_back=0,
-        )
-
-    def ask_for_update(self, binding: Binding) -> None:
-        """Have the mobile node send a Binding Update; what cannot be sent is counted."""
         try:
-            self.request_refresh(binding)
+            self.send(
+                mobility.BindingRefreshRequest(),
+                binding.home_address,
+                binding.care_of_address,
+                binding.multi_sender,
+                in_tunnel=False,
+                kept_back=kept_back,
+            )
         except Dropped as dropped:
             self._context.counters.drop(dropped.reason)
 

@@ -311,7 +311,7 @@ class Synchronisation:
         now: float,
         settled: Callable[[bool, float], None],
     ) -> None:
-        """Begin an exchange with every valid peer.
+        """Begin an exchange with every peer that is to be told.
 
         `settled(whether all answered, now)` runs when none is left open: at once without peers.
         """
