@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from agents.config import Detector
+from agents.core.generations import GRAVE_TIME
 from experiments import owner
 from experiments.data import SYNCHRONISATION, EventName, SummaryRow, read_table
 from experiments.parameters import Known, Parameters, whole_number
@@ -72,7 +73,7 @@ def _rejoin(simulation: Simulation, mobiles: int) -> dict[str, Cost]:
     for number in range(2, mobiles + 1):
         simulation.start_mobile_node(number)
         simulation.move(number, 1)
-    simulation.run(3 * QUIET_S)
+    simulation.run(GRAVE_TIME + QUIET_S)  # tables tell of SAs replaced just before too (rule 9)
     last = max(simulation.home_agents)
     simulation.kill_home_agent(last)
     simulation.run(QUIET_S)
