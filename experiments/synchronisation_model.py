@@ -1,13 +1,12 @@
 """What a change of a binding should cost between n home agents: a formula, beside what is measured.
 
 A change at one home agent goes to its n - 1 peers, each of which acknowledges, and the number of
-the Binding Update follows in a Replay Floor: 3(n - 1) messages; 2(n - 1) for SAs. A home agent that
-returns after a restart fetches a table of s segments from each peer, in s + 1 messages and a
+the Binding Update follows in a Replay Floor: 3(n - 1) messages; 2(n - 1) for SAs. A home agent
+that returns after a restart fetches a table of s segments from each peer, in s + 1 messages and a
 request for each 16 segments begun, and each peer asks for its table, which is empty still, in 2
-messages. The table also names the SAs that were replaced lately, so that nobody revives them. (On
-paths of unequal delay some of it may be there by then: at most (n - 1)s segments more.) The
-detectors send n(n - 1) HELLOs an interval, or twice as many keepalives. Sizes come from the
-formats.
+messages. (On paths of unequal delay some of it may be there by then: at most (n - 1)s segments
+more.) The detectors send n(n - 1) HELLOs an interval, or twice as many keepalives. Sizes come from
+the formats.
 """
 
 from __future__ import annotations
@@ -87,8 +86,7 @@ def model(
         acknowledgement = inter_ha.SaInformationAcknowledgement(identifier=1)
         return _times(peers, *updates, *[acknowledgement] * len(updates))
     if change == "rejoin":
-        # Those that the change before this one replaced are remembered.
-        return _times(peers, *_table(ASSOCIATIONS * (mobiles + 1), mobiles), *_table(0, 0))
+        return _times(peers, *_table(mobiles), *_table(0))
     pairs = home_agents * peers
     if change == "hello":
         each = round(DETECTION_SECONDS / timers.hello_interval)
@@ -117,9 +115,9 @@ def _updates(associations: int) -> list[inter_ha.InterHaMessage]:
     ]
 
 
-def _table(associations: int, bindings: int) -> Sequence[inter_ha.InterHaMessage]:
-    entries: list[BindingEntry | SaEntry] = [_SA] * associations
-    segments = inter_ha.fit([*entries, *[_BINDING] * bindings])
+def _table(mobiles: int) -> Sequence[inter_ha.InterHaMessage]:
+    entries: list[BindingEntry | SaEntry] = [_SA] * (ASSOCIATIONS * mobiles)
+    segments = inter_ha.fit([*entries, *[_BINDING] * mobiles])
     requests = math.ceil((len(segments) + 1) / WINDOW)
     return [
         *[inter_ha.TableRequest(0, WINDOW, identifier=1)] * requests,
