@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agents.keys import KeyedAssociation, read_key_file
 from experiments.run import RunError
+from topologies.agents import AgentError
 from topologies.capture import Capture, CaptureError
 from topologies.network import RUNTIME, Network
 
@@ -23,10 +24,16 @@ CIPHERS = {
 
 @contextmanager
 def capturing(network: Network, nodes: Sequence[str], folder: Path, name: str) -> Iterator[None]:
-    """Capture on all interfaces of these nodes into `folder/<name>-<node>.pcapng`."""
+    """Capture on all interfaces of these nodes into `folder/<name>-<node>.pcapng`.
+
+    `folder/esp_sa` gets the keys of the SAs that the agents hold at the beginning and at the end;
+    of one that was made and deleted in between there is none.
+    """
     folder.mkdir(exist_ok=True)
-    write_keys(folder / "esp_sa", RUNTIME / "keys")
+    table = folder / "esp_sa"
+    _add_new(table, network)
     with ExitStack() as stack:
+        stack.callback(_add_new, table, network)
         for node in nodes:
             try:
                 capture = Capture(network.nodes[node], folder / f"{name}-{node}.pcapng")
@@ -36,15 +43,23 @@ def capturing(network: Network, nodes: Sequence[str], folder: Path, name: str) -
         yield
 
 
-def write_keys(path: Path, keys: Path) -> None:
-    """Write the SAs of all key files as Wireshark's `esp_sa` table; mode 0600."""
-    lines = [
-        esp_sa_line(association)
-        for file in sorted(keys.glob("*.toml"))
-        for association in read_key_file(file)
-    ]
-    path.touch(mode=0o600)
-    path.write_text("".join(lines))
+def _add_new(table: Path, network: Network) -> None:
+    """Add the SAs that agents hold now and `table` lacks; mode 0600."""
+    table.touch(mode=0o600)
+    known = set(table.read_text().splitlines())
+    held: dict[str, None] = {}
+    for name in (*network.agents.home_agents, *network.agents.mobile_nodes):
+        path = RUNTIME / "keys" / f"{name}.held"
+        try:
+            count = network.agents[name].ask("write-keys", path=str(path))
+        except AgentError:
+            continue  # killed or hung: its peers hold the same
+        if not count:
+            continue
+        held.update((esp_sa_line(each).strip(), None) for each in read_key_file(path))
+        path.unlink()
+    with table.open("a") as file:
+        file.writelines(f"{line}\n" for line in held if line not in known)
 
 
 def add_keys(path: Path, associations: Iterable[KeyedAssociation]) -> None:

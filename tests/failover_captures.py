@@ -1,6 +1,7 @@
 """Run in a sandbox: a mobile node that registers anew, captured as a failover's trials are.
 
-The proof that the filter for "a Binding Update or a key exchange" finds one when there is one.
+The proof that the filter for "a Binding Update or a key exchange" finds either when there is one:
+keys come from IKE, and those of the Binding Update's SA are made during the capture.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def main(results: Path) -> None:
     """Capture the mobile node's restart into the run folder's `captures`."""
     folder = RunFolder.create("failover", parse(KNOWN, [], {}), results)
     testbed = Testbed(
-        folder, Console(stderr=True), 3, "bfd-10x3", AgentOptions(mode=Mode.HARDENED), TARGET,
-        BORDER,
+        folder, Console(stderr=True), 3, "bfd-10x3", AgentOptions(mode=Mode.HARDENED, ike=True),
+        TARGET, BORDER,
     )  # fmt: skip
     try:
         with capturing(testbed.network, ("mn",), folder.path / "captures", "0001"):

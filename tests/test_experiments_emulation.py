@@ -158,4 +158,5 @@ def test_the_filter_finds_a_registration_where_there_is_one(
     assert done.returncode == 0, done.stdout + done.stderr
     captures = tmp_path / "latest-failover" / "captures"
     (capture,) = captures.glob("*-mn.pcapng")
-    assert tshark(captures, capture, FORBIDDEN)
+    assert tshark(captures, capture, f"({FORBIDDEN}) && isakmp")
+    assert tshark(captures, capture, "mip6.mhtype == 5 && esp"), "a Binding Update, decrypted"

@@ -255,6 +255,13 @@ class HomeAgent:
         """Return the SAs without their keys, ready for JSON."""
         return status_report.associations(self._context)
 
+    def keyed(self) -> list[KeyedAssociation]:
+        """Return the SAs with their keys, those with peers too: for captures, on request."""
+        held = [*self._context.associations]
+        for peer in self._context.peers:
+            held += [peer.outbound, peer.inbound]
+        return [each.keyed() for each in held]
+
     def peers(self) -> list[dict[str, object]]:
         """Return the peers, ready for JSON."""
         return status_report.peers(self._context)

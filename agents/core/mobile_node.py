@@ -291,6 +291,10 @@ class MobileNode:
         """Return the security associations without their keys, ready for JSON."""
         return mobile_status.associations(self._associations)
 
+    def keyed(self) -> list[KeyedAssociation]:
+        """Return the SAs with their keys: for captures, on request."""
+        return [each.keyed() for each in self._associations]
+
     def peers(self) -> list[dict[str, object]]:
         """Return the home agents that may send, as the SID table lists them, ready for JSON."""
         return mobile_status.senders(self._senders)

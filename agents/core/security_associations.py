@@ -11,6 +11,7 @@ from ipaddress import IPv6Address
 
 from agents.config import MAX_SEQUENCE, SOFT_LIMIT
 from agents.core.replay_window import SingleWindow, Windows
+from agents.keys import KeyedAssociation
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
 
@@ -107,6 +108,12 @@ class SecurityAssociation:
     def handle(self, event: SaEvent) -> None:
         """Move along `SA_TRANSITIONS`; raise `KeyError` for an event that does not apply."""
         self.state = SA_TRANSITIONS[self.state][event]
+
+    def keyed(self) -> KeyedAssociation:
+        """Return selectors, SPI and key as a key file has them."""
+        return KeyedAssociation(
+            self.spi, self.source, self.destination, self.mode, self.transform, self.key
+        )
 
 
 class SecurityAssociationDatabase:

@@ -63,6 +63,9 @@ class Agent:
             "sas": lambda request, now: self.engine.sas(),
             "peers": lambda request, now: self.engine.peers(),
             "counters": lambda request, now: {**self.engine.counters, **self.counters()},
+            "write-keys": lambda request, now: self._write_keys(
+                Path(text_parameter(request, "path"))
+            ),
             "fail": lambda request, now: self._kill_afterwards(signal.SIGKILL),
             "hang": lambda request, now: self._kill_afterwards(signal.SIGSTOP),
         }
@@ -181,6 +184,17 @@ class Agent:
     def _on_signal(self, now: float) -> None:
         self._signals.drain()
         self.stop(0)
+
+    def _write_keys(self, path: Path) -> int:
+        """Write the SAs held now as a key file, so that a capture can be read."""
+        from agents.keys import write_key_file
+
+        associations = self.engine.keyed()
+        try:
+            write_key_file(path, associations)
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}") from error
+        return len(associations)
 
     def _kill_afterwards(self, number: int) -> str:
         """Send ourselves a signal once the answer is out."""

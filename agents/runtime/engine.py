@@ -4,7 +4,7 @@ The engines are written without I/O (after aioquic); everything here takes the t
 in seconds of CLOCK_MONOTONIC.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from ipaddress import IPv6Address
 from typing import Any, Protocol
 
@@ -75,6 +75,10 @@ class Engine(Protocol):
 
     def sas(self) -> Any:
         """Return the security associations without their keys, ready for JSON."""
+        ...
+
+    def keyed(self) -> Sequence[KeyedAssociation]:
+        """Return the security associations with their keys."""
         ...
 
     def peers(self) -> Any:
