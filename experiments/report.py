@@ -1,9 +1,9 @@
 """The figures that documents quote, made from `results/reference/` and from nothing else.
 
     python -m experiments.report          # print the blocks
-    python -m experiments.report --write  # put them into README.md, between their markers
+    python -m experiments.report --write  # put them into README.md and docs/, between their markers
 
-A test compares the README with the reference results, so that no figure in it can go stale.
+A test compares the pages with the reference results, so that no figure in them can go stale.
 """
 
 from __future__ import annotations
@@ -23,18 +23,23 @@ from experiments.synchronisation_model import CHANGES, FORMULAS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
-README = ROOT / "README.md"
+PAGES = {
+    ROOT / "README.md": ("failover", "throughput", "machine"),
+    ROOT / "docs" / "results.md": ("replay", "metric", "synchronisation"),
+}
+"""Which blocks stand on which page."""
 
 Row = dict[str, Any]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the blocks, or write them into the README."""
+    """Print the blocks, or write them into their pages."""
     if arguments and list(arguments) != ["--write"]:
         print("usage: python -m experiments.report [--write]", file=sys.stderr)
         return 2
     if arguments:
-        README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+        for page, names in PAGES.items():
+            page.write_text(renewed(page.read_text(encoding="utf-8"), names), encoding="utf-8")
         return 0
     for name, block in blocks().items():
         print(f"[{name}]\n\n{block}")
@@ -53,19 +58,20 @@ def blocks() -> dict[str, str]:
     }
 
 
-def renewed(text: str) -> str:
-    """Return `text` with every block between its markers made anew.
+def renewed(text: str, names: Iterable[str]) -> str:
+    """Return `text` with these blocks made anew between their markers.
 
     Raises:
         ValueError: a marker is missing.
     """
-    for name, block in blocks().items():
+    made = blocks()
+    for name in names:
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
             raise ValueError(f"the markers {begin.strip()} and {end} are missing")
-        text = before + begin + block + end + after
+        text = before + begin + made[name] + end + after
     return text
 
 

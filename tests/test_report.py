@@ -1,23 +1,34 @@
-"""Every figure in the README is one of `results/reference/`."""
+"""Every figure in the README and in docs/results.md is one of `results/reference/`."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from experiments import report
 
 
-def test_readme_quotes_the_reference_results() -> None:
-    text = report.README.read_text(encoding="utf-8")
-    assert report.renewed(text) == text, "run `python -m experiments.report --write`"
+@pytest.mark.parametrize("page", report.PAGES, ids=lambda page: page.name)
+def test_pages_quote_the_reference_results(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert report.renewed(text, report.PAGES[page]) == text, (
+        "run `python -m experiments.report --write`"
+    )
 
 
-def test_readme_shows_pictures_that_exist() -> None:
-    text = report.README.read_text(encoding="utf-8")
-    pictures = [part.split(")")[0] for part in text.split("](results/reference/")[1:]]
-    assert pictures
-    for each in pictures:
-        assert (report.REFERENCE / each).is_file(), each
+def test_every_block_stands_on_a_page() -> None:
+    assert sorted(name for names in report.PAGES.values() for name in names) == sorted(
+        report.blocks()
+    )
+
+
+@pytest.mark.parametrize("page", report.PAGES, ids=lambda page: page.name)
+def test_pages_show_pictures_and_name_files_that_exist(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert any(target.endswith(".png") for target in targets)
+    for target in targets:
+        assert (page.parent / target).exists(), target
 
 
 def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
@@ -32,7 +43,7 @@ def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
 def test_missing_marker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "blocks", lambda: {"failover": "x\n"})
     with pytest.raises(ValueError, match="failover: begin"):
-        report.renewed("# nothing here\n")
+        report.renewed("# nothing here\n", ["failover"])
 
 
 def test_what_the_readme_says_of_every_failover_is_so() -> None:
