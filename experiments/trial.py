@@ -263,10 +263,7 @@ class Trial:
                 count for each in counters for name, count in each.items()
                 if name.startswith("sent.SaInformation")
             ),
-            "ike_exchanges": sum(
-                count for each in counters for name, count in each.items()
-                if name.startswith("ike.sent.")
-            ),
+            "ike_exchanges": sum(each.get("ike.requests-sent", 0) for each in counters),
         }  # fmt: skip
 
     def _keep_records(self) -> None:
