@@ -53,6 +53,20 @@ PHASES: Mapping[str, str] = {
     "new-primary": "new primary",
     "peers-in-sync": "all other HAs know",
 }
+EXCHANGES: Mapping[str, str] = {
+    "registration": "registration from nothing, IKE included",
+    "update-mn": "Binding Update answered, at the mobile node",
+    "update-ha": "Binding Update answered, at the home agent",
+    "update-peers": "binding accepted to all peers' acknowledgements",
+    "takeover": "takeover: primary invalid to Switch sent",
+    "renewed": "renewal until fresh SAs in use",
+    "deleted": "renewal until old SAs gone",
+}
+CAUSES: Mapping[str, str] = {
+    "asked": "asked for",
+    "new-primary": "new primary",
+    "numbers": "numbers",
+}
 DELIVERED, LOST = BLUE, "#cc2222"
 
 

@@ -31,11 +31,13 @@ from experiments import palette
 from experiments.data import (
     ATTACKS,
     DIRECTIONS,
+    EXCHANGES,
     GOODPUT,
     MOVES,
     NONCES,
     PACKETS,
     PHASES,
+    RENEWALS,
     SERVING,
     SHARING,
     STREAMS,
@@ -437,12 +439,24 @@ def plot_synchronisation(folder: Path, meta: Row) -> list[str]:
     return ["cost"]
 
 
+def plot_renewal(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a renewal run; return its name."""
+    from experiments.renewal_plots import renewal_figure
+
+    exchanges = read_table(folder, EXCHANGES)
+    if not exchanges:
+        raise DataError(f"{folder}: no trial, nothing to plot")
+    save(renewal_figure(meta, exchanges, read_table(folder, RENEWALS)), folder, "renewal")
+    return ["renewal"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
     "replay": plot_replay,
     "metric": plot_metric,
     "synchronisation": plot_synchronisation,
+    "renewal": plot_renewal,
 }
 
 

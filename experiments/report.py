@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import metric_summary, palette
+from experiments import metric_summary, palette, renewal_summary
 from experiments.data import MOVES, read_table
 from experiments.replay_model import sharing_loss
 from experiments.replay_summary import shares
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
 PAGES = {
     ROOT / "README.md": ("failover", "throughput", "machine"),
-    ROOT / "docs" / "results.md": ("replay", "metric", "synchronisation"),
+    ROOT / "docs" / "results.md": ("renewal", "replay", "metric", "synchronisation"),
 }
 """Which blocks stand on which page."""
 
@@ -54,6 +54,7 @@ def blocks() -> dict[str, str]:
         "replay": replay(_summary("replay")),
         "metric": metric(read_table(REFERENCE / "metric", MOVES)),
         "synchronisation": synchronisation(_summary("synchronisation")),
+        "renewal": renewal(_summary("renewal")),
         "machine": machine(_meta("failover")),
     }
 
@@ -156,6 +157,19 @@ def synchronisation(summary: Iterable[Row]) -> str:
     return _table([*header, "8 HAs: messages", "octets"], lines)
 
 
+def renewal(summary: Iterable[Row]) -> str:
+    """Return what IKE, registration, renewal and takeover took, and what renewals lost."""
+    shown = renewal_summary.by_label(summary)
+    modes = list(dict.fromkeys(mode for mode, _ in shown))
+    lines = []
+    for what in dict.fromkeys(what for _, what in shown):
+        cells = [shown.get((mode, what), []) for mode in modes]
+        (row, *_) = next(rows for rows in cells if rows)
+        target = "" if row["target"] is None else f"{row['target']:.0f} {row['unit']}"
+        lines.append([what, *(_renewed(rows) for rows in cells), target])
+    return _table(["", *(palette.MODES[mode][1] for mode in modes), "target"], lines)
+
+
 def machine(meta: Row) -> str:
     """Return what the reference results were measured on."""
     return (
@@ -193,6 +207,17 @@ def _path(conditions: Row) -> str:
         case _:
             noun = "home agent" if agents == 1 else "home agents"
             return f"{agents} {noun}, each behind 50 Mbit/s"
+
+
+def _renewed(rows: Sequence[Row]) -> str:
+    """Return the worse of several rows: median and maximum of times, all of packets, `n`."""
+    if not rows:
+        return ""
+    worst = max(rows, key=lambda row: float(row["max"]))
+    number = renewal_summary.number
+    if worst["unit"] != "ms" and worst["min"] == worst["max"]:
+        return f"{number(worst['max'])} (each of {worst['n']})"
+    return f"{number(worst['median'])} (max {number(worst['max'])}, n={worst['n']})"
 
 
 def _outage(rows: Sequence[Row]) -> str:

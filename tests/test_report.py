@@ -32,7 +32,7 @@ def test_pages_show_pictures_and_name_files_that_exist(page: Path) -> None:
 
 
 def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
-    for name in ("failover", "throughput", "replay", "metric", "synchronisation"):
+    for name in ("failover", "throughput", "renewal", "replay", "metric", "synchronisation"):
         meta = json.loads((report.REFERENCE / name / "meta.json").read_text())
         assert meta["state"] == "complete"
         assert meta["experiment"] == name
@@ -70,3 +70,14 @@ def test_what_the_readme_says_of_replays_is_so() -> None:
         rows[metric, *control] for metric in ("replays_accepted_without_floors", "replays_injected")
     )
     assert accepted["min"] * 2 == injected["min"], "all of the first try, none of the second"
+
+
+def test_what_the_readme_says_of_renewals_is_so() -> None:
+    summary = json.loads((report.REFERENCE / "renewal" / "summary.json").read_text())
+    lost = [row for row in summary if row["metric"] == "lost"]
+    assert {(row["conditions"]["mode"], row["conditions"]["cause"]) for row in lost} == {
+        ("hardened", "asked"), ("hardened", "new-primary"), ("hardened", "numbers"),
+        ("draft", "asked"), ("draft", "numbers"),
+    }  # fmt: skip
+    assert all(row["max"] == 0 for row in lost)
+    assert all(row["max"] == 0 for row in summary if row["metric"] == "failover_ike")
