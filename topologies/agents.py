@@ -17,10 +17,13 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from agents.config import (
+    MAX_SEQUENCE,
+    SOFT_LIMIT,
     HomeAgentConfig,
     HomeAgentTimers,
     MobileNodeConfig,
@@ -30,6 +33,7 @@ from agents.config import (
     dump,
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
+from agents.shared_secrets import write_secret_file
 from topologies import addressing
 from topologies.nodes import SixNode
 from topologies.plan import NodePlan, Plan, Protocol, Role
@@ -39,6 +43,9 @@ LOG_LINES = 8
 INTER_HA_TRANSFORM = Transform.AES_128_GCM
 MOBILE_SPI = 0x80 << 24
 """Where the SPIs begin that stand for an MN's inbound SAs: above every home agent's range."""
+SECRET_LENGTH = 32
+"""Octets of a mobile node's pre-shared key."""
+
 POLL = 0.005
 
 
@@ -46,11 +53,26 @@ class AgentError(Exception):
     """An agent did not start or does not answer; the message is one or a few lines."""
 
 
+class KeySource(StrEnum):
+    """Where a mobile node and its home agents have their SAs from."""
+
+    FILES = "files"
+    IKE = "ike"
+
+
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """What the agents' configurations of one network have in common."""
+    """What the agents' configurations of one network have in common.
+
+    `key_management` is the K bit of Binding Updates: IKE SAs move with the mobile node.
+    """
 
     mode: Mode = Mode.HARDENED
+    keys: KeySource = KeySource.FILES
+    key_management: bool = True
+    sequence_soft_limit: int = SOFT_LIMIT
+    sequence_limit: int = MAX_SEQUENCE
+    sa_lifetime: float = 0.0
     origin_option: bool = True
     multi_sender: bool = True
     egress_record: bool = False
@@ -254,11 +276,15 @@ class Agents:
     def restart_mobile_node(self, name: str) -> int:
         """Kill a mobile node's agent and start it with fresh keys; return when it was killed.
 
-        The keys go to the home agent that holds this mobile node's file, or, when that one does
-        not run, to the first one that does: the SPIs lie in the range of whoever holds them.
+        With IKE it agrees on them itself. Keys from files go to the home agent that holds this
+        mobile node's file, or, when that one does not run, to the first one that does: the SPIs
+        lie in the range of whoever holds them.
         """
         agent = self.mobile_nodes[name]
         moment = agent.kill() if agent.running else time.monotonic_ns()
+        if self.options.keys is KeySource.IKE:
+            agent.start()
+            return moment
         holder = self.key_holder
         if not self.home_agents[holder].running:
             holder = next(n for n, each in self.home_agents.items() if each.running)
@@ -294,7 +320,11 @@ class Agents:
         }
         holder = self.plan.nodes[self.key_holder]
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
-        mobile_keys = {node.name: self.write_mobile_keys(node, holder) for node in mobiles}
+        ike = self.options.keys is KeySource.IKE
+        files = {
+            node.name: self._write_secret(node) if ike else self.write_mobile_keys(node, holder)
+            for node in mobiles
+        }
         for node in has:
             peers = tuple(
                 PeerConfig(
@@ -304,18 +334,19 @@ class Agents:
                 for peer in has
                 if peer is not node
             )  # fmt: skip
-            held = tuple(mobile_keys.values()) if node is holder else ()
+            held = tuple(files.values()) if ike or node is holder else ()
             config = self.home_agent_config(node, peers, held)
             self.home_agents[node.name].configuration.write_text(dump(config))
         for node in mobiles:
-            mobile_config = self.mobile_node_config(node, mobile_keys[node.name])
+            mobile_config = self.mobile_node_config(node, files[node.name])
             self.mobile_nodes[node.name].configuration.write_text(dump(mobile_config))
 
     def home_agent_config(
-        self, node: NodePlan, peers: tuple[PeerConfig, ...], key_files: tuple[Path, ...]
+        self, node: NodePlan, peers: tuple[PeerConfig, ...], files: tuple[Path, ...]
     ) -> HomeAgentConfig:
-        """Return a home agent's configuration."""
+        """Return a home agent's configuration; `files` have keys or secrets of mobile nodes."""
         options = self.options
+        ike = options.keys is KeySource.IKE
         return HomeAgentConfig(
             name=node.name,
             index=node.index,
@@ -328,21 +359,29 @@ class Agents:
             reuse_after_restart=options.reuse_after_restart,
             path_mtu=options.path_mtu,
             egress_record=options.egress_record,
-            key_files=key_files,
+            sequence_soft_limit=options.sequence_soft_limit,
+            sequence_limit=options.sequence_limit,
+            sa_lifetime=options.sa_lifetime,
+            key_files=() if ike else files,
+            secret_files=files if ike else (),
             peers=peers,
             timers=options.home_agent_timers,
         )
 
-    def mobile_node_config(self, node: NodePlan, key_file: Path) -> MobileNodeConfig:
-        """Return a mobile node's configuration."""
+    def mobile_node_config(self, node: NodePlan, file: Path) -> MobileNodeConfig:
+        """Return a mobile node's configuration; `file` has its keys or its secret."""
         options = self.options
+        ike = options.keys is KeySource.IKE
         return MobileNodeConfig(
             name=node.name,
             home_address=addressing.home_address(node.index),
             home_agent_address=addressing.HOME_AGENT_ADDRESS,
             home_prefix=addressing.HOME_PREFIX,
             directory=self.mobile_nodes[node.name].directory,
-            key_file=key_file,
+            key_file=Path() if ike else file,
+            secret_files=(file,) if ike else (),
+            key_management=ike and options.key_management,
+            sequence_limit=options.sequence_limit,
             mode=options.mode,
             origin_option=options.origin_option,
             multi_sender=options.multi_sender,
@@ -356,6 +395,13 @@ class Agents:
             ),
             timers=options.mobile_node_timers,
         )
+
+    def _write_secret(self, mobile: NodePlan) -> Path:
+        """Write the pre-shared key of a mobile node and every home agent."""
+        path = self._keys / f"{mobile.name}.secret"
+        secret = secrets.token_bytes(SECRET_LENGTH)
+        write_secret_file(path, {addressing.home_address(mobile.index): secret})
+        return path
 
     def _write_pair_keys(self, a: NodePlan, b: NodePlan) -> Path:
         """Write the two SAs of a pair of home agents; each SPI is in its receiver's range."""

@@ -186,6 +186,32 @@ class LabCLI(CLI):  # type: ignore[misc]
         output(f"agent of {name} restarted\n")
 
     @verb
+    def do_renew(self, words: list[str]) -> None:
+        """renew MN: its primary agrees with it on fresh security associations (keys=ike)."""
+        self._renew("renew", self._one(words, "renew MN"))
+
+    @verb
+    def do_revoke(self, words: list[str]) -> None:
+        """revoke MN: as renew, but the old security associations end at once, everywhere."""
+        self._renew("revoke", self._one(words, "revoke MN"))
+
+    def _renew(self, command: str, name: str) -> None:
+        """Tell the primary of a mobile node, as the home agents that answer see it."""
+        mobile = self.network.plan.nodes[self._mobile_nodes(name)[0]]
+        home = str(addressing.home_address(mobile.index))
+        for agent in self.network.agents.home_agents.values():
+            try:
+                rows = agent.ask("bindings")
+            except AgentError:
+                continue
+            primary = next((row["primary"] for row in rows if row["home_address"] == home), None)
+            if primary is not None:
+                self.network.agents[primary].ask(command, home_address=home)
+                output(f"{primary} renews\n")
+                return
+        raise ValueError(f"no home agent has a binding of {name}")
+
+    @verb
     def do_silence(self, words: list[str]) -> None:
         """silence NODE: the node drops everything in and out, and its links stay up."""
         name = self._one(words, "silence NODE")
