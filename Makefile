@@ -47,12 +47,15 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput
+.PHONY: failover throughput renewal
 failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
 throughput: $(READY)  ## TCP goodput through the tunnel, and with 1, 2, 3 home agents; a plot
 	@exec $(PYTHON) -m experiments.throughput
+
+renewal: $(READY)  ## keys from IKE: registration, renewal under traffic, takeover; a plot (6 minutes)
+	@exec $(PYTHON) -m experiments.renewal
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph

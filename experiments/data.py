@@ -282,8 +282,83 @@ GOODPUT = Table(
     ),
 )
 
+MODE = (
+    Column("trial", int, "number in the run, from 1"),
+    Column("topology", str, "name of the topology"),
+    Column("mode", str, "draft or hardened"),
+)
+CAUSE = "asked (at the primary), new-primary (asked at one that took over), numbers (by a peer)"
+
+EXCHANGES = Table(
+    "exchanges",
+    "One row an exchange of the renewal experiment, and how long it took.",
+    (
+        *MODE,
+        Column("exchange", str, "one of the exchanges below"),
+        Column("cause", str, f"of a renewal: {CAUSE}; else empty", optional=True),
+        Column("duration_ms", float, "from its beginning to its end, see below"),
+        Column("undisturbed", bool, "no sender of probes paused for more than 3 ms meanwhile"),
+    ),
+)
+
+RENEWALS = Table(
+    "renewals",
+    "One row a renewal and probe stream, from the request to 200 packets after the old SAs' end.",
+    (
+        *MODE,
+        Column("cause", str, CAUSE),
+        Column("primary", str, "the HA that renewed"),
+        Column("direction", str, "up: from the MN; down: to the MN"),
+        Column("correspondent", str, "node at the other end"),
+        Column("flow", int, "number of the stream"),
+        Column("renewals_begun", int, "how many renewals began meanwhile"),
+        Column("sent_packets", int, "sent meanwhile"),
+        Column("lost_packets", int, "of these, never delivered; disturbed ones count too"),
+        Column("duplicated_packets", int, "delivered again, whole trial"),
+        Column("reordered_packets", int, "delivered after a later one"),
+        Column("longest_gap_ms", float, "longest time between two arrivals"),
+        Column("sender_pause_ms", float, "longest time between two sends"),
+        Column("undisturbed", bool, "the sender did not pause for more than 3 ms"),
+    ),
+)
+
+TAKEOVERS = Table(
+    "takeovers",
+    "One row a takeover of the renewal experiment: which IKE it caused, and the renewal after it.",
+    (
+        *MODE,
+        Column("home_agent", str, "the HA that took over"),
+        Column(
+            "ike_exchanges", int, "IKE requests of all agents, from fault to takeover and after"
+        ),
+        Column("ike_sa_inits", int, "IKE_SA_INIT requests that reached the MN in the renewal"),
+    ),
+)
+
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (TRIALS, STREAMS, PHASES, PACKETS, GOODPUT)
+    table.name: table
+    for table in (
+        TRIALS,
+        STREAMS,
+        PHASES,
+        PACKETS,
+        GOODPUT,
+        EXCHANGES,
+        RENEWALS,
+        TAKEOVERS,
+    )
+}
+
+EXCHANGE_NAMES: Mapping[str, str] = {
+    "registration": "from the care-of address, at an MN without SAs, to its Acknowledgement: "
+    "IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, Binding Update",
+    "update-mn": "Binding Update to Acknowledgement on SAs that stand, at the MN",
+    "update-ha": "the same at the HA: by the kernel's time stamps on its link",
+    "update-peers": "from the HA's answer to the acknowledgements of all its peers",
+    "takeover": "from the mark *invalid* for the primary to the Switch sent; the wait for the MN's "
+    "next packet included, so an upper bound",
+    "renewed": "from the beginning of a renewal until the primary sends on the fresh SAs",
+    "deleted": "from the beginning to the end of the old SAs, 2.5 s of grace included (rule 9)",
 }
 
 PHASE_NAMES: Mapping[str, str] = {
@@ -335,6 +410,12 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
         "packets",
         ("path", "direction", "mode", "home_agents", "detection"),
     ),
+    ("renewal", "exchange"): ("ms", ("mode", "exchange", "cause")),
+    ("renewal", "lost"): ("packets", ("mode", "cause", "direction")),
+    ("renewal", "reordered"): ("packets", ("mode", "cause", "direction")),
+    ("renewal", "longest_gap"): ("ms", ("mode", "cause", "direction")),
+    ("renewal", "begun"): ("exchanges", ("mode", "cause")),
+    ("renewal", "failover_ike"): ("exchanges", ("mode",)),
 }
 
 
@@ -467,6 +548,8 @@ def markdown() -> str:
         ]
     lines += ["", "## Phases of a failover", "", "| phase | what |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in PHASE_NAMES.items()]
+    lines += ["", "## Exchanges of the renewal experiment", "", "| exchange | what |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, text in EXCHANGE_NAMES.items()]
     lines += ["", "## summary.json", "", _SUMMARY, ""]
     lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]
     lines += [

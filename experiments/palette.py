@@ -47,6 +47,20 @@ PHASES: Mapping[str, str] = {
     "new-primary": "new primary",
     "peers-in-sync": "all other HAs know",
 }
+EXCHANGES: Mapping[str, str] = {
+    "registration": "registration from nothing, IKE included",
+    "update-mn": "Binding Update to Acknowledgement, mobile node",
+    "update-ha": "Binding Update to Acknowledgement, home agent",
+    "update-peers": "Binding Update to all peers' acknowledgements",
+    "takeover": "takeover: primary invalid to Switch sent",
+    "renewed": "renewal until fresh SAs are used",
+    "deleted": "renewal until old SAs are gone",
+}
+CAUSES: Mapping[str, str] = {
+    "asked": "asked for",
+    "new-primary": "new primary",
+    "numbers": "numbers of a peer",
+}
 DELIVERED, LOST = BLUE, "#cc2222"
 
 

@@ -30,9 +30,11 @@ from matplotlib.ticker import FuncFormatter
 from experiments import palette
 from experiments.data import (
     DIRECTIONS,
+    EXCHANGES,
     GOODPUT,
     PACKETS,
     PHASES,
+    RENEWALS,
     STREAMS,
     DataError,
     read_meta,
@@ -431,9 +433,21 @@ def plot_throughput(folder: Path, meta: Row) -> list[str]:
     return ["goodput"]
 
 
+def plot_renewal(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a renewal run; return its name."""
+    from experiments.renewal_plots import renewal_figure
+
+    exchanges = read_table(folder, EXCHANGES)
+    if not exchanges:
+        raise DataError(f"{folder}: no trial, nothing to plot")
+    save(renewal_figure(meta, exchanges, read_table(folder, RENEWALS)), folder, "renewal")
+    return ["renewal"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
+    "renewal": plot_renewal,
 }
 
 

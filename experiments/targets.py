@@ -22,6 +22,19 @@ SIGNALLING = 0.0
 READY_S = 9.0
 TUNNEL_GOODPUT_MBIT_S = 400.0
 
+EXCHANGE_MS: Mapping[str, float] = {
+    "registration": 100.0,
+    "update-mn": 5.0,
+    "update-ha": 5.0,
+    "update-peers": 10.0,
+    "takeover": 10.0,
+}
+"""95th percentile of what the renewal experiment times, in ms."""
+
+RENEWAL_LOST = 0.0
+RENEWALS_BEGUN = 1.0
+FAILOVER_IKE = 0.0
+
 
 def outage_target(fault: str, detection: str) -> float | None:
     """Return the target of a cell of the failover experiment, None if it has none."""

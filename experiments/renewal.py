@@ -1,0 +1,165 @@
+"""What do IKE, registration, renewal and takeover take, and does a renewal lose packets?
+
+Figure 1 with keys from IKE; cn1 and the mobile node (mn) send each other 1,000 packets a second
+through HA1, cn2 sends to mn through HA2. Each trial of the part `keys` starts mn's agent anew, lets
+it deregister and register, renews the SAs at HA1, kills HA1's agent, renews at the HA that took
+over, and starts HA1's agent again. In draft mode it ends before the kill: an HA then takes over for
+a renewal alone (rule 1). Each trial of the part `numbers` waits until HA2, not primary, runs out.
+
+    make renewal [TRIALS=10] [QUICK=1] [SEED=1] [SET='mode=hardened part=keys']
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+
+from rich.console import Console
+
+from agents.config import SOFT_LIMIT, HomeAgentTimers, Mode
+from experiments import owner, renewal_summary
+from experiments.data import EventName
+from experiments.faults import Target
+from experiments.parameters import Known, Parameters, one_of
+from experiments.progress import progress_bar
+from experiments.renewal_trial import BORDER, FIRST, NUMBERS_LIMIT, Failures, RenewalTrial
+from experiments.run import RunError, RunFolder
+from experiments.run import main as run_main
+from experiments.testbed import Testbed
+from topologies.agents import AgentOptions, KeySource
+
+NAME = "renewal"
+MODES = (Mode.HARDENED, Mode.DRAFT)
+PARTS = ("keys", "numbers")
+KNOWN = Known(
+    topologies=("single_as",),
+    trials=10,
+    quick_trials=2,
+    settings={"mode": one_of(MODES), "part": one_of(PARTS)},
+)
+DETECTION = "bfd-50x3"
+"""At 10 ms BFD takes a third of two processors (docs/routing.md), and nothing here waits for it."""
+
+LIFETIME_S = 7200.0
+"""Of bindings: longer than a run, so that every Binding Update is the experiment's doing."""
+SETTLE_S = 0.5
+"""Trials begin within so long after the one before, at random against all timers."""
+FAILURES_ALLOWED = 3
+
+
+class RenewalExperiment:
+    """One run of the experiment, inside the sandbox."""
+
+    def __init__(self, folder: RunFolder, parameters: Parameters, console: Console) -> None:
+        self.folder, self.parameters, self.console = folder, parameters, console
+        self.chance = random.Random(parameters.seed)
+        settings = parameters.settings
+        self.modes = [Mode(settings["mode"])] if "mode" in settings else list(MODES)
+        self.parts = [settings["part"]] if "part" in settings else list(PARTS)
+        self.testbed: Testbed | None = None
+        self.number = self.void = self.failed = 0
+
+    def run(self) -> int:
+        """Run all trials, write everything; return the exit code."""
+        self.folder.event(EventName.RUN_BEGIN, experiment=NAME, seed=self.parameters.seed)
+        total = len(self.modes) * len(self.parts) * self.parameters.trials
+        with progress_bar(self.console) as progress:
+            bar = progress.add_task("bringing up", total=total)
+            for mode in self.modes:
+                for part in self.parts:
+                    progress.update(bar, description=f"{mode.value}, {part}")
+                    try:
+                        self._cell(mode, part, lambda: progress.update(bar, advance=1))
+                    finally:
+                        self._take_down()
+        return self._report()
+
+    def _cell(self, mode: Mode, part: str, done: object) -> None:
+        """Run the trials of one mode and part; disturbed ones again, up to twice as many."""
+        valid = 0
+        for _ in range(2 * self.parameters.trials):
+            if valid == self.parameters.trials:
+                return
+            outcome = self._one(mode, part)
+            if outcome:
+                valid += 1
+                assert callable(done)
+                done()
+        if valid < self.parameters.trials:
+            self.console.print(f"{mode.value}, {part}: {valid} trials were not disturbed")
+
+    def _one(self, mode: Mode, part: str) -> bool:
+        """Run one trial; return whether it counts in full."""
+        testbed = self.testbed or self._bring_up(mode, part)
+        self.number += 1
+        time.sleep(self.chance.random() * SETTLE_S)  # its phase is what is random about a trial
+        trial = RenewalTrial(self.number, mode, testbed.network, testbed.watcher, self.folder)
+        try:
+            trial.run(part)
+        except Failures as error:
+            self._failure(str(error))
+            return False
+        if not trial.undisturbed:
+            self.void += 1
+            reason = "a sender was held up: its times do not count"
+            self.folder.event(EventName.TRIAL_VOID, trial=self.number, reason=reason)
+        return trial.undisturbed
+
+    def _failure(self, reason: str) -> None:
+        """Go on with a new network, for nobody knows in which state this one is."""
+        self.failed += 1
+        self.folder.event(EventName.TRIAL_FAILED, trial=self.number, reason=reason)
+        told = f"trial {self.number} failed: {reason}"
+        if self.failed > FAILURES_ALLOWED:
+            raise RunError(told)
+        self.console.print(f"[red]{told}")
+        self._take_down()
+
+    def _bring_up(self, mode: Mode, part: str) -> Testbed:
+        agents = AgentOptions(
+            mode=mode,
+            keys=KeySource.IKE,
+            lifetime=LIFETIME_S,
+            home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S),
+            sequence_soft_limit=NUMBERS_LIMIT if part == "numbers" else SOFT_LIMIT,
+        )
+        target = Target(FIRST, "r1")
+        self.testbed = Testbed(self.folder, self.console, 3, DETECTION, agents, target, BORDER)
+        return self.testbed
+
+    def _take_down(self) -> None:
+        if self.testbed is not None:
+            self.testbed.close()
+            self.testbed = None
+
+    def _report(self) -> int:
+        """Write summary and plot from the folder alone, and print the table."""
+        summary = renewal_summary.rows(self.folder.path)
+        if not summary:
+            raise RunError(f"no trial was undisturbed, {self.void} were; is the machine busy?")
+        self.folder.summary(summary)
+        self.folder.complete()
+        from experiments.plots import plot  # 0.6 s that the process outside can do without
+
+        names = plot(self.folder.path)
+        self.console.print(renewal_summary.terminal_table(summary))
+        self.console.print(f"trials with a sender held up: {self.void}, failed: {self.failed}")
+        for name in names:
+            self.console.print(
+                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
+            )
+        return 0
+
+
+def main() -> int:
+    """Run the experiment from the command line."""
+    return run_main(
+        lambda: owner.run(
+            NAME, KNOWN, lambda *arguments: RenewalExperiment(*arguments).run(), sys.argv[1:]
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
