@@ -53,13 +53,13 @@ EXCHANGES: Mapping[str, str] = {
     "update-ha": "Binding Update to Acknowledgement, home agent",
     "update-peers": "Binding Update to all peers' acknowledgements",
     "takeover": "takeover: primary invalid to Switch sent",
-    "renewed": "renewal until fresh SAs are used",
-    "deleted": "renewal until old SAs are gone",
+    "renewed": "renewal until fresh SAs in use",
+    "deleted": "renewal until old SAs gone",
 }
 CAUSES: Mapping[str, str] = {
     "asked": "asked for",
     "new-primary": "new primary",
-    "numbers": "numbers of a peer",
+    "numbers": "numbers",
 }
 DELIVERED, LOST = BLUE, "#cc2222"
 

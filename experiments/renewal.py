@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 
@@ -75,18 +76,16 @@ class RenewalExperiment:
                         self._take_down()
         return self._report()
 
-    def _cell(self, mode: Mode, part: str, done: object) -> None:
-        """Run the trials of one mode and part; disturbed ones again, up to twice as many."""
-        valid = 0
-        for _ in range(2 * self.parameters.trials):
-            if valid == self.parameters.trials:
+    def _cell(self, mode: Mode, part: str, done: Callable[[], None]) -> None:
+        """Run the trials of one mode and part; disturbed ones again, up to half as many more."""
+        valid, wanted = 0, self.parameters.trials
+        for _ in range(wanted + wanted // 2):
+            if valid == wanted:
                 return
-            outcome = self._one(mode, part)
-            if outcome:
+            if self._one(mode, part):
                 valid += 1
-                assert callable(done)
                 done()
-        if valid < self.parameters.trials:
+        if valid < wanted:
             self.console.print(f"{mode.value}, {part}: {valid} trials were not disturbed")
 
     def _one(self, mode: Mode, part: str) -> bool:

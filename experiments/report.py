@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import palette
+from experiments import palette, renewal_summary
 from experiments.statistics import QUOTABLE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +42,7 @@ def blocks() -> dict[str, str]:
     return {
         "failover": failover(_summary("failover")),
         "throughput": throughput(_summary("throughput")),
+        "renewal": renewal(_summary("renewal")),
         "machine": machine(_meta("failover")),
     }
 
@@ -96,6 +97,19 @@ def throughput(summary: Iterable[Row]) -> str:
     return _table(["path", "mode", "direction", "Mbit/s, median (range)", "trials"], lines)
 
 
+def renewal(summary: Iterable[Row]) -> str:
+    """Return what IKE, registration, renewal and takeover took, and what renewals lost."""
+    shown = renewal_summary.by_label(summary)
+    modes = list(dict.fromkeys(mode for mode, _ in shown))
+    lines = []
+    for what in dict.fromkeys(what for _, what in shown):
+        cells = [shown.get((mode, what), []) for mode in modes]
+        (row, *_) = next(rows for rows in cells if rows)
+        target = "" if row["target"] is None else f"{row['target']:.0f} {row['unit']}"
+        lines.append([what, *(_renewed(rows) for rows in cells), target])
+    return _table(["", *(palette.MODES[mode][1] for mode in modes), "target"], lines)
+
+
 def machine(meta: Row) -> str:
     """Return what the reference results were measured on."""
     return (
@@ -114,6 +128,17 @@ def _path(conditions: Row) -> str:
         case _:
             noun = "home agent" if agents == 1 else "home agents"
             return f"{agents} {noun}, each behind 50 Mbit/s"
+
+
+def _renewed(rows: Sequence[Row]) -> str:
+    """Return the worse of several rows: median and maximum of times, all of packets, `n`."""
+    if not rows:
+        return ""
+    worst = max(rows, key=lambda row: float(row["max"]))
+    number = renewal_summary.number
+    if worst["unit"] != "ms" and worst["min"] == worst["max"]:
+        return f"{number(worst['max'])} (each of {worst['n']})"
+    return f"{number(worst['median'])} (max {number(worst['max'])}, n={worst['n']})"
 
 
 def _outage(rows: Sequence[Row]) -> str:

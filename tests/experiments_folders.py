@@ -5,8 +5,18 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from experiments import failover_summary, parameters
-from experiments.data import GOODPUT, PACKETS, PHASES, STREAMS, TRIALS, EventName
+from experiments import failover_summary, parameters, renewal_summary
+from experiments.data import (
+    EXCHANGES,
+    GOODPUT,
+    PACKETS,
+    PHASES,
+    RENEWALS,
+    STREAMS,
+    TAKEOVERS,
+    TRIALS,
+    EventName,
+)
 from experiments.parameters import Known
 from experiments.run import RunFolder
 
@@ -103,5 +113,47 @@ def throughput_folder(results: Path, seed: int = 1) -> Path:
                            goodput_mbit_s=rate * chance.uniform(0.95, 1.05), retransmits=3,
                            replay_drops=0, seconds=4.0)  # fmt: skip
         folder.summary([])
+        folder.complete()
+    return folder.path
+
+
+RENEWAL_MS = {"registration": 40.0, "update-mn": 1.6, "update-ha": 0.9, "update-peers": 2.0}
+
+
+def renewal_folder(results: Path, seed: int = 1, lost: int = 0, ike: int = 0) -> Path:
+    """Write a complete renewal run with made-up numbers.
+
+    `lost`: packets that one disturbed renewal of the draft loses; `ike`: exchanges of a failover.
+    """
+    chance = random.Random(seed)
+    folder = RunFolder.create("renewal", parameters.parse(Known(("single_as",), 3, 1), [], {}),
+                              results)  # fmt: skip
+    with folder:
+        for trial in range(1, 7):
+            mode = "hardened" if trial <= 3 else "draft"
+            common = {"trial": trial, "topology": "single_as", "mode": mode}
+            takes_over = {"takeover": 1.1} if mode == "hardened" else {}
+            for name, base in {**RENEWAL_MS, **takes_over}.items():
+                folder.row(EXCHANGES, **common, exchange=name, undisturbed=True,
+                           duration_ms=base * chance.uniform(0.8, 1.5))  # fmt: skip
+            calm = trial != 6
+            for cause in ("asked", "new-primary", "numbers")[:: 1 if takes_over else 2]:
+                for name, base in (("renewed", 15.0), ("deleted", 2520.0)):
+                    took = base * chance.uniform(1, 1.1) * (1 if calm else 9)
+                    folder.row(EXCHANGES, **common, exchange=name, cause=cause, duration_ms=took,
+                               undisturbed=calm)  # fmt: skip
+                for flow, (direction, other) in enumerate(
+                    (("down", "cn1"), ("up", "cn1"), ("down", "cn2")), 1
+                ):
+                    gone = 0 if calm or flow > 1 else lost
+                    folder.row(RENEWALS, **common, cause=cause, primary="HA1", direction=direction,
+                               correspondent=other, flow=flow, renewals_begun=1, sent_packets=2700,
+                               lost_packets=gone, duplicated_packets=0, reordered_packets=0,
+                               longest_gap_ms=2.0 if calm else 90.0, sender_pause_ms=1.2,
+                               undisturbed=calm)  # fmt: skip
+            if takes_over:
+                folder.row(TAKEOVERS, **common, home_agent="HA2", ike_exchanges=ike,
+                           ike_sa_inits=1)  # fmt: skip
+        folder.summary(renewal_summary.rows(folder.path))
         folder.complete()
     return folder.path

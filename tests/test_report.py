@@ -21,7 +21,7 @@ def test_readme_shows_pictures_that_exist() -> None:
 
 
 def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
-    for name in ("failover", "throughput"):
+    for name in ("failover", "throughput", "renewal"):
         meta = json.loads((report.REFERENCE / name / "meta.json").read_text())
         assert meta["state"] == "complete"
         assert meta["experiment"] == name
@@ -41,3 +41,14 @@ def test_what_the_readme_says_of_every_failover_is_so() -> None:
         rows = [row for row in summary if row["metric"] == metric]
         assert rows
         assert all(row["max"] == 0 for row in rows)
+
+
+def test_what_the_readme_says_of_renewals_is_so() -> None:
+    summary = json.loads((report.REFERENCE / "renewal" / "summary.json").read_text())
+    lost = [row for row in summary if row["metric"] == "lost"]
+    assert {(row["conditions"]["mode"], row["conditions"]["cause"]) for row in lost} == {
+        ("hardened", "asked"), ("hardened", "new-primary"), ("hardened", "numbers"),
+        ("draft", "asked"), ("draft", "numbers"),
+    }  # fmt: skip
+    assert all(row["max"] == 0 for row in lost)
+    assert all(row["max"] == 0 for row in summary if row["metric"] == "failover_ike")
