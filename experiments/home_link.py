@@ -3,6 +3,9 @@
 Both are ESP behind an extension header of RFC 6275 (a Home Address option towards the home agent,
 a type 2 routing header from it), which nothing else on that link has: payload is ESP right behind
 the IPv6 header. So the header says which is which, and no key is needed.
+
+The kernel begins to stamp packets a while after the first socket asked for it, and gives those
+before the time of their reading instead. So open it well before what is to be timed, and `forget`.
 """
 
 from __future__ import annotations
@@ -11,12 +14,20 @@ import contextlib
 import socket
 import struct
 
-from experiments.watch import ETH_P_ALL, PACKET_OUTGOING
+from experiments.watch import ETH_P_ALL, PACKET_OUTGOING, attach
 from topologies.namespaces import call_in
 
 SO_TIMESTAMPNS = 35
 _NEXT_HEADER = 14 + 6  # Ethernet, then RFC 8200 §3
 _DESTINATION_OPTIONS, _ROUTING = 60, 43
+_EXTENDED = (
+    (0x30, 0, 0, _NEXT_HEADER),
+    (0x15, 1, 0, _DESTINATION_OPTIONS),
+    (0x15, 0, 1, _ROUTING),
+    (0x06, 0, 0, 256),
+    (0x06, 0, 0, 0),
+)
+"""Packets with one of the two extension headers, as a classic BPF program."""
 
 
 class HomeLink:
@@ -31,6 +42,14 @@ class HomeLink:
         call_in(pid, lambda: self._socket.bind((interface, ETH_P_ALL)))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._socket.setblocking(False)
+        attach(self._socket, _EXTENDED)
+        self.forget()  # what came before the filter stood
+
+    def forget(self) -> None:
+        """Drop what has passed so far."""
+        with contextlib.suppress(BlockingIOError):
+            while self._socket.recv(256):
+                pass
 
     def turnaround_ns(self) -> int | None:
         """Return the time from the first Binding Update to the first acknowledgement after it.

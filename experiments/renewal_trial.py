@@ -86,9 +86,13 @@ class RenewalTrial:
 
         In draft mode nobody takes over unless a renewal is due (rule 1), so nothing is failed.
         """
-        for _ in range(REGISTRATIONS):
-            self._register_from_nothing()
-            self._update()
+        link = HomeLink(self.network.nodes[FIRST].pid, HOME_LINK)
+        try:
+            for _ in range(REGISTRATIONS):
+                self._register_from_nothing()
+                self._update(link)
+        finally:
+            link.close()
         probes = self._start(FLOWS)
         self._renew(FIRST, Cause.ASKED)
         takes_over = self.mode is Mode.HARDENED
@@ -117,29 +121,37 @@ class RenewalTrial:
         acknowledged = self._await("registration-acknowledged", since, node=MOBILE)
         self._await("ike-established", since, node=MOBILE)
         self._exchange("registration", acknowledged.time_ns - there.time_ns)
-        self._await("peers-in-sync", since, node=FIRST)
+        self._await_in_sync(since, acknowledged)
 
-    def _update(self) -> None:
+    def _update(self, link: HomeLink) -> None:
         """Deregister, register: one Binding Update on SAs that stand, seen from three places."""
         mobile = self.network.agents[MOBILE]
         since = time.monotonic_ns()
         mobile.ask("deregister")
         self._await("registration-ended", since, node=MOBILE, reason="deregistered")
-        link = HomeLink(self.network.nodes[FIRST].pid, HOME_LINK)
-        try:
-            since = time.monotonic_ns()
-            mobile.ask("register")
-            acknowledged = self._await("registration-acknowledged", since, node=MOBILE)
-            accepted = self._await("binding-accepted", since, node=FIRST)
-            in_sync = self._await("peers-in-sync", since, node=FIRST)
-            turnaround = link.turnaround_ns()
-        finally:
-            link.close()
+        link.forget()
+        since = time.monotonic_ns()
+        mobile.ask("register")
+        acknowledged = self._await("registration-acknowledged", since, node=MOBILE)
+        accepted, in_sync = self._await_in_sync(since, acknowledged)
+        turnaround = link.turnaround_ns()
         if turnaround is None:
             raise TrialError(f"no Binding Update and Acknowledgement passed {HOME_LINK}")
         self._exchange("update-mn", round(acknowledged.fields["delay"] * 1e9))
         self._exchange("update-ha", turnaround)
         self._exchange("update-peers", in_sync.time_ns - accepted.time_ns)
+
+    def _await_in_sync(
+        self, since: int, acknowledged: Observation
+    ) -> tuple[Observation, Observation]:
+        """Wait until HA1 has accepted what the mobile node knows acknowledged, and all peers too.
+
+        By its sequence number: what HA1 says of the Binding Update before may be late.
+        """
+        sequence = acknowledged.fields["sequence"]
+        accepted = self._await("binding-accepted", since, node=FIRST, sequence=sequence)
+        in_sync = self._await("peers-in-sync", accepted.time_ns, node=FIRST, sequence=sequence)
+        return accepted, in_sync
 
     def _renew(self, primary: str, cause: Cause) -> None:
         since = time.monotonic_ns()

@@ -134,7 +134,7 @@ class Watcher:
             lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)),
         )
         packets.setblocking(False)
-        _attach(packets, _BFD_NOT_UP)
+        attach(packets, _BFD_NOT_UP)
         with contextlib.suppress(BlockingIOError):
             while packets.recv(256):  # what came before the filter stood
                 pass
@@ -255,7 +255,8 @@ _BFD_NOT_UP = (
 )
 
 
-def _attach(packets: socket.socket, program: tuple[tuple[int, int, int, int], ...]) -> None:
+def attach(packets: socket.socket, program: tuple[tuple[int, int, int, int], ...]) -> None:
+    """Let a packet socket receive what a classic BPF program accepts."""
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code)
     fprog = struct.pack("HL", len(program), ctypes.addressof(buffer))

@@ -76,7 +76,8 @@ def test_a_failover_causes_no_ike_and_the_renewal_after_it_begins_anew(run: Run)
 def test_every_exchange_is_timed(run: Run) -> None:
     rows = run.table(data.EXCHANGES)
     assert {row["exchange"] for row in rows} == set(data.EXCHANGE_NAMES)
-    assert all(0 < row["duration_ms"] < 10_000 for row in rows)
+    odd = [row for row in rows if not 0 < row["duration_ms"] < 10_000]
+    assert odd == []
     old_ends = [row["duration_ms"] for row in rows if row["exchange"] == "deleted"]
     assert min(old_ends) > 2500, "grace (rule 9)"
 
