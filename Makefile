@@ -54,7 +54,7 @@ failover: $(READY)  ## outage when a home agent fails, by fault and detection; a
 throughput: $(READY)  ## TCP goodput through the tunnel, and with 1, 2, 3 home agents; a plot
 	@exec $(PYTHON) -m experiments.throughput
 
-renewal: $(READY)  ## keys from IKE: registration, renewal under traffic, takeover; a plot (6 minutes)
+renewal: $(READY)  ## keys from IKE: registration, renewal under traffic, takeover; a plot (5 minutes)
 	@exec $(PYTHON) -m experiments.renewal
 
 ##@ Look around

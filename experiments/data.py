@@ -580,7 +580,8 @@ may have more fields than those listed."""
 _SUMMARY = """A list of objects: `experiment`, `metric`, `unit`, `conditions` (object), `n`,
 `median`, `p95` (nearest rank), `min`, `max`, `target`, `met`. Several correspondents of a trial
 reduce to the worst. `met` compares the 95th percentile of times, the maximum of packet counts and
-the median of goodput with `target`; both are null where there is no target."""
+the median of goodput with `target`; both are null where there is no target. Disturbed rows of the
+renewal experiment count for packets and exchanges, not for times."""
 
 
 if __name__ == "__main__":

@@ -49,9 +49,9 @@ PHASES: Mapping[str, str] = {
 }
 EXCHANGES: Mapping[str, str] = {
     "registration": "registration from nothing, IKE included",
-    "update-mn": "Binding Update to Acknowledgement, mobile node",
-    "update-ha": "Binding Update to Acknowledgement, home agent",
-    "update-peers": "Binding Update to all peers' acknowledgements",
+    "update-mn": "Binding Update answered, at the mobile node",
+    "update-ha": "Binding Update answered, at the home agent",
+    "update-peers": "binding accepted to all peers' acknowledgements",
     "takeover": "takeover: primary invalid to Switch sent",
     "renewed": "renewal until fresh SAs in use",
     "deleted": "renewal until old SAs gone",

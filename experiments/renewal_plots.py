@@ -57,7 +57,12 @@ def _times(axis: Axes, exchanges: Sequence[Row], modes: Sequence[str]) -> None:
         axis.vlines(target, place - 0.42, place + 0.42, color="#444444", linestyle=(0, (4, 3)),
                     linewidth=1.2)  # fmt: skip
         _lane(axis, place, name, cells, modes)
-    _finish(axis, [palette.EXCHANGES[name] for name in reversed(names)])
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
+    axis.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, high * 1.8)
+    _places(axis, [palette.EXCHANGES[name] for name in reversed(names)])
     axis.set_xlabel("ms")
 
 
@@ -76,7 +81,8 @@ def _traffic(
                       va="center", fontsize=9, color=palette.LOST if lost else "#222222",
                       bbox=LABEL_BOX)  # fmt: skip
     axis.set_title("renewals under traffic")
-    _finish(axis, [palette.CAUSES[cause] for cause in reversed(causes)], room=12.0)
+    axis.set_xlim(0, axis.get_xlim()[1] * 1.6)
+    _places(axis, [palette.CAUSES[cause] for cause in reversed(causes)])
     axis.set_xlabel("ms until the primary sends on fresh SAs")
 
 
@@ -96,11 +102,6 @@ def _lane(
                       bbox=LABEL_BOX)  # fmt: skip
 
 
-def _finish(axis: Axes, labels: Sequence[str], room: float = 1.8) -> None:
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
-    axis.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
-    low, high = axis.get_xlim()
-    axis.set_xlim(low, high * room)
+def _places(axis: Axes, labels: Sequence[str]) -> None:
     axis.set_yticks(range(len(labels)), labels)
     axis.set_ylim(-0.55, len(labels) - 0.45)
