@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,17 +148,5 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def main() -> None:
-    """Run one scenario; what the agents logged follows a failure."""
-    with tempfile.TemporaryDirectory() as name:
-        try:
-            SCENARIOS[sys.argv[1]](Path(name))
-        except BaseException:
-            for path in sorted(Path(name).glob("*/*")):
-                if path.name in ("agent.log", "events.jsonl"):
-                    print(f"--- {path}\n{path.read_text()}", file=sys.stderr)
-            raise
-
-
 if __name__ == "__main__":
-    main()
+    lab.run_scenario(SCENARIOS)

@@ -9,7 +9,9 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -175,3 +177,15 @@ def events(directory: Path, role: str) -> list[dict[str, Any]]:
 def bound(directory: Path) -> bool:
     """Does the mobile node's agent say that it is bound?"""
     return any(each["state"] == "bound" for each in ask(directory, "mn", "bindings"))
+
+
+def run_scenario(scenarios: Mapping[str, Callable[[Path], None]]) -> None:
+    """Run the one that the command line names; what the agents logged follows a failure."""
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            scenarios[sys.argv[1]](Path(name))
+        except BaseException:
+            for path in sorted(Path(name).glob("*/*")):
+                if path.name in ("agent.log", "events.jsonl"):
+                    print(f"--- {path}\n{path.read_text()}", file=sys.stderr)
+            raise

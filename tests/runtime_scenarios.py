@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv6Address
@@ -528,17 +527,5 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def main() -> None:
-    """Run one scenario; what the agents logged follows a failure."""
-    with tempfile.TemporaryDirectory() as name:
-        try:
-            SCENARIOS[sys.argv[1]](Path(name))
-        except BaseException:
-            for path in sorted(Path(name).glob("*/*")):
-                if path.name in ("agent.log", "events.jsonl"):
-                    print(f"--- {path}\n{path.read_text()}", file=sys.stderr)
-            raise
-
-
 if __name__ == "__main__":
-    main()
+    lab.run_scenario(SCENARIOS)

@@ -1,24 +1,16 @@
 """The agents on a real kernel, each scenario in a sandbox that takes everything with it."""
 
-import os
-import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.runtime_scenarios import SCENARIOS
-from topologies import sandbox
 
 
 @pytest.mark.emulation
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario(name: str) -> None:
-    process = sandbox.popen(
-        [sys.executable, "-m", "tests.runtime_scenarios", name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ,
-    )
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+def test_scenario(name: str, sandbox: Callable[..., Any]) -> None:
+    done = sandbox([sys.executable, "-m", "tests.runtime_scenarios", name], timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
