@@ -117,7 +117,7 @@ class Context:
         self.counters["sent.inter-ha-octets"] += len(self.to_send[-1])
 
     def send_sealed(self, peer: Peer, payload: bytes, next_header: int) -> None:
-        """Send `payload` on the SA with `peer`; raises `Dropped`: there is none, or it is used up."""
+        """Send `payload` on the SA with `peer`; raises `Dropped` without one, or at its end."""
         association = peer.associations.sending
         if association is None:
             raise Dropped("no-peer-sa")
