@@ -7,6 +7,7 @@ import pytest
 from test_renewal import Streams
 from world import ANYCAST, COA, COA2, DELAY, World, own_address
 
+from agents.config import Detector, Mode
 from agents.core.events import (
     AdvertisePrefix,
     Notice,
@@ -423,6 +424,62 @@ def test_an_sa_that_only_one_end_holds_is_replaced() -> None:
     world.run(QUIET_TIME + 2.0)
     assert world.has[1].status()["peers"] == {"HA2": "up"}
     world.run(FORGOTTEN_AFTER + 3.0)
+    agree(world, 1, 2)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30.0])
+def test_a_stopped_home_agent_that_wakes_up(seconds: float) -> None:
+    world = registered()
+    world.stop(1)
+    world.run(seconds)
+    world.wake(1)
+    world.run(1.0)
+    assert 1 in world.advertising
+    assert world.has[1].status()["peers"] == {"HA2": "up", "HA3": "up"}
+    world.run(FORGOTTEN_AFTER + 5.0)
+    agree(world, 1, 2, 3)
+
+
+@pytest.mark.parametrize("mode", [Mode.DRAFT, Mode.DRAFT_CBC])
+def test_draft_modes_use_the_same(mode: Mode) -> None:
+    world = registered(mode=mode)
+    agree(world, 1, 2, 3)
+    assert world.primaries() == {"HA1"}
+
+
+def test_keepalives_with_ike() -> None:
+    world = registered(detector=Detector.KEEPALIVE)
+    agree(world, 1, 2, 3)
+    world.kill(2)
+    world.run(0.41)
+    assert world.has[1].status()["peers"] == {"HA2": "invalid", "HA3": "up"}
+    world.start_ha(2)
+    world.run(0.1)
+    assert 2 in world.advertising
+    assert world.binding(2) is not None
+
+
+def test_any_octets_at_the_own_address_change_nothing() -> None:
+    """Cut short, changed, or of another port: counted and dropped, and the next HELLO comes."""
+    world = registered(2)
+    messages = [each for each in world.seen if is_peer_ike(each)][:4]
+    before = [world.has[index].peers() for index in (1, 2)]
+    sending = [held(world, 1, 2).sending, held(world, 2, 1).sending]
+    source, destination = own_address(2), own_address(1)
+    for message in messages:
+        datagram = message[48:]
+        for _ in range(300):
+            octets = bytearray(datagram[: world.random.randrange(len(datagram) + 1)])
+            for _ in range(world.random.randrange(3)):
+                if octets:
+                    octets[world.random.randrange(len(octets))] ^= 1 << world.random.randrange(8)
+            port = world.random.choice([500, 500, 500, 4500, 53])
+            udp = serialize_udp(source, 500, destination, port, bytes(octets))
+            world.has[1].receive(ipv6.build(source, destination, ipv6.UDP, udp), world.now)
+    assert world.has[1].counters["dropped.not-ike"] > 0
+    world.run(40.0)
+    assert [world.has[index].peers() for index in (1, 2)] == before
+    assert [held(world, 1, 2).sending, held(world, 2, 1).sending] == sending
     agree(world, 1, 2)
 
 

@@ -236,8 +236,9 @@ class PeerKeyManagement:
                     self._lose(peering, [pair], event.reason, now)
             case IkeDeleted():
                 pairs = [each for each in peering.peer.associations if each.ike_sa is event.sa]
+                if event.sa is peering.attempt:
+                    self._failed(peering, event.sa, event.reason, now)
                 self._lose(peering, pairs, event.reason, now)
-                self._failed(peering, event.sa, event.reason, now)
             case ChildFailed() | IkeFailed():
                 self._failed(peering, event.sa, event.reason, now)
                 if event.sa.established:
@@ -277,14 +278,13 @@ class PeerKeyManagement:
 
     def _failed(self, peering: _Peering, sa: IkeSa, reason: str, now: float) -> None:
         """Say it once, and try again: soon after a silence, ever later after a refusal."""
-        larval = not any(each.ike_sa is sa for each in peering.peer.associations)
         if sa is peering.attempt:
             peering.attempt = None
             if reason != "timeout":
                 peering.not_before = now + peering.back_off
                 peering.back_off = min(2 * peering.back_off, LAST_RETRY)
-        elif not larval or reason == "forgotten" or sa.initiator:
-            return
+        elif sa.initiator:
+            return  # given up here, and no attempt any more
         self._context.counters[f"peer-ike-failed.{reason}"] += 1
         if reason not in peering.said:
             peering.said.add(reason)
