@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, load_home_agent
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
@@ -24,7 +24,7 @@ from agents.runtime.incarnation import next_incarnation
 from agents.runtime.journal import Journal
 from agents.runtime.mtu import inner_mtu
 from agents.runtime.netlink import Monitor, Netlink
-from agents.runtime.sockets import IkeSocket, OutboundSocket, PeerSocket
+from agents.runtime.sockets import OutboundSocket, PeerSocket
 from agents.runtime.tun import Tun
 from agents.runtime.watchdog import Watchdog, WatchdogDied
 
@@ -34,6 +34,18 @@ HOME_METRIC: Final = 1
 _QUEUE: Final = 1000
 
 
+class PacketReader(Protocol):
+    """A socket on the own address."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        ...
+
+    def read(self) -> bytes | None:
+        """Return one whole packet; empty for one to pass over, None when there is none."""
+        ...
+
+
 class Devices:
     """What a home agent holds of its host: TUN, sockets, netlink. Raises `OSError`."""
 
@@ -41,8 +53,11 @@ class Devices:
         self.netlink = Netlink()
         self.monitor = Monitor()
         self.peers = PeerSocket(config.address)
-        by_ike = any(each.secret_file != Path() for each in config.peers)
-        self.ike = IkeSocket(config.address) if by_ike else None
+        self.ike: PacketReader | None = None
+        if any(each.secret_file != Path() for each in config.peers):
+            from agents.runtime.ike_socket import IkeSocket
+
+            self.ike = IkeSocket(config.address)
         self.outbound = OutboundSocket()
         self.tun = Tun(config.tun)
         self.interface = socket.if_nametoindex(config.tun)
@@ -72,7 +87,7 @@ class HomeAgentProcess(Agent):
         self._watchdog = watchdog
         self._netlink = devices.netlink
         self._monitor = devices.monitor
-        self._peer_sockets: list[PeerSocket | IkeSocket] = [devices.peers]
+        self._peer_sockets: list[PacketReader] = [devices.peers]
         if devices.ike is not None:
             self._peer_sockets.append(devices.ike)
         self._outbound = devices.outbound
@@ -143,7 +158,7 @@ class HomeAgentProcess(Agent):
     def _on_tun(self, now: float) -> None:
         self.drain(self._tun.read, self.engine.receive, now)
 
-    def _on_peer(self, opened: PeerSocket | IkeSocket, now: float) -> None:
+    def _on_peer(self, opened: PacketReader, now: float) -> None:
         for _ in range(BATCH):
             packet = opened.read()
             if packet is None:
