@@ -160,8 +160,9 @@ class PeerKeyManagement:
         held = peering.peer.associations
         attempt = peering.attempt
         if attempt is not None:
-            if attempt.state is IkeState.INIT_SENT and held.last_heard() > peering.began:
-                # The peer is back, and has what was there before.
+            back = attempt.state is IkeState.INIT_SENT and held.last_heard() > peering.began
+            if back and not self._due(peering, now):
+                # It was only away, and has what was there before.
                 self._abandon(peering)
             return
         lost = held.sending is None or now - held.last_heard() >= self._quiet
