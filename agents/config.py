@@ -69,12 +69,17 @@ class HomeAgentTimers:
 
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
-    """Another home agent of the same home network; draft §3.3.3 has them configured by hand."""
+    """Another home agent of the same home network; draft §3.3.3 has them configured by hand.
+
+    The SAs with it come from `key_file`, or, with `secret_file`, from IKEv2 and the pre-shared key
+    of the two: one of these, at both ends.
+    """
 
     name: str
     index: int
     address: IPv6Address
-    key_file: Path
+    key_file: Path = Path()
+    secret_file: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class HomeAgentConfig:
     IKEv2 is the source of keys: pre-shared keys of mobile nodes, the same at every HA.
 
     A mobile node's SAs are renewed when one of their numbers reaches `sequence_soft_limit`, or
-    after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent.
+    after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent. SAs with
+    peers that come from IKEv2 have limits of their own, `peer_soft_limit` and `peer_sa_lifetime`.
 
     `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
     added while mobile nodes would rather be served by another home agent. `metric_command` tells
@@ -105,6 +111,8 @@ class HomeAgentConfig:
     sequence_soft_limit: int = SOFT_LIMIT
     sequence_limit: int = MAX_SEQUENCE
     sa_lifetime: float = 0.0
+    peer_soft_limit: int = SOFT_LIMIT
+    peer_sa_lifetime: float = 28800.0
     detector: Detector = Detector.HELLO
     metric: int = 1
     metric_penalty: int = 0
@@ -199,6 +207,11 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
                     "every home agent needs its own"
                 )
             seen[value] = peer.name
+        if (peer.key_file == Path()) == (peer.secret_file == Path()):
+            raise ConfigError(
+                f"{path}: peers[{number}]: {peer.name} needs key_file or secret_file, one of the "
+                "two; add or remove one"
+            )
     return config
 
 

@@ -8,9 +8,10 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, load_home_agent
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
@@ -33,6 +34,18 @@ HOME_METRIC: Final = 1
 _QUEUE: Final = 1000
 
 
+class PacketReader(Protocol):
+    """A socket on the own address."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        ...
+
+    def read(self) -> bytes | None:
+        """Return one whole packet; empty for one to pass over, None when there is none."""
+        ...
+
+
 class Devices:
     """What a home agent holds of its host: TUN, sockets, netlink. Raises `OSError`."""
 
@@ -40,6 +53,11 @@ class Devices:
         self.netlink = Netlink()
         self.monitor = Monitor()
         self.peers = PeerSocket(config.address)
+        self.ike: PacketReader | None = None
+        if any(each.secret_file != Path() for each in config.peers):
+            from agents.runtime.ike_socket import IkeSocket
+
+            self.ike = IkeSocket(config.address)
         self.outbound = OutboundSocket()
         self.tun = Tun(config.tun)
         self.interface = socket.if_nametoindex(config.tun)
@@ -69,7 +87,9 @@ class HomeAgentProcess(Agent):
         self._watchdog = watchdog
         self._netlink = devices.netlink
         self._monitor = devices.monitor
-        self._peer_socket = devices.peers
+        self._peer_sockets: list[PacketReader] = [devices.peers]
+        if devices.ike is not None:
+            self._peer_sockets.append(devices.ike)
         self._outbound = devices.outbound
         self._tun = devices.tun
         self._interface = devices.interface
@@ -79,7 +99,8 @@ class HomeAgentProcess(Agent):
         loop.add_reader(watchdog.fileno(), self._on_watchdog, urgent=True)
         loop.add_timer(watchdog.next_beat, watchdog.beat)
         loop.add_timer(self._connectivity.deadline, self._check_connectivity)
-        loop.add_reader(self._peer_socket.fileno(), self._on_peer)
+        for each in self._peer_sockets:
+            loop.add_reader(each.fileno(), partial(self._on_peer, each))
         loop.add_reader(self._tun.descriptor, self._on_tun)
         loop.add_reader(self._monitor.fileno(), self._on_change)
 
@@ -137,9 +158,9 @@ class HomeAgentProcess(Agent):
     def _on_tun(self, now: float) -> None:
         self.drain(self._tun.read, self.engine.receive, now)
 
-    def _on_peer(self, now: float) -> None:
+    def _on_peer(self, opened: PacketReader, now: float) -> None:
         for _ in range(BATCH):
-            packet = self._peer_socket.read()
+            packet = opened.read()
             if packet is None:
                 break
             if packet:
@@ -234,10 +255,17 @@ def _prepare(path: Path) -> HomeAgentProcess:
     watchdog = Watchdog.start(config.home_prefix, config.directory / "events.jsonl", config.name)
     from agents.core.home_agent import HomeAgent
     from agents.keys import read_key_file
-    from agents.shared_secrets import read_secret_files
+    from agents.shared_secrets import read_pair_secret, read_secret_files
 
     _check_forwarding()
-    peer_keys = {each.index: read_key_file(each.key_file) for each in config.peers}
+    by_ike = [each for each in config.peers if each.secret_file != Path()]
+    peer_secrets = {
+        each.index: read_pair_secret(each.secret_file, config.address, each.address)
+        for each in by_ike
+    }
+    peer_keys = {
+        each.index: read_key_file(each.key_file) for each in config.peers if each not in by_ike
+    }
     mobile_keys = [read_key_file(each) for each in config.key_files]
     secrets = read_secret_files(config.secret_files) if config.secret_files else None
     devices = Devices(config)
@@ -251,6 +279,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         peer_keys,
         egress.record if egress is not None else None,
         secrets=secrets,
+        peer_secrets=peer_secrets,
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
     agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress)

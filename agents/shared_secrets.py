@@ -1,7 +1,8 @@
-"""Secret files: pre-shared keys of mobile nodes for IKEv2, one TOML file of mode 0600.
+"""Secret files: pre-shared keys for IKEv2, each a TOML file of mode 0600.
 
-Every home agent holds the same secrets: whichever of them routing chooses has to know the mobile
-node. A mobile node's file has its own alone.
+Of mobile nodes every home agent holds the same secrets: whichever of them routing chooses has to
+know the mobile node. A mobile node's file has its own alone. Of a pair of home agents both read the
+same file, or copies of it.
 """
 
 import os
@@ -10,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
+from typing import Any
 
 from agents.config import ConfigError
 
@@ -19,6 +21,31 @@ SHORTEST = 16
 
 def read_secret_file(path: Path) -> dict[IPv6Address, bytes]:
     """Return the secrets in `path` by home address; raise `ConfigError` with file, key and cure."""
+    secrets: dict[IPv6Address, bytes] = {}
+    for number, table in enumerate(_read_tables(path)):
+        home_address, secret = _read_one(f"{path}: secret[{number}]", table)
+        if home_address in secrets:
+            raise ConfigError(f"{path}: secret[{number}]: {home_address} stands here twice")
+        secrets[home_address] = secret
+    return secrets
+
+
+def read_pair_secret(path: Path, own: IPv6Address, other: IPv6Address) -> bytes:
+    """Return the secret of two home agents from a file of one pair or many; raise `ConfigError`."""
+    found: list[bytes] = []
+    for number, table in enumerate(_read_tables(path)):
+        pair, secret = _read_pair(f"{path}: secret[{number}]", table)
+        if pair == {own, other}:
+            found.append(secret)
+    if len(found) != 1:
+        raise ConfigError(
+            f"{path}: {len(found) or 'no'} secrets for {own} and {other}; one is needed"
+        )
+    return found[0]
+
+
+def _read_tables(path: Path) -> list[object]:
+    """Return the [[secret]] tables of a file that nobody else can read; raise `ConfigError`."""
     try:
         with path.open("rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
@@ -34,13 +61,7 @@ def read_secret_file(path: Path) -> dict[IPv6Address, bytes]:
     tables = document.get("secret")
     if set(document) != {"secret"} or not isinstance(tables, list):
         raise ConfigError(f"{path}: a secret file has [[secret]] tables, and nothing else")
-    secrets: dict[IPv6Address, bytes] = {}
-    for number, table in enumerate(tables):
-        home_address, secret = _read_one(f"{path}: secret[{number}]", table)
-        if home_address in secrets:
-            raise ConfigError(f"{path}: secret[{number}]: {home_address} stands here twice")
-        secrets[home_address] = secret
-    return secrets
+    return tables
 
 
 def read_secret_files(paths: Iterable[Path]) -> dict[IPv6Address, bytes]:
@@ -56,14 +77,18 @@ def read_secret_files(paths: Iterable[Path]) -> dict[IPv6Address, bytes]:
 
 def write_secret_file(path: Path, secrets: Mapping[IPv6Address, bytes]) -> None:
     """Write `secrets` to `path`, readable by its owner alone, in one step."""
+    _write(path, [(f'home_address = "{home}"', secret) for home, secret in secrets.items()])
+
+
+def write_pair_secret(path: Path, one: IPv6Address, other: IPv6Address, secret: bytes) -> None:
+    """Write the secret of two home agents to `path`, readable by its owner alone, in one step."""
+    _write(path, [(f'home_agents = ["{one}", "{other}"]', secret)])
+
+
+def _write(path: Path, secrets: Iterable[tuple[str, bytes]]) -> None:
     lines: list[str] = []
-    for home_address, secret in secrets.items():
-        lines += [
-            "[[secret]]",
-            f'home_address = "{home_address}"',
-            f'secret = "{secret.hex()}"',
-            "",
-        ]
+    for whose, secret in secrets:
+        lines += ["[[secret]]", whose, f'secret = "{secret.hex()}"', ""]
     temporary = path.with_name(path.name + ".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -74,16 +99,34 @@ def write_secret_file(path: Path, secrets: Mapping[IPv6Address, bytes]) -> None:
 def _read_one(where: str, table: object) -> tuple[IPv6Address, bytes]:
     if not isinstance(table, dict) or set(table) != {"home_address", "secret"}:
         raise ConfigError(f"{where}: has home_address and secret, and nothing else")
+    home_address = _address(f"{where}.home_address", table["home_address"])
+    return home_address, _secret(where, table["secret"])
+
+
+def _read_pair(where: str, table: object) -> tuple[set[IPv6Address], bytes]:
+    if not isinstance(table, dict) or set(table) != {"home_agents", "secret"}:
+        raise ConfigError(f"{where}: has home_agents and secret, and nothing else")
+    ends = table["home_agents"]
+    if not isinstance(ends, list) or len(ends) != 2:
+        raise ConfigError(f"{where}.home_agents: not two addresses; name the two own addresses")
+    pair = {_address(f"{where}.home_agents", each) for each in ends}
+    return pair, _secret(where, table["secret"])
+
+
+def _address(where: str, value: object) -> IPv6Address:
     try:
-        home_address = IPv6Address(table["home_address"])
+        return IPv6Address(str(value))
     except ValueError as error:
-        raise ConfigError(f"{where}.home_address: {error}; correct it") from None
+        raise ConfigError(f"{where}: {error}; correct it") from None
+
+
+def _secret(where: str, value: Any) -> bytes:
     try:
-        secret = bytes.fromhex(table["secret"])
+        secret = bytes.fromhex(value)
     except (TypeError, ValueError):
         raise ConfigError(f"{where}.secret: not hexadecimal; write it as hex digits") from None
     if len(secret) < SHORTEST:
         raise ConfigError(
             f"{where}.secret: {len(secret)} octets; use at least {SHORTEST} random ones"
         )
-    return home_address, secret
+    return secret

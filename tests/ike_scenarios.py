@@ -1,12 +1,16 @@
 """IKE between the agents on a real kernel, and what may go wrong around it."""
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv6Address
 from pathlib import Path
 
-from agents.config import Mode
+from agents.config import Mode, PeerConfig, dump, load_home_agent
+from agents.shared_secrets import write_pair_secret
 from tests import runtime_lab as lab
 from tests.runtime_lab import ask, await_true, events, request, run, spawn, start
 
@@ -135,6 +139,44 @@ def mistakes_are_one_line(directory: Path) -> None:
         assert len(refused.stderr.splitlines()) == 1
 
 
+def home_agents_speak_ike_beside_mobile_nodes(directory: Path) -> None:
+    """Port 500 of the own address is the peers'; the home agent address' is reached by the TUN."""
+    lab.build()
+    lab.configure(directory, ike=True)
+    path, peer = directory / "ha.toml", IPv6Address("fd00:1:2::2")
+    secret = directory / "HA1-HA2.secret"
+    write_pair_secret(secret, lab.OWN, peer, os.urandom(32))
+    config = replace(load_home_agent(path), peers=(PeerConfig("HA2", 2, peer, secret_file=secret),))
+    path.write_text(dump(config))
+    taken = "import socket, sys; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); "
+    taken += f"s.bind(('{lab.OWN}', 500)); print('bound', flush=True); sys.stdin.read()"
+    holder = spawn("ha", sys.executable, "-c", taken, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline().strip() == "bound"
+    refused = run("ha", sys.executable, "-m", "agents.ha", str(path))
+    assert refused.returncode == 2
+    assert "UDP port 500" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    holder.communicate()
+    start(directory, "ha")
+    start(directory, "mn")
+    await_true(lambda: lab.bound(directory), "the binding")
+
+    def count(name: str) -> int:
+        found: int = ask(directory, "ha", "counters").get(name, 0)
+        return found
+
+    await_true(lambda: count("peer-ike.requests-repeated") > 2, "a peer to be asked for")
+    assert count("dropped.no-peer-sa") > 0
+    probe = "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); "
+    probe += f"s.sendto(b'x' * 28, ('{lab.OWN}', 500))"
+    run("cn", sys.executable, "-c", probe, check=True)
+    await_true(lambda: count("dropped.inter-ha-from-stranger") == 1, "a stranger to be refused")
+    assert count("dropped.internal-error") == 0
+    assert count("ike.sent.ike-auth-response") == 1
+    assert run("cn", *PING, str(lab.HOME_ADDRESS)).returncode == 0
+
+
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
@@ -144,6 +186,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
         either_restarts,
         the_stack_answers_no_ike,
         mistakes_are_one_line,
+        home_agents_speak_ike_beside_mobile_nodes,
     )
 }
 

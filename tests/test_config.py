@@ -1,6 +1,7 @@
 """Configuration and key files: round trips, and one clear line for every mistake."""
 
 import os
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def test_round_trip(tmp_path: Path) -> None:
     assert config.load_mobile_node(path) == mobile_node(tmp_path)
 
 
+def test_a_peer_has_a_key_file_or_a_secret_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    address = IPv6Address("fd00:1:2::2")
+    given = replace(
+        home_agent(tmp_path),
+        peers=(PeerConfig("HA2", 2, address, secret_file=tmp_path / "HA1-HA2.secret"),),
+    )
+    path.write_text(config.dump(given))
+    assert config.load_home_agent(path) == given
+    path.write_text(config.dump(replace(given, peers=(PeerConfig("HA2", 2, address),))))
+    with pytest.raises(ConfigError, match=r"peers\[0\]: HA2 needs key_file or secret_file"):
+        config.load_home_agent(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -59,6 +74,7 @@ def test_round_trip(tmp_path: Path) -> None:
         ('address = "fd00:1:1::1"', 'address = "fd00:192:168:1::1"', ["address", "overlaps"]),
         ('address = "fd00:1:1::1"', 'address = "HA1"', ["address", "HA1"]),
         ("index = 3", "index = 2", ["peers[1].index", "HA2"]),
+        ('secret_file = "."', 'secret_file = "a"', ["peers[0]", "HA2", "one of the two"]),
         ('address = "fd00:1:3::3"', "", ["peers[1].address", "missing"]),
         ("1::254", "2::254", ["home_agent_address", "not in the home prefix"]),
         ("hello_misses = 3", "hello_misses = -3", ["timers.hello_misses", "negative"]),

@@ -1,13 +1,15 @@
-"""Figure 1 with IKEv2 as the source of keys: registration, renewal, failover, then renewal."""
+"""Figure 1 with IKEv2 as the source of all keys: registration, renewal, failover, a return."""
 
 import time
 from functools import partial
+from ipaddress import IPv6Address
 
 import pytest
 
 from tests.figure_1.capture import Captured
 from tests.figure_1.inside import inside
 from tests.figure_1.lab import Lab
+from topologies.network import RUNTIME
 
 pytestmark = [
     pytest.mark.emulation,
@@ -108,5 +110,76 @@ def test_a_restarted_mobile_node_needs_no_fresh_secret(figure_1: Lab) -> None:
     figure_1.agent("mn").wait("bound", lambda status: bool(status["bound"]), 30)
     figure_1.wait_settled()
     assert wait_renewed(figure_1, "HA1", "HA2", "HA3") == before + 1
+    for correspondent in ("cn1", "cn2", "cn3"):
+        figure_1.pings(correspondent, figure_1.address("mn"))
+
+
+def ike_between(packets: list[Captured], one: str, other: str) -> list[tuple[str, int]]:
+    """Return who of two home agents sent which IKE exchange type, in order."""
+    ends = {IPv6Address(one).packed: one, IPv6Address(other).packed: other}
+    return [
+        (ends[each.source], each.parsed.payload[8 + 18])
+        for each in packets
+        if is_ike(each) and each.parsed and each.source in ends and each.destination in ends
+    ]
+
+
+def with_mobile_node(lab: Lab, *agents: str) -> int:
+    """Return how many IKE messages were protected by these agents, as `make failover` counts."""
+    counters = [lab.counters(name) for name in agents]
+    return sum(
+        count for each in counters for name, count in each.items() if name.startswith("ike.sent.")
+    )
+
+
+@inside
+def test_home_agents_agree_by_ike(figure_1: Lab) -> None:
+    figure_1.wait_settled()
+    for name, home_agent in figure_1.home_agents.items():
+        others = {each for each in figure_1.home_agents if each != name}
+        configuration = home_agent.configuration.read_text()
+        assert configuration.count(".secret") == 2 + 1
+        assert 'key_file = "."' in configuration
+        made = [each for each in figure_1.events(name) if each["kind"] == "peer-sa-made"]
+        assert {each["peer"] for each in made} == others
+        counters = figure_1.counters(name)
+        answered = ("peer-ike.received.ike-auth-request", "peer-ike.received.ike-auth-response")
+        assert sum(counters.get(each, 0) for each in answered) >= 2
+        assert not counters.get("dropped.internal-error", 0)
+        assert "peer-sa-failed" not in figure_1.kinds(name, made[-1]["t"])
+        journal = home_agent.events.read_text()
+        for path in (RUNTIME / "keys").glob("HA*.secret"):
+            assert path.read_text().split('"')[-2] not in journal
+
+
+@inside
+def test_a_home_agent_restarts_and_rejoins_by_ike(figure_1: Lab) -> None:
+    """I8 for the mobile node; what home agents say is caused by the return, not by the failover."""
+    figure_1.wait_settled()
+    own, other = figure_1.address("HA1"), figure_1.address("HA2")
+    before = with_mobile_node(figure_1, "HA2", "HA3", "mn")
+    spis = {each["inbound_spi"] for each in figure_1.events("HA2") if "inbound_spi" in each}
+    with figure_1.capture("HA2", "HA2-r2") as capture, figure_1.streams() as streams:
+        streams.await_running(0)
+        broken = figure_1.agent("HA1").kill()
+        streams.await_running(broken)
+        taken_over = time.monotonic_ns()
+        figure_1.agent("HA1").start()
+        figure_1.wait("HA1 to advertise", partial(figure_1.has_own_home_route, "HA1"))
+        figure_1.wait_settled()
+        streams.await_running(time.monotonic_ns())
+        streams.finish()
+        packets = capture.packets(broken)
+    assert ike_between([each for each in packets if each.time_ns < taken_over], own, other) == []
+    assert ike_between(packets, own, other)[:4] == [(own, 34), (other, 34), (own, 35), (other, 35)]
+    assert with_mobile_node(figure_1, "HA2", "HA3", "mn") == before
+    assert with_mobile_node(figure_1, "HA1") == 0
+    kinds = figure_1.kinds("HA1", taken_over)
+    assert kinds.index("peer-sa-made") < kinds.index("table-received")
+    assert kinds.index("table-received") < kinds.index("advertise-prefix")
+    made = [e for e in figure_1.events("HA2", taken_over) if e["kind"] == "peer-sa-made"]
+    assert [(each["peer"], each["began_here"]) for each in made] == [("HA1", False)]
+    assert made[0]["inbound_spi"] not in spis
+    assert figure_1.counters("HA1")["peer-ike.sent.ike-auth-request"] == 2
     for correspondent in ("cn1", "cn2", "cn3"):
         figure_1.pings(correspondent, figure_1.address("mn"))

@@ -21,8 +21,17 @@ COMES_BACK = 60.0
 class History:
     """One random history: SAs are renewed all the time, home agents die, packets get lost."""
 
-    def __init__(self, seed: int) -> None:
-        self.world = World(3, seed=seed, ike=True, sequence_soft_limit=60, sequence_limit=2000)
+    def __init__(self, seed: int, *, peer_ike: bool = False) -> None:
+        """With `peer_ike` home agents agree on theirs too, and renew them all the time."""
+        self.world = World(
+            3,
+            seed=seed,
+            ike=True,
+            peer_ike=peer_ike,
+            sequence_soft_limit=60,
+            sequence_limit=2000,
+            peer_soft_limit=150,
+        )
         self.world.start_all()
         self.world.start_mn(key_management=True, lifetime=20.0)
         self.world.trouble = self._trouble
@@ -115,9 +124,10 @@ class History:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_histories_with_ike(seed: int) -> None:
+@pytest.mark.parametrize("peer_ike", [False, True])
+def test_histories_with_ike(seed: int, peer_ike: bool) -> None:
     """I1 and I3, and that it always comes back, with one generation everywhere."""
-    history = History(seed)
+    history = History(seed, peer_ike=peer_ike)
     history.run()
     history.settle()
     world = history.world
@@ -145,5 +155,6 @@ def test_histories_with_ike(seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(100, 400))
-def test_many_histories_with_ike(seed: int) -> None:
-    test_histories_with_ike(seed)
+@pytest.mark.parametrize("peer_ike", [False, True])
+def test_many_histories_with_ike(seed: int, peer_ike: bool) -> None:
+    test_histories_with_ike(seed, peer_ike)

@@ -72,6 +72,7 @@ class World:
         *,
         key_exchange: bool = False,
         ike: bool = False,
+        peer_ike: bool = False,
         **home_agent: object,
     ) -> None:
         self.now = 1000.0
@@ -100,6 +101,8 @@ class World:
         self.key_exchanges: dict[int, FakeKeyExchange] = {}
         self.fate = "agreed"
         self.secret = self.random.randbytes(32) if ike else None
+        self.peer_secrets = self._peer_secrets() if peer_ike else {}
+        """By pair of home agents; each may be changed before one of them starts."""
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -133,10 +136,17 @@ class World:
             config,
             self.incarnations[index],
             self.random.randbytes,
-            self.peer_keys[index],
+            {} if self.peer_secrets else self.peer_keys[index],
             self._record,
             exchange if self.with_key_exchange else None,
             {home_address(n): self.secret for n in range(1, 5)} if self.secret else None,
+            {
+                other: self.peer_secrets[frozenset((index, other))]
+                for other in self.indexes
+                if other != index
+            }
+            if self.peer_secrets
+            else None,
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -338,6 +348,10 @@ class World:
             )
             keys[one][other] = keys[other][one] = pair
         return keys
+
+    def _peer_secrets(self) -> dict[frozenset[int], bytes]:
+        pairs = itertools.combinations(self.indexes, 2)
+        return {frozenset(pair): self.random.randbytes(32) for pair in pairs}
 
     # The network.
 

@@ -33,7 +33,7 @@ from agents.config import (
     dump,
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
-from agents.shared_secrets import write_secret_file
+from agents.shared_secrets import write_pair_secret, write_secret_file
 from topologies import addressing
 from topologies.frr import metric_command
 from topologies.frr_config import home_metric
@@ -56,8 +56,8 @@ class AgentError(Exception):
 class AgentOptions:
     """What the agents' configurations of one network have in common.
 
-    With `ike` a mobile node and its home agents share a secret and agree on SAs by IKEv2; without,
-    SAs come from key files, and cannot be renewed.
+    With `ike` a mobile node and its home agents share a secret and agree on SAs by IKEv2, and so
+    does every pair of home agents; without, SAs come from key files, and cannot be renewed.
     """
 
     mode: Mode = Mode.HARDENED
@@ -310,19 +310,20 @@ class Agents:
 
     def _configure(self) -> None:
         has = [self.plan.nodes[name] for name in self.home_agents]
+        write_pair = self._write_pair_secret if self.options.ike else self._write_pair_keys
         pairs = {
-            frozenset((a.name, b.name)): self._write_pair_keys(a, b)
-            for a, b in itertools.combinations(has, 2)
+            frozenset((a.name, b.name)): write_pair(a, b) for a, b in itertools.combinations(has, 2)
         }
         holder = self.plan.nodes[self.key_holder]
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
         write = self._write_secret if self.options.ike else self.write_mobile_keys
         mobile_keys = {node.name: write(node, holder) for node in mobiles}
+        kind = "secret_file" if self.options.ike else "key_file"
         for node in has:
             peers = tuple(
                 PeerConfig(
                     peer.name, peer.index, self.plan.address_of(peer.name),
-                    pairs[frozenset((node.name, peer.name))],
+                    **{kind: pairs[frozenset((node.name, peer.name))]},
                 )
                 for peer in has
                 if peer is not node
@@ -410,6 +411,13 @@ class Agents:
         ]  # fmt: skip
         path = self._keys / f"{a.name}-{b.name}.toml"
         write_key_file(path, associations)
+        return path
+
+    def _write_pair_secret(self, a: NodePlan, b: NodePlan) -> Path:
+        """Write the pre-shared key of a pair of home agents; both read the same file."""
+        path = self._keys / f"{a.name}-{b.name}.secret"
+        ends = self.plan.address_of(a.name), self.plan.address_of(b.name)
+        write_pair_secret(path, *ends, secrets.token_bytes(32))
         return path
 
 

@@ -101,17 +101,27 @@ class Context:
             self.counters["errors-suppressed"] += 1
 
     def send_to_peer(self, peer: Peer, message: inter_ha.InterHaMessage) -> None:
-        """Send `message` in ESP transport between the HAs' own addresses (draft §3.2, §5)."""
+        """Send `message` in ESP transport between the HAs' own addresses (draft §3.2, §5).
+
+        Without an SA to send on it is dropped and counted: who needs an answer asks again.
+        """
         message = replace(message, receiver_incarnation=peer.incarnation)
         own = self.config.address
         header = inter_ha.serialize_inter_ha(message, own, peer.address)
-        self.send_sealed(peer, header, ipv6.MOBILITY)
+        try:
+            self.send_sealed(peer, header, ipv6.MOBILITY)
+        except Dropped as dropped:
+            self.counters.drop(dropped.reason)
+            return
         self.counters[f"sent.{type(message).__name__}"] += 1
         self.counters["sent.inter-ha-octets"] += len(self.to_send[-1])
 
     def send_sealed(self, peer: Peer, payload: bytes, next_header: int) -> None:
-        """Send `payload` on the SA with `peer`; raises `Dropped` when that SA is used up."""
-        sealed = self.peer_esp.seal(peer.outbound, payload, next_header)
+        """Send `payload` on the SA with `peer`; raises `Dropped` without one, or at its end."""
+        association = peer.associations.sending
+        if association is None:
+            raise Dropped("no-peer-sa")
+        sealed = self.peer_esp.seal(association.outbound, payload, next_header)
         self.send_packet(self.config.address, peer.address, ipv6.ESP, sealed)
 
     def exchange(
@@ -124,9 +134,6 @@ class Context:
         """Send `message` to `peer` until its answer comes; identifier as in the message."""
 
         def send(_: float) -> None:
-            try:
-                self.send_to_peer(peer, message)
-            except Dropped as dropped:
-                self.counters.drop(dropped.reason)
+            self.send_to_peer(peer, message)
 
         self.exchanges.begin(peer.index, message.identifier, send, now, outcome)

@@ -140,6 +140,36 @@ class PeerChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PeerAssociationMade(Event):
+    """IKE brought an SA with a peer; SPIs of both directions; `began_here`: by this HA's IKE."""
+
+    kind: ClassVar[str] = "peer-sa-made"
+    peer: str
+    inbound_spi: int
+    outbound_spi: int
+    began_here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAssociationEnded(Event):
+    """An SA with a peer is held no more; `reason` such as `replaced`, `deleted`, `by-peer`."""
+
+    kind: ClassVar[str] = "peer-sa-ended"
+    peer: str
+    inbound_spi: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAssociationFailed(Event):
+    """IKE with a peer came to nothing; said once for each `reason` until there is an SA."""
+
+    kind: ClassVar[str] = "peer-sa-failed"
+    peer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableReceived(Event):
     """The whole table of a peer has arrived."""
 

@@ -28,6 +28,7 @@ from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
+from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.primary_role import PrimaryRole
 from agents.core.renew_requests import RenewRequests
@@ -59,6 +60,7 @@ class HomeAgent:
         record: EgressRecord | None = None,
         key_exchange: KeyExchange | None = None,
         secrets: Mapping[IPv6Address, bytes] | None = None,
+        peer_secrets: Mapping[int, bytes] | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
 
@@ -66,11 +68,18 @@ class HomeAgent:
         numbers on every old SA might repeat, and the engine stays silent (design §10, rule 3).
         `peer_keys` are the two associations with each peer, by index. `record` is told of every
         packet sealed. With `secrets`, pre-shared keys by home address, IKEv2 is the source of
-        keys; without, and without another `key_exchange`, SAs cannot be renewed. Raises
-        `ConfigError` for a peer without keys.
+        keys; without, and without another `key_exchange`, SAs cannot be renewed. `peer_secrets`,
+        by index, do the same for peers, which then are not in `peer_keys`. Raises `ConfigError`
+        for a peer without either.
         """
         self.incarnation = incarnation
-        peers = [make_peer(config, each.index, peer_keys) for each in config.peers]
+        by_ike = peer_secrets or {}
+        peers = [
+            Peer(each.name, each.index, each.address)
+            if each.index in by_ike
+            else make_peer(config, each.index, peer_keys)
+            for each in config.peers
+        ]
         self._context = context = Context(
             config, incarnation or 0, random_bytes, peers, self._expired, record
         )
@@ -114,6 +123,9 @@ class HomeAgent:
         if self._keys is not None:
             self._keys.report_to(self._renewal)
         self._requests = RenewRequests(context, self._renewal, self._synchronisation, provoke)
+        self._peer_keys = (
+            PeerKeyManagement(context, by_ike, self._membership.introduce) if by_ike else None
+        )
         self._role = PrimaryRole(context, self._took_over)
         self._mobility = MobilityReceiver(
             context,
@@ -132,6 +144,7 @@ class HomeAgent:
             self._tunnel,
             self._requests,
             self._keys,
+            self._peer_keys,
         )
         self._now = 0.0
 
@@ -185,6 +198,8 @@ class HomeAgent:
         self._context.timers.run(now)
         if self._keys is not None:
             self._keys.pump(now)
+        if self._peer_keys is not None:
+            self._peer_keys.pump(now)
         if self._context.due:
             self._requests.consider(now)
 
@@ -202,6 +217,8 @@ class HomeAgent:
                 Notice("the incarnation counter cannot be read: no old SA may be used, staying out")
             )
             return
+        if self._peer_keys is not None:
+            self._peer_keys.start(now)
         self._membership.start(now)
 
     def connectivity(self, reachable: bool, now: float) -> None:
@@ -245,7 +262,13 @@ class HomeAgent:
 
     def key_counters(self) -> dict[str, int]:
         """Return the counters of key management."""
-        return self._keys.counters() if self._keys is not None else {}
+        managed = (self._keys, self._peer_keys)
+        return {
+            name: value
+            for each in managed
+            if each is not None
+            for name, value in each.counters().items()
+        }
 
     def bindings(self) -> list[dict[str, object]]:
         """Return the binding cache, ready for JSON."""
@@ -259,7 +282,8 @@ class HomeAgent:
         """Return the SAs with their keys, those with peers too: for captures, on request."""
         held = [*self._context.associations]
         for peer in self._context.peers:
-            held += [peer.outbound, peer.inbound]
+            for pair in peer.associations:
+                held += [pair.outbound, pair.inbound]
         return [each.keyed() for each in held]
 
     def peers(self) -> list[dict[str, object]]:

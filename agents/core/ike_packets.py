@@ -1,7 +1,7 @@
-"""IKE between a mobile node and its home agents: whole packets <-> datagrams, SAs <-> children.
+"""IKE of mobile nodes and home agents: whole packets <-> datagrams, SAs <-> children.
 
 IKE runs between the care-of address and the home agent address (RFC 4877 §4); what it protects has
-the home address as its selector (RFC 3776 §4.2).
+the home address as its selector (RFC 3776 §4.2). Home agents use their own addresses for both.
 """
 
 from ipaddress import IPv6Address
@@ -26,6 +26,9 @@ SIGNALLING = "signalling"
 PAYLOAD = "payload"
 """Name of the Child SA of the bidirectional tunnel."""
 
+PEER = "peer"
+"""Name of the Child SA between two home agents."""
+
 _ANYWHERE = TrafficSelector(0, IPv6Address(0), IPv6Address(2**128 - 1))
 
 
@@ -45,6 +48,15 @@ def mobile_children(
             PAYLOAD, (TrafficSelector.of(home_address),), (_ANYWHERE,), SaMode.TUNNEL, transform
         ),
     )
+
+
+def peer_child(own: IPv6Address, other: IPv6Address) -> ChildRequest:
+    """Return what two home agents protect, seen from `own`: their messages, and what they relay."""
+    local, remote = (
+        (TrafficSelector.of(end, ipv6.MOBILITY), TrafficSelector.of(end, ipv6.IPV6))
+        for end in (own, other)
+    )
+    return ChildRequest(PEER, local, remote, SaMode.TRANSPORT, Transform.AES_128_GCM)
 
 
 def mirrored(request: ChildRequest) -> ChildRequest:

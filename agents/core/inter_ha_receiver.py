@@ -8,6 +8,7 @@ from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
+from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.renew_requests import RenewRequests
 from agents.core.replay_floors import Floors
@@ -34,8 +35,10 @@ class InterHaReceiver:
         tunnel: Tunnel,
         renew_requests: RenewRequests,
         keys: KeyManagement | None,
+        peer_keys: PeerKeyManagement | None,
     ) -> None:
         self._keys = keys
+        self._peer_keys = peer_keys
         self._renew_requests = renew_requests
         self._context = context
         self._membership = membership
@@ -49,11 +52,19 @@ class InterHaReceiver:
         peer = self._context.peers.by_address(parsed.source)
         if peer is None:
             raise Dropped("inter-ha-from-stranger")
+        if parsed.next_header == ipv6.UDP and self._peer_keys is not None:
+            self._peer_keys.receive(parsed, now)
+            return
         if parsed.next_header != ipv6.ESP:
             raise Dropped("inter-ha-in-the-clear")
-        if int.from_bytes(parsed.payload[_SPI]) != peer.inbound.spi:
+        held = peer.associations
+        association = held.find(int.from_bytes(parsed.payload[_SPI]))
+        if association is None:
             raise Dropped("unknown-spi")
-        payload, next_header, sender = self._context.peer_esp.open(peer.inbound, parsed.payload)
+        payload, next_header, sender = self._context.peer_esp.open(
+            association.inbound, parsed.payload
+        )
+        held.heard(association, sender, now, follow=peer.index < self._context.config.index)
         if next_header == ipv6.IPV6:
             self._receive_relayed(payload, now)
             return

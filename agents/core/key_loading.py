@@ -3,6 +3,7 @@
 from ipaddress import IPv6Address
 
 from agents.config import ConfigError, HomeAgentConfig
+from agents.core.peer_associations import PeerAssociation, PeerAssociations
 from agents.core.peers import Peer
 from agents.core.replay_window import SidWindows
 from agents.core.security_associations import SecurityAssociation
@@ -41,7 +42,9 @@ def make_peer(
                 windows=SidWindows(),
             )
         )
-    return Peer(peer.name, index, peer.address, made[0], made[1])
+    associations = PeerAssociations()
+    associations.add(PeerAssociation(made[0], made[1]))
+    return Peer(peer.name, index, peer.address, associations)
 
 
 def mobile_association(keyed: KeyedAssociation, config: HomeAgentConfig) -> SecurityAssociation:

@@ -51,6 +51,11 @@ class Membership:
         self._wait_for_peers(now)
         self._detector.start(now)
 
+    def introduce(self, peer: Peer, now: float) -> None:
+        """There is an SA with `peer` that was not there before: a HELLO need not wait."""
+        if self._started:
+            self._send_hello(peer)
+
     def resynchronise(self, reason: str, now: float) -> None:
         """Believe nothing of the peers any more: get their tables before advertising again."""
         self._withdraw(reason)

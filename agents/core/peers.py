@@ -2,15 +2,15 @@
 
 HELLO carries the sender's incarnation, and the receiver's as the sender knows it. Only a HELLO
 that names the receiver's present incarnation proves that its sender lives now: what was recorded
-before a restart names an older one. Keys and windows are those of `security_associations`.
+before a restart names an older one. Keys and windows are those of `peer_associations`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address
 
-from agents.core.security_associations import SecurityAssociation
+from agents.core.peer_associations import PeerAssociations
 from agents.core.timers import Timer
 
 
@@ -91,8 +91,7 @@ class Peer:
     name: str
     index: int
     address: IPv6Address
-    outbound: SecurityAssociation
-    inbound: SecurityAssociation
+    associations: PeerAssociations = field(default_factory=PeerAssociations)
     state: PeerState = PeerState.UNKNOWN
     incarnation: int = 0
     ready: bool = False
