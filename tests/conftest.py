@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from leftovers import MARK, await_none, end
 from people import Person, ordinary_user, root
 
 from tests.figure_1.inside import Remote
 from tests.strongswan.configuration import missing
 from topologies.sandbox import launcher_command
+
+settings.register_profile("manyhomes", deadline=None)  # how long an example takes proves nothing
+settings.load_profile("manyhomes")
 
 SESSION = uuid.uuid4().hex
 os.environ[MARK] = SESSION  # inherited by everything that a test starts
