@@ -3,15 +3,13 @@
 They stand in for IKEv2 between a mobile node and its home agents, and between two home agents.
 """
 
-import os
-import stat
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from pathlib import Path
 
 from agents.config import ConfigError
+from agents.private_files import read_private, write_private
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
 
@@ -35,18 +33,7 @@ class KeyedAssociation:
 
 def read_key_file(path: Path) -> tuple[KeyedAssociation, ...]:
     """Read the associations in `path`; raise `ConfigError` with file, key and cure."""
-    try:
-        with path.open("rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise ConfigError(f"{path}: others can read or write this key file; chmod 600 it")
-            document = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: key file cannot be read ({error.strerror}); write one or correct its name"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        # The decoder quotes no values, so no key can leak here.
-        raise ConfigError(f"{path}: is not TOML ({error}); correct that line") from error
+    document = read_private(path, "key file")
     unknown = set(document) - {"security_association"}
     if unknown:
         raise ConfigError(
@@ -72,11 +59,7 @@ def write_key_file(path: Path, associations: Iterable[KeyedAssociation]) -> None
             f'key = "{each.key.hex()}"',
             "",
         ]
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines))
-    temporary.replace(path)
+    write_private(path, lines)
 
 
 def _read_one(path: Path, number: int, table: object) -> KeyedAssociation:

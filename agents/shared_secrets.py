@@ -5,15 +5,13 @@ know the mobile node. A mobile node's file has its own alone. Of a pair of home 
 same file, or copies of it.
 """
 
-import os
-import stat
-import tomllib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
 from agents.config import ConfigError
+from agents.private_files import read_private, write_private
 
 SHORTEST = 16
 """Octets: a guessed pre-shared key gives every SA away (RFC 7296 §2.15)."""
@@ -46,18 +44,7 @@ def read_pair_secret(path: Path, own: IPv6Address, other: IPv6Address) -> bytes:
 
 def _read_tables(path: Path) -> list[object]:
     """Return the [[secret]] tables of a file that nobody else can read; raise `ConfigError`."""
-    try:
-        with path.open("rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise ConfigError(f"{path}: others can read or write this file; chmod 600 it")
-            document = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: secret file cannot be read ({error.strerror}); write one or correct its name"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        # The decoder quotes no values, so no secret can leak here.
-        raise ConfigError(f"{path}: is not TOML ({error}); correct that line") from error
+    document = read_private(path, "secret file")
     tables = document.get("secret")
     if set(document) != {"secret"} or not isinstance(tables, list):
         raise ConfigError(f"{path}: a secret file has [[secret]] tables, and nothing else")
@@ -89,11 +76,7 @@ def _write(path: Path, secrets: Iterable[tuple[str, bytes]]) -> None:
     lines: list[str] = []
     for whose, secret in secrets:
         lines += ["[[secret]]", whose, f'secret = "{secret.hex()}"', ""]
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines))
-    temporary.replace(path)
+    write_private(path, lines)
 
 
 def _read_one(where: str, table: object) -> tuple[IPv6Address, bytes]:
