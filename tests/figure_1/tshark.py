@@ -11,6 +11,8 @@ from tests.figure_1.capture import Captured, write_pcap
 from tests.figure_1.lab import Association, Lab
 
 DISSECTOR = Path(__file__).resolve().parents[2] / "agents/wire/manyhomes.lua"
+NOT_ROOT = ["unshare", "--user", "--map-user=1", "--"]
+"""Wireshark 4.4 loads no Lua script of a superuser's, and in the sandbox everybody is one."""
 
 
 class Decoded:
@@ -45,7 +47,17 @@ def decode(lab: Lab, packets: Iterable[Captured]) -> list[Decoded]:
     options += ["-o", "esp.enable_authentication_check:TRUE"]
     for each in lab.own_associations():
         options += ["-o", f"uat:esp_sa:{_row(each)}"]
-    command = ["tshark", "-n", "-r", str(path), "-T", "json", "--no-duplicate-keys", *options]
+    command = [
+        *NOT_ROOT,
+        "tshark",
+        "-n",
+        "-r",
+        str(path),
+        "-T",
+        "json",
+        "--no-duplicate-keys",
+        *options,
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert "Lua:" not in run.stderr, run.stderr
     return [Decoded(packet["_source"]["layers"]) for packet in json.loads(run.stdout)]
