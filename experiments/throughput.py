@@ -6,7 +6,7 @@ its own home agent over a home link capped at 50 Mbit/s. With one SA shared by s
 no ORIGIN_IP to tell them apart, the mobile node takes most of the packets for replays.
 
 Routing watches its neighbours every 50 ms here: bfdd spends a part of each timer in a busy loop
-(docs/routing.md), and at 10 ms that takes a third of two processors from what is measured.
+(docs/routing.md), and at 10 ms that takes much processor time from what is measured.
 
     make throughput [TRIALS=3] [QUICK=1] [SET='cap=50 seconds=4 detection=bfd-50x3']
 """
