@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topologies import addressing
+from topologies.frr_programs import rpki_lines
+from topologies.import_policy import OriginOptions, use_lines
 from topologies.plan import End, HomeNetwork, NodePlan, Plan, Protocol, Role
 
 HOME_LIST = "HOME"
@@ -68,6 +70,8 @@ class RoutingOptions:
 
     ``rib_hold_ms``: zebra lets each batch of changes ripen for 10 ms by default before it looks at
     them; this stands twice in the way of a failover, at the home agent and at the router.
+
+    ``origins``: who validates route origins, and by what; None: nobody.
     """
 
     detection: Detection = DETECTIONS["bfd-10x3"]
@@ -77,6 +81,12 @@ class RoutingOptions:
     min_arrival_ms: int = 0
     retransmit: int = 1
     rib_hold_ms: int = 1
+    origins: OriginOptions | None = None
+
+
+def validates_origins(name: str, options: RoutingOptions) -> bool:
+    """Return whether a node's bgpd validates the origins of routes (RFC 6811)."""
+    return options.origins is not None and name in options.origins.validators
 
 
 def daemons(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
@@ -199,6 +209,9 @@ def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
         lines += _export_route_maps(node)
     exterior = [end for end in plan.ends_of(node.name) if end.link.protocol is Protocol.BGP]
     interior = plan.interior_peers(node.name)
+    origins = options.origins if validates_origins(node.name, options) else None
+    if origins is not None:
+        lines += [*rpki_lines(), *origins.filter.lines]
     lines += [
         f"router bgp {node.asn}",
         f" bgp router-id {addressing.router_id(node.number)}",
@@ -224,6 +237,8 @@ def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
         if not plan.is_transit(node.name):
             name = BACKUP_MAP if end.link.backup else EXPORT_MAP
             lines.append(f"  neighbor {end.neighbour_address} route-map {name} out")
+    if origins is not None:
+        lines += use_lines(origins.filter, [end.neighbour_address for end in exterior])
     for end in interior:
         lines.append(f"  neighbor {end.neighbour_address} activate")
         # The other border router's neighbours are in no route of this AS.

@@ -1,4 +1,4 @@
-"""What an AS takes from its neighbours: everything, what origin validation leaves, what is registered.
+"""What an AS takes from its neighbours: all, what origin validation leaves, what is registered.
 
 Filters are route maps with names of their own, all defined before any is used: a neighbour is given
 another one in a single step, and FRR goes through what that neighbour said once more.

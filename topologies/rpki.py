@@ -7,13 +7,11 @@ so a session needs no route that it is to judge. Router and cache speak the RPKI
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,18 +19,14 @@ from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
-from topologies.frr import Daemon, NodeRouting, RoutingError, frr_directory, rejected_lines
+from topologies.frr import Daemon, NodeRouting
+from topologies.frr_programs import CACHE_HOST, CACHE_PORT, RoutingError, check_rpki_module
 from topologies.import_policy import ImportFilter
 from topologies.namespaces import call_in
 from topologies.nodes import SixNode
 from topologies.plan import Plan, Protocol
 from topologies.route_origins import State, Vrp
 
-HOST, PORT = "::1", 8282
-"""Where a node's cache listens. bgpd's library looks the address up with AI_ADDRCONFIG: the node
-must have an IPv6 address beside the loopback's, else it never connects, and says nothing of it."""
-
-MODULE = "rpki"
 REFRESH = 3600
 """Seconds after which a cache reads its file unasked; a change is told by SIGHUP."""
 
@@ -44,43 +38,7 @@ def check_installed() -> None:
     """Raise RoutingError naming the package, where bgpd's module or the cache is missing."""
     if shutil.which("stayrtr") is None:
         raise RoutingError("stayrtr is missing; `make setup` installs it (Debian package: stayrtr)")
-    if "loader error" in _dry_run(()):
-        raise RoutingError(
-            "FRR has no RPKI module; `make setup` installs it (Debian package: frr-rpki-rtrlib)"
-        )
-
-
-@functools.cache
-def _names_transport() -> bool:
-    """Return whether this bgpd wants the word ``tcp`` (FRR from May 2024 on does)."""
-    return not rejected_lines(_dry_run(_block(" tcp")))
-
-
-def _dry_run(lines: Iterable[str]) -> str:
-    """Return what bgpd with the module prints about a configuration."""
-    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        command = [str(frr_directory() / "bgpd"), "-M", MODULE, "-f", file.name, "-C"]
-        return subprocess.run(
-            [*command, "-u", "root", "-g", "root"], stdin=subprocess.DEVNULL, timeout=30,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        ).stdout  # fmt: skip
-
-
-def _block(transport: str) -> list[str]:
-    return [
-        "rpki",
-        " rpki polling_period 60",
-        " rpki retry_interval 1",
-        f" rpki cache{transport} {HOST} {PORT} preference 1",
-        "exit",
-    ]
-
-
-def validator_lines() -> list[str]:
-    """Return the block of bgpd's file that lets it validate by its node's cache."""
-    return _block(" tcp" if _names_transport() else "")
+    check_rpki_module()
 
 
 def write_payloads(path: Path, payloads: Iterable[Vrp]) -> None:
@@ -106,9 +64,9 @@ class Cache:
 
         Raises RoutingError with its last words when it ends or is not ready in time.
         """
-        command = ["stayrtr", "-cache", str(self._payloads), "-bind", f"[{HOST}]:{PORT}",
-                   "-checktime=false", "-protocol", "1", "-refresh", str(REFRESH),
-                   "-metrics.addr", ""]  # fmt: skip
+        command = ["stayrtr", "-cache", str(self._payloads),
+                   "-bind", f"[{CACHE_HOST}]:{CACHE_PORT}", "-protocol", "1",
+                   "-checktime=false", "-refresh", str(REFRESH), "-metrics.addr", ""]  # fmt: skip
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as out:
             self._process = self.node.spawn(command, stdout=out, stderr=out)
@@ -139,7 +97,7 @@ class Cache:
 
 def _listens() -> bool:
     with socket.socket(socket.AF_INET6) as probe:
-        return probe.connect_ex((HOST, PORT)) == 0
+        return probe.connect_ex((CACHE_HOST, CACHE_PORT)) == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from topologies.route_origins import MAX_ASN
 
 CLASS = "route6"
 MANDATORY = ("origin", "mnt-by", "source")
-"""Besides the prefix itself. RFC 4012's `descr` and `changed` may be missing: no filter needs them."""
+"""Besides the prefix. RFC 4012's `descr` and `changed` may be missing: no filter needs them."""
 
 _ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):(.*)")
 _AS_NUMBER = re.compile(r"AS([0-9]+)", re.IGNORECASE)
@@ -45,7 +45,7 @@ class _Attribute:
 def parse(text: str, where: str = "registry") -> tuple[Route6, ...]:
     """Return the ``route6`` objects of a registry, in order; objects of other classes are ignored.
 
-    Raises RpslError for the first thing wrong, with its line and the cure; ``where`` names the file.
+    Raises RpslError for the first thing wrong, with line and cure; ``where`` names the file.
     """
     found: dict[Route6, int] = {}
     for attributes in _objects(text, where):
@@ -54,8 +54,8 @@ def parse(text: str, where: str = "registry") -> tuple[Route6, ...]:
         route = _route(attributes, where)
         if route in found:
             raise RpslError(
-                f"{where}:{attributes[0].line}: {route.prefix} from AS{route.origin} stands at line "
-                f"{found[route]} too: leave one of them out"
+                f"{where}:{attributes[0].line}: {route.prefix} from AS{route.origin} stands at "
+                f"line {found[route]} too: leave one of them out"
             )
         found[route] = attributes[0].line
     return tuple(found)
