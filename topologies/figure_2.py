@@ -199,12 +199,12 @@ def _places(shape: Shape) -> dict[str, tuple[float, float]]:
     for n in range(1, shape.transits):
         found[f"t{n}"] = ((n - 1) * BLOCK, 4.6)
     middle = BLOCK / 2
-    found[f"t{shape.transits}"] = (middle, 5.8)
-    found["v1"], found["v2"], found["v3"] = (middle, 7.2), (0.0, 6.2), (BLOCK, 6.2)
+    found[f"t{shape.transits}"] = (middle, 6.6)
+    found["v1"], found["v2"], found["v3"] = (middle, 7.8), (0.0, 6.2), (BLOCK, 6.2)
     for m in _count(shape.mns):
-        found[_mobile(m)] = (middle + 0.8 * (m - 1), 8.4)
+        found[_mobile(m)] = (middle + 0.8 * (m - 1), 9.0)
     if shape.hijacker:
-        found["h3"] = (middle + 0.9, 7.2)
+        found["h3"] = (middle + 0.9, 7.8)
     return found
 
 
