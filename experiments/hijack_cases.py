@@ -48,6 +48,8 @@ class Case:
     filter: ImportFilter = NOT_INVALID
     payloads: tuple[Vrp, ...] = ()
     lie: Lie | None = None
+    dead: tuple[int, ...] = ()
+    """Home ASes whose home agents are all dead."""
 
     def filters(self, plan: Plan) -> dict[str, ImportFilter]:
         """Return every transit's filter."""
@@ -57,13 +59,13 @@ class Case:
             for node in plan.of_role(Role.TRANSIT)
         }
 
-    def internet(self, plan: Plan) -> Internet:
-        """Return what the model says of this case."""
-        told = home_announcements(plan)
+    def internet(self, plan: Plan, *, filtering: bool = True) -> Internet:
+        """Return what the model says of this case, or of it before anybody filters."""
+        told = home_announcements(plan, self.dead)
         if self.lie is not None:
             behind = () if self.lie.origin is None else (self.lie.origin,)
             told.append(Announcement(HIJACKER_NODE, self.lie.prefix, IGP, behind))
-        return Internet(plan, self.payloads, self.filters(plan), told)
+        return Internet(plan, self.payloads, self.filters(plan) if filtering else {}, told)
 
 
 def filtering(plan: Plan, where: Where) -> frozenset[str]:
@@ -113,6 +115,14 @@ def cases(plan: Plan) -> dict[str, Case]:
         Case("no-roa", "no ROA, ROV in all transits", Where.ALL),
         Case("roa-as1", "ROA for AS 1 alone, ROV in all", Where.ALL, payloads=ONE),
         Case("roa-both", "ROAs for both, ROV in all", Where.ALL, payloads=BOTH),
+        Case(
+            "roa-as1-dead", "ROA for AS 1 alone, and AS 1 dead",
+            Where.ALL, payloads=ONE, dead=(FIRST,),
+        ),
+        Case(
+            "roa-both-dead", "ROAs for both, and AS 1 dead",
+            Where.ALL, payloads=BOTH, dead=(FIRST,),
+        ),
         Case("roa-as0", "ROA for AS 0 alone, ROV in all", Where.ALL, payloads=NOBODY),
         Case("hijack", "same prefix, no filter", payloads=BOTH, lie=SAME),
         Case("hijack-no-roa", "same prefix, ROV in all, no ROA", Where.ALL, lie=SAME),
