@@ -57,8 +57,11 @@ DRAWN = Table(
         Column("sent", int, "packets sent while the route was the hijacker's"),
         Column("drawn", int, "of these, recorded by it"),
         Column("readable", int, "of these, with the payload's mark in the clear"),
-        Column("readable_expected", int, "the same by the model: all without IPsec, none with it"),
-        Column("control", int, "packets with the same kind of mark, seen in the clear at the CN"),
+        Column("expected", int, "the same by the model: all without IPsec, none with it"),
+        Column("locating", int, "of these, that tell HoA and CoA together (Home Address option)"),
+        Column(
+            "control", int, "packets whose mark arrived in the clear while nobody hijacked the leg"
+        ),
         Column("as_expected", bool, "all of it is as the model says"),
     ),
 )
@@ -93,8 +96,8 @@ FORMS: Mapping[str, str] = {
     "esp-update": "to the HA: one in ESP on the right SPI, with a key of the hijacker's own",
     "held-back": "to the HA: tunnel packets of the MN that were drawn, let go while nothing newer "
     "has come: they are genuine, and late",
-    "replayed": "to the HA: the same packets once more, and drawn Binding Updates, after newer "
-    "ones have come",
+    "replayed": "to the HA: the same packets once more, after newer ones have come",
+    "replayed-update": "to the HA: drawn Binding Updates, after newer ones have come",
 }
 
 METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {

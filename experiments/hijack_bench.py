@@ -43,7 +43,7 @@ READY_S = 15.0
 GONE_S = 0.5
 """After so long without any, packets that nobody has are lost."""
 
-ANSWER_S = 2.5
+ANSWER_S = 1.5
 """So long a Binding Update may be nowhere: it is sent again after 1 s (RFC 6275 §11.8)."""
 
 

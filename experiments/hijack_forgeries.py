@@ -47,8 +47,11 @@ def answer(question: Drawn, payload: bytes) -> bytes:
     return bytes(back / Raw(payload))
 
 
-def acknowledgement(known: Known, sequence: int, *, protected: bool) -> bytes:
-    """Return a Binding Acknowledgement in the HA's name (RFC 6275 §6.1.8)."""
+def acknowledgement(known: Known, sequence: int, number: int | None) -> bytes:
+    """Return a Binding Acknowledgement in the HA's name (RFC 6275 §6.1.8).
+
+    In ESP with this sequence number, or, without one, in the clear.
+    """
     load_scapy()
     from scapy.layers.inet6 import MIP6MH_BA, IPv6, IPv6ExtHdrRouting
     from scapy.packet import Raw
@@ -56,15 +59,18 @@ def acknowledgement(known: Known, sequence: int, *, protected: bool) -> bytes:
     message = MIP6MH_BA(status=ACCEPTED, seq=sequence, mhtime=LIFETIME_UNITS)
     way: Any = IPv6(src=str(known.home_agent), dst=str(known.care_of))
     way /= IPv6ExtHdrRouting(type=2, segleft=1, addresses=[str(known.home_address)])
-    if not protected:
+    if number is None:
         return bytes(way / message)
     inner = IPv6(src=str(known.home_agent), dst=str(known.home_address)) / message
     way[IPv6ExtHdrRouting].nh = ESP
-    return bytes(way / Raw(_esp(inner, known.spi_ack, known.sid, sequence)))
+    return bytes(way / Raw(_esp(inner, known.spi_ack, known.sid, number)))
 
 
-def update(known: Known, sequence: int, care_of: IPv6Address, *, protected: bool) -> bytes:
-    """Return a Binding Update in the MN's name that would move it to `care_of` (§6.1.7)."""
+def update(known: Known, sequence: int, number: int | None, care_of: IPv6Address) -> bytes:
+    """Return a Binding Update in the MN's name that would move it to `care_of` (§6.1.7).
+
+    In ESP or in the clear, as :func:`acknowledgement`.
+    """
     load_scapy()
     from scapy.layers.inet6 import (
         HAO,
@@ -82,11 +88,11 @@ def update(known: Known, sequence: int, care_of: IPv6Address, *, protected: bool
     )  # fmt: skip
     way: Any = IPv6(src=str(care_of), dst=str(known.home_agent))
     way /= IPv6ExtHdrDestOpt(options=[HAO(hoa=str(known.home_address))])
-    if not protected:
+    if number is None:
         return bytes(way / message)
     inner = IPv6(src=str(known.home_address), dst=str(known.home_agent)) / message
     way[IPv6ExtHdrDestOpt].nh = ESP
-    return bytes(way / Raw(_esp(inner, known.spi_update, 0, sequence)))
+    return bytes(way / Raw(_esp(inner, known.spi_update, 0, number)))
 
 
 def tunnel_down(known: Known, spi: int | None, number: int, payload: bytes) -> bytes:

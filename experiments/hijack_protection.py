@@ -1,0 +1,325 @@
+"""What IPsec still protects when the route is lost, and what it does not: counted packet by packet.
+
+The hijacker draws everything by a more specific announcement that nobody filters. It reads what it
+can, answers correspondents, forges, reflects; when its announcement is gone it forges towards the
+home agents, and lets go what it had drawn. The model stands beside every count.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv6Address
+from typing import Any
+
+from agents.keys import SaMode, read_key_file
+from experiments import hijack_forgeries as forgeries
+from experiments.data_hijack import DRAWN, FORGERIES
+from experiments.hijack_bench import GONE_S, MOBILE, HijackBench, drops
+from experiments.hijack_cases import HIJACKER_NODE, SPECIFIC, Case
+from experiments.hijack_forgeries import Known
+from experiments.hijack_trial import HONEST, RATE, Note
+from experiments.hijacker import DESTINATION_OPTIONS, ESP, UDP, Drawn
+from experiments.replay_traffic import PACKET, PADDING, Action, times
+from topologies.network import RUNTIME
+
+MANY = 100
+"""Packets a leg: more than a replay window holds."""
+
+FEW = 50
+"""Forgeries a form."""
+
+FAR = 1_000_000
+"""Where forged sequence numbers begin: no window refuses them before the key does."""
+
+STRAY_SPI = 0xFFFF_0001
+LOST = Case("protection", "more specific, nobody filters", lie=SPECIFIC)
+
+
+@dataclass
+class Protection:
+    """One trial of it."""
+
+    number: int
+    bench: HijackBench
+    note: Note
+    mark: bytes = field(default_factory=lambda: secrets.token_bytes(8))
+    """What forged payload begins with."""
+
+    forged: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Lose the route and win it back; write all rows."""
+        bench = self.bench
+        controls = self._controls()
+        bench.apply(LOST, filtering=False)
+        self._correspondents(controls["cn-hoa"])
+        tunnelled, updates = self._mobile_node(controls["mn-ha"])
+        known = self._known()
+        self._towards_the_mobile_node(known, tunnelled, updates)
+        bench.apply(HONEST, filtering=False)
+        self._towards_the_home_agents(known, tunnelled, updates)
+        bench.back_to_base()
+        alive = bench.alive()
+        for row in self.rows:
+            row["alive"] = alive
+            row["as_expected"] = row["as_expected"] and alive
+            self.note(FORGERIES, row)
+
+    # What is drawn.
+
+    def _controls(self) -> dict[str, int]:
+        """Return how many marks arrive in the clear where nobody hijacks, either way."""
+        bench = self.bench
+        down = sum(bench.send_down(name, MANY, RATE).honest for name in bench.correspondents)
+        before = bench.traffic.delivered_up()
+        self._send_up(MANY)
+        bench.wait(lambda: bench.traffic.delivered_up() - before >= MANY, GONE_S)
+        return {"cn-hoa": down, "mn-ha": bench.traffic.delivered_up() - before}
+
+    def _send_up(self, count: int) -> None:
+        self.bench.run(
+            [Action(after, self.bench.traffic.mobile.send) for after in times(RATE, count)]
+        )
+
+    def _correspondents(self, control: int) -> None:
+        """Draw what correspondents send, read it, and answer it."""
+        bench = self.bench
+        questions: list[Drawn] = []
+        readable = 0
+        for name in bench.correspondents:
+            fate = bench.send_down(name, MANY, RATE)
+            readable += fate.drawn
+            questions += [each for each in bench.hijacker.drawn if each.next_header == UDP]
+        sent = MANY * len(bench.correspondents)
+        self._drawn("cn-hoa", sent, questions, readable, len(questions), control)
+        answers = [forgeries.answer(each, self._payload()) for each in questions]
+        got = self._inject(answers, self._arrived_at_correspondents)
+        self._forgery("cn", "answer", len(answers), got, len(answers), {})
+
+    def _mobile_node(self, control: int) -> tuple[list[Drawn], list[Drawn]]:
+        """Draw tunnel packets and Binding Updates of the mobile node; return both."""
+        bench = self.bench
+        bench.forget()
+        self._send_up(MANY)
+        bench.network.agents[MOBILE].ask("wish", home_agent=0)  # a Binding Update now
+        care_of = bench.care_of(bench.base)
+        bench.wait(
+            lambda: len(self._of(ESP)) >= MANY and bench.updates_from(care_of) > 0, 2 * GONE_S
+        )
+        tunnelled, updates = self._of(ESP), self._of(DESTINATION_OPTIONS)
+        mark = bench.traffic.mobile.mark
+        for leg, sent, packets in (
+            ("mn-ha", MANY, tunnelled),
+            ("update", len(updates), updates),
+        ):
+            readable = sum(mark in packet.octets for packet in packets)
+            self._drawn(leg, sent, packets, readable, 0, control)
+        return tunnelled, updates
+
+    def _of(self, next_header: int) -> list[Drawn]:
+        return [each for each in self.bench.hijacker.drawn if each.next_header == next_header]
+
+    def _drawn(
+        self, leg: str, sent: int, packets: Sequence[Drawn], readable: int, expected: int,
+        control: int,
+    ) -> None:  # fmt: skip
+        home = self.bench.home.home_address().packed
+        care_of = self.bench.care_of(self.bench.base).packed
+        locating = sum(home in each.octets and care_of in each.octets for each in packets)
+        located = len(packets) if leg == "update" else 0
+        self.note(
+            DRAWN,
+            {
+                "trial": self.number,
+                "leg": leg,
+                "sent": sent,
+                "drawn": len(packets),
+                "readable": readable,
+                "expected": expected,
+                "locating": locating,
+                "control": control,
+                "as_expected": len(packets) == sent > 0
+                and readable == expected
+                and locating == located
+                and control >= MANY,
+            },
+        )
+
+    # What is forged.
+
+    def _known(self) -> Known:
+        bench = self.bench
+        home = bench.home.home_address()
+        spis = {
+            (each.mode, each.source == home): each.spi
+            for each in read_key_file(RUNTIME / "keys" / f"{MOBILE}.toml")
+        }
+        name, sender = next(iter(bench.network.agents.home_agents.items()))
+        incarnation = int(sender.ask("status")["incarnation"])
+        return Known(
+            home_agent=bench.home.home_agent_address,
+            home_address=home,
+            care_of=bench.care_of(bench.base),
+            correspondent=bench.plan.address_of(bench.correspondents[0]),
+            spi_ack=spis[SaMode.TRANSPORT, False],
+            spi_down=spis[SaMode.TUNNEL, False],
+            spi_update=spis[SaMode.TRANSPORT, True],
+            spi_up=spis[SaMode.TUNNEL, True],
+            sid=bench.plan.nodes[name].index << 10 | incarnation,
+        )
+
+    def _towards_the_mobile_node(
+        self, known: Known, tunnelled: Sequence[Drawn], updates: Sequence[Drawn]
+    ) -> None:
+        sequence = int(self.bench.network.agents[MOBILE].ask("bindings")[0]["sequence"])
+        own = [*tunnelled[:FEW], *updates]
+        forms: dict[str, list[bytes]] = {
+            "clear-ack": [forgeries.acknowledgement(known, sequence, None) for _ in range(FEW)],
+            "esp-ack": [forgeries.acknowledgement(known, sequence, FAR + n) for n in range(FEW)],
+            "clear-tunnel": [
+                forgeries.tunnel_down(known, None, 0, self._payload()) for _ in range(FEW)
+            ],
+            "esp-tunnel": [
+                forgeries.tunnel_down(known, known.spi_down, FAR + n, self._payload())
+                for n in range(FEW)
+            ],
+            "stray-tunnel": [
+                forgeries.tunnel_down(known, STRAY_SPI, n, self._payload())
+                for n in range(1, FEW + 1)
+            ],
+            "reflected": [forgeries.reflected(each, known) for each in own],
+        }
+        for form, packets in forms.items():
+            # The stack throws away a packet in a packet, without the agent.
+            self._attack("mn", form, packets, self._mobile_got, counted=form != "clear-tunnel")
+
+    def _towards_the_home_agents(
+        self, known: Known, tunnelled: Sequence[Drawn], updates: Sequence[Drawn]
+    ) -> None:
+        bench = self.bench
+        up = bench.traffic.delivered_up
+        copies = [each.octets for each in tunnelled]
+        # While nothing newer has come they are what the mobile node sent, and late.
+        self._attack("ha", "held-back", copies, up, expected=len(copies), counted=False)
+        bench.back_to_base()
+        before = up()
+        self._send_up(MANY)
+        bench.need("the mobile node's packets", lambda: up() - before >= MANY)
+        self._attack("ha", "replayed", copies, bench.traffic.first.total)
+        self._attack(
+            "ha", "replayed-update", [each.octets for each in updates], self._rebound(),
+            counted=False,
+        )  # fmt: skip
+        own = bench.plan.address_of(HIJACKER_NODE)
+        for form, packets, got, counted in (
+            ("clear-update", self._updates(known, own, None), self._rebound(), True),
+            ("esp-update", self._updates(known, own, FAR), self._rebound(), True),
+            ("esp-tunnel", self._tunnels(known), self._arrived_at_correspondents, True),
+        ):
+            self._attack("ha", form, packets, got, counted=counted)
+
+    def _updates(self, known: Known, own: IPv6Address, first: int | None) -> list[bytes]:
+        """Return updates to an address of the hijacker's, in ESP from this number on, or not."""
+        sequence = int(self.bench.network.agents[MOBILE].ask("bindings")[0]["sequence"])
+        return [
+            forgeries.update(
+                known, (sequence + n) % 65536, None if first is None else first + n, own
+            )
+            for n in range(1, FEW + 1)
+        ]
+
+    def _tunnels(self, known: Known) -> list[bytes]:
+        return [forgeries.tunnel_up(known, FAR + n, self._payload()) for n in range(FEW)]
+
+    def _payload(self) -> bytes:
+        """Return the payload of the next forged packet, as the application's own packets are."""
+        self.forged += 1
+        return PACKET.pack(self.mark, self.forged) + PADDING
+
+    # What comes of it.
+
+    def _attack(
+        self, who: str, form: str, packets: Sequence[bytes], got: Callable[[], int],
+        *, expected: int = 0, counted: bool = True,
+    ) -> None:  # fmt: skip
+        """Inject; `counted`: every packet that is refused must be in the agents' own counters."""
+        before = self._counters(who)
+        missing = len(packets) - expected if counted else 0
+
+        def refused() -> dict[str, int]:
+            return drops(self._counters(who) - before)
+
+        accepted = self._inject(packets, got, lambda: sum(refused().values()) >= missing, expected)
+        self._forgery(who, form, len(packets), accepted, expected, refused(), missing)
+
+    def _inject(
+        self, packets: Sequence[bytes], got: Callable[[], int],
+        settled: Callable[[], bool] = lambda: True, expected: int | None = None,
+    ) -> int:  # fmt: skip
+        """Let the hijacker send; return how many more were got when all are accounted for."""
+        bench = self.bench
+        wanted = len(packets) if expected is None else expected
+        begin = got()
+        bench.run(
+            Action(after, partial(bench.hijacker.inject, packet))
+            for after, packet in zip(times(RATE, len(packets)), packets, strict=True)
+        )
+        bench.wait(lambda: got() - begin >= wanted and settled(), GONE_S)
+        return got() - begin
+
+    def _forgery(
+        self, who: str, form: str, injected: int, accepted: int, expected: int,
+        refused: dict[str, int], missing: int = 0,
+    ) -> None:  # fmt: skip
+        self.rows.append(
+            {
+                "trial": self.number,
+                "who": who,
+                "form": form,
+                "injected": injected,
+                "accepted": accepted,
+                "expected": expected,
+                "refused": " ".join(f"{name}={n}" for name, n in sorted(refused.items())),
+                "as_expected": injected > 0
+                and accepted == expected
+                and (not missing or sum(refused.values()) == missing),
+            }
+        )
+
+    def _counters(self, who: str) -> Counter[str]:
+        if who == "mn":
+            return Counter(self.bench.network.agents[MOBILE].ask("counters"))
+        return sum(self.bench.home_agent_counters().values(), Counter())
+
+    def _mobile_got(self) -> int:
+        """Return forged payload that the mobile node's application has, and acknowledgements."""
+        counters = self._counters("mn")
+        return (
+            self._forged_at(self.bench.traffic.mobile.arrived)
+            + (counters["received.BindingAcknowledgement"])
+        )
+
+    def _arrived_at_correspondents(self) -> int:
+        ends = self.bench.traffic.correspondents.values()
+        return sum(self._forged_at(end.arrived) for end in ends)
+
+    def _forged_at(self, arrived: Counter[tuple[bytes, int]]) -> int:
+        return sum(count for (mark, _), count in arrived.items() if mark == self.mark)
+
+    def _rebound(self) -> Callable[[], int]:
+        """Return what counts the home agents whose binding is another one than now."""
+        before = self._bindings()
+        return lambda: sum(binding != before[name] for name, binding in self._bindings().items())
+
+    def _bindings(self) -> dict[str, tuple[Any, ...]]:
+        return {
+            name: tuple(
+                (each["care_of_address"], each["sequence"]) for each in agent.ask("bindings")
+            )
+            for name, agent in self.bench.network.agents.home_agents.items()
+        }
