@@ -47,7 +47,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput renewal replay metric synchronisation
+.PHONY: failover throughput renewal replay metric synchronisation hijack
 failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
@@ -65,6 +65,9 @@ metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a 
 
 synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)
 	@exec $(PYTHON) -m experiments.synchronisation
+
+hijack: $(READY)  ## who may announce the prefix: ROAs, filters, a hijacker; a plot (4 minutes)
+	@exec $(PYTHON) -m experiments.hijack
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph

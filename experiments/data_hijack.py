@@ -29,7 +29,7 @@ ENDS = Table(
 
 ROUTES = Table(
     "hijack_routes",
-    "One row a route that a router held, as FRR tells it.",
+    "One row a route that a router held, as FRR tells it, or should have held and did not.",
     (
         TRIAL,
         CASE,

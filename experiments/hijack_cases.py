@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Network
 
 from experiments.hijack_model import IGP, Announcement, Internet, home_announcements
-from topologies import addressing
+from topologies import addressing, rpsl
+from topologies.figure_2 import Shape, multi_as
 from topologies.import_policy import EVERYTHING, NOT_INVALID, ImportFilter, registered_only
 from topologies.plan import Plan, Role
 from topologies.route_origins import Vrp
@@ -82,10 +84,11 @@ def filtering(plan: Plan, where: Where) -> frozenset[str]:
     }[where]
 
 
-def registry(plan: Plan, without: Iterable[int] = ()) -> tuple[Route6, ...]:
-    """Return the route6 objects of every honest AS; `without`: ASes that forgot the home network.
+def registry(plan: Plan, without: Iterable[int] = ()) -> str:
+    """Return a registry with the route6 objects of every AS, as the text that it is kept as.
 
-    A registry that filters are made from has to hold everything, not only what is in dispute.
+    `without`: ASes that forgot the home network. A registry that filters are made from has to hold
+    everything, not only what is in dispute.
     """
     missing = frozenset(without)
     always = (Route6(p, asn) for asn, prefixes in plan.originate.items() for p in prefixes)
@@ -95,7 +98,7 @@ def registry(plan: Plan, without: Iterable[int] = ()) -> tuple[Route6, ...]:
         for asn in home.ases
         if asn not in missing
     )
-    return (*always, *homes)
+    return rpsl.render((*always, *homes))
 
 
 ONE = (Vrp(AGGREGATE, FIRST),)
@@ -109,8 +112,8 @@ FORGED, FORGED_SPECIFIC = Lie(AGGREGATE, FIRST), Lie(MORE_SPECIFIC, FIRST)
 
 def cases(plan: Plan) -> dict[str, Case]:
     """Return all cases by name, in the order of the report."""
-    irr = registered_only(registry(plan))
-    forgotten = registered_only(registry(plan, without=(SECOND,)), "IMPORT-IRR-1")
+    irr = registered_only(rpsl.parse(registry(plan)))
+    forgotten = registered_only(rpsl.parse(registry(plan, without=(SECOND,))), "IMPORT-IRR-1")
     every = (
         Case("no-roa", "no ROA, ROV in all transits", Where.ALL),
         Case("roa-as1", "ROA for AS 1 alone, ROV in all", Where.ALL, payloads=ONE),
@@ -159,3 +162,9 @@ def cases(plan: Plan) -> dict[str, Case]:
         Case("irr-forged", "forged origin, IRR filters in all", Where.ALL, irr, lie=FORGED),
     )  # fmt: skip
     return {case.name: case for case in every}
+
+
+@functools.cache
+def texts() -> Mapping[str, str]:
+    """Return what each case is in words."""
+    return {case.name: case.text for case in cases(multi_as(Shape(hijacker=True))).values()}

@@ -27,7 +27,10 @@ from experiments.replay_traffic import PACKET, PADDING, Action, times
 from topologies.network import RUNTIME
 
 MANY = 100
-"""Packets a leg: more than a replay window holds."""
+"""Packets a leg."""
+
+UPDATES = 3
+"""As many Binding Updates as RFC 6275 §12 lets go in a second."""
 
 FEW = 50
 """Forgeries a form."""
@@ -105,20 +108,27 @@ class Protection:
         """Draw tunnel packets and Binding Updates of the mobile node; return both."""
         bench = self.bench
         bench.forget()
+        before = self._counters("mn")["sent.BindingUpdate"]
         self._send_up(MANY)
-        bench.network.agents[MOBILE].ask("wish", home_agent=0)  # a Binding Update now
-        care_of = bench.care_of(bench.base)
-        bench.wait(
-            lambda: len(self._of(ESP)) >= MANY and bench.updates_from(care_of) > 0, 2 * GONE_S
-        )
+        for _ in range(UPDATES):
+            bench.network.agents[MOBILE].ask("wish", home_agent=0)  # a Binding Update now
+        bench.wait(lambda: len(self._of(ESP)) >= MANY, 2 * GONE_S)
+        sent = 0
+
+        def all_drawn() -> bool:
+            nonlocal sent
+            sent = self._counters("mn")["sent.BindingUpdate"] - before
+            return len(self._of(DESTINATION_OPTIONS)) == sent >= UPDATES
+
+        bench.wait(all_drawn, 2 * GONE_S)
         tunnelled, updates = self._of(ESP), self._of(DESTINATION_OPTIONS)
         mark = bench.traffic.mobile.mark
-        for leg, sent, packets in (
+        for leg, count, packets in (
             ("mn-ha", MANY, tunnelled),
-            ("update", len(updates), updates),
+            ("update", sent, updates),
         ):
             readable = sum(mark in packet.octets for packet in packets)
-            self._drawn(leg, sent, packets, readable, 0, control)
+            self._drawn(leg, count, packets, readable, 0, control)
         return tunnelled, updates
 
     def _of(self, next_header: int) -> list[Drawn]:
@@ -212,8 +222,7 @@ class Protection:
         bench.need("the mobile node's packets", lambda: up() - before >= MANY)
         self._attack("ha", "replayed", copies, bench.traffic.first.total)
         self._attack(
-            "ha", "replayed-update", [each.octets for each in updates], self._rebound(),
-            counted=False,
+            "ha", "replayed-update", [each.octets for each in updates], self._rebound()
         )  # fmt: skip
         own = bench.plan.address_of(HIJACKER_NODE)
         for form, packets, got, counted in (
@@ -252,7 +261,11 @@ class Protection:
         missing = len(packets) - expected if counted else 0
 
         def refused() -> dict[str, int]:
-            return drops(self._counters(who) - before)
+            more = self._counters(who) - before
+            found = drops(more)
+            if form == "replayed-update" and more["received.binding-update"]:
+                found["update-refused"] = more["received.binding-update"]  # answered, status 135
+            return found
 
         accepted = self._inject(packets, got, lambda: sum(refused().values()) >= missing, expected)
         self._forgery(who, form, len(packets), accepted, expected, refused(), missing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from typing import Any
 
 from experiments.data_hijack import ENDS, ROUTES
@@ -12,6 +13,7 @@ from experiments.hijack_cases import Case
 from experiments.hijack_model import Internet
 from experiments.schema import Table
 from topologies.route_origins import origin_of, validate
+from topologies.rpki import Judged
 
 PACKETS = 20
 RATE = 1000.0
@@ -69,27 +71,40 @@ class HijackTrial:
             self._routes(case, model, "kept", name)
 
     def _routes(self, case: Case, model: Internet, stage: str, name: str) -> None:
-        asn = self.bench.plan.nodes[name].asn
         for prefix in PREFIXES:
-            for held in self.bench.held(name, prefix):
-                path = [int(word) for word in held.path.split()]
-                expected = validate(prefix, origin_of(path, asn), case.payloads)
-                validating = name in self.bench.transits
-                self.note(
-                    ROUTES,
-                    {
-                        "trial": self.number,
-                        "case": case.name,
-                        "stage": stage,
-                        "node": name,
-                        "prefix": str(prefix),
-                        "as_path": held.path,
-                        "state": str(held.state or ""),
-                        "expected_state": str(expected) if validating else "",
-                        "best": held.best,
-                        "expected_best": model.path(name, prefix) == held.path,
-                    },
-                )
+            held = self.bench.held(name, prefix)
+            expected = model.path(name, prefix)
+            for each in held:
+                self._route(case, stage, name, prefix, each, expected == each.path)
+            if expected is not None and all(each.path != expected for each in held):
+                self._route(case, stage, name, prefix, Judged(expected, None, False), True)
+
+    def _route(
+        self, case: Case, stage: str, name: str, prefix: IPv6Network, held: Judged,
+        expected_best: bool,
+    ) -> None:  # fmt: skip
+        origin = origin_of([int(word) for word in held.path.split()], self._asn(name))
+        validating = name in self.bench.transits
+        self.note(
+            ROUTES,
+            {
+                "trial": self.number,
+                "case": case.name,
+                "stage": stage,
+                "node": name,
+                "prefix": str(prefix),
+                "as_path": held.path,
+                "state": str(held.state or ""),
+                "expected_state": (
+                    str(validate(prefix, origin, case.payloads)) if validating else ""
+                ),
+                "best": held.best,
+                "expected_best": expected_best,
+            },
+        )
+
+    def _asn(self, name: str) -> int:
+        return self.bench.plan.nodes[name].asn
 
     def _end(
         self, case: Case, model: Internet, who: str, source: str, router: str, fate: Fate

@@ -6,12 +6,14 @@ another one in a single step, and FRR goes through what that neighbour said once
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
+from pathlib import Path
 
 from topologies.route_origins import State, Vrp
-from topologies.rpsl import Route6
+from topologies.rpsl import Route6, RpslError, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def registered_only(routes: Iterable[Route6], name: str = "IMPORT-IRR") -> Impor
 
     For each origin AS an AS path that ends with it, and its prefixes, each to the letter: what is
     more specific than a registered route is another route. FRR's ``_`` is the edge of an AS number.
+    On a file: ``python -m topologies.import_policy FILE``.
     """
     registered = frozenset(routes)
     by_origin: dict[int, list[IPv6Network]] = {}
@@ -105,3 +108,24 @@ class OriginOptions:
     validators: tuple[str, ...]
     payloads: tuple[Vrp, ...] = ()
     filter: ImportFilter = NOT_INVALID
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the filter that a registry's file makes; exit code 2 for one that cannot be read."""
+    if len(arguments) != 1:
+        print("usage: python -m topologies.import_policy FILE", file=sys.stderr)
+        return 2
+    try:
+        text = Path(arguments[0]).read_text()
+        print("\n".join(registered_only(parse(text, arguments[0])).lines))
+    except OSError as error:
+        print(f"error: {arguments[0]}: {error.strerror}", file=sys.stderr)
+        return 2
+    except RpslError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ be told from a hijacker. Here a registry is a text file; import filters are made
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 
@@ -61,7 +61,7 @@ def parse(text: str, where: str = "registry") -> tuple[Route6, ...]:
     return tuple(found)
 
 
-def render(routes: tuple[Route6, ...], maintainer: str = "MAINT-LAB", source: str = "LAB") -> str:
+def render(routes: Iterable[Route6], maintainer: str = "MAINT-LAB", source: str = "LAB") -> str:
     """Return a registry that holds these routes."""
     return "\n".join(
         f"{CLASS}:  {route.prefix}\norigin:  AS{route.origin}\nmnt-by:  {maintainer}\n"
