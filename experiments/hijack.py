@@ -28,7 +28,7 @@ from experiments.captures import capturing
 from experiments.data import EventName, read_table
 from experiments.data_hijack import ENDS
 from experiments.hijack_bench import MOBILE, HijackBench
-from experiments.hijack_cases import HIJACKER_NODE, cases, registry
+from experiments.hijack_cases import CASES_PLAN, HIJACKER_NODE, cases, registry
 from experiments.hijack_protection import Protection
 from experiments.hijack_trial import HijackTrial
 from experiments.parameters import Known, Parameters, one_of, several_of
@@ -38,13 +38,11 @@ from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.schema import Table
 from topologies.agents import AgentError
-from topologies.figure_2 import Shape, multi_as
 from topologies.frr import RoutingError
 
 NAME = hijack_summary.NAME
 PARTS = ("cases", "protection")
-PLAN = multi_as(Shape(hijacker=True))
-CASES = cases(PLAN)
+CASES = cases(CASES_PLAN)
 KNOWN = Known(
     topologies=("multi_as",),
     trials=3,
@@ -67,7 +65,7 @@ class Hijack:
 
     def run(self) -> int:
         """Run all trials, each on a new network, write everything; return the exit code."""
-        (self.folder.path / "logs" / "registry.rpsl").write_text(registry(PLAN))
+        (self.folder.path / "logs" / "registry.rpsl").write_text(registry(CASES_PLAN))
         self.folder.event(EventName.RUN_BEGIN, experiment=NAME, seed=self.parameters.seed)
         steps = 1 + len(self.cases) * ("cases" in self.parts) + ("protection" in self.parts)
         with progress_bar(self.console) as progress:

@@ -164,7 +164,11 @@ def cases(plan: Plan) -> dict[str, Case]:
     return {case.name: case for case in every}
 
 
+CASES_PLAN = multi_as(Shape(hijacker=True, delays=False))
+"""The topology of all cases."""
+
+
 @functools.cache
 def texts() -> Mapping[str, str]:
     """Return what each case is in words."""
-    return {case.name: case.text for case in cases(multi_as(Shape(hijacker=True))).values()}
+    return {case.name: case.text for case in cases(CASES_PLAN).values()}

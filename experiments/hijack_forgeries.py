@@ -117,11 +117,6 @@ def reflected(drawn: Drawn, known: Known) -> bytes:
     return bytes(header / Raw(drawn.esp()))
 
 
-def spi_of(drawn: Drawn) -> int:
-    """Return the SPI of a drawn ESP packet."""
-    return int.from_bytes(drawn.esp()[:4])
-
-
 def _payload(source: IPv6Address, destination: IPv6Address, payload: bytes) -> Any:
     load_scapy()
     from scapy.layers.inet import UDP

@@ -30,6 +30,10 @@ from topologies.route_origins import State, Vrp
 REFRESH = 3600
 """Seconds after which a cache reads its file unasked; a change is told by SIGHUP."""
 
+RETRY = 1
+"""Seconds after which a router asks again for a cache that is away. The cache says so at the end of
+its data (RFC 8210 §6), over what the router has configured; by default it says 600."""
+
 POLL = 0.01
 LOG_LINES = 3
 
@@ -66,7 +70,8 @@ class Cache:
         """
         command = ["stayrtr", "-cache", str(self._payloads),
                    "-bind", f"[{CACHE_HOST}]:{CACHE_PORT}", "-protocol", "1",
-                   "-checktime=false", "-refresh", str(REFRESH), "-metrics.addr", ""]  # fmt: skip
+                   "-checktime=false", "-refresh", str(REFRESH), "-metrics.addr", "",
+                   "-rtr.retry", str(RETRY)]  # fmt: skip
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as out:
             self._process = self.node.spawn(command, stdout=out, stderr=out)
@@ -188,6 +193,16 @@ class Validation:
             return connected(bgpd) and payloads_of(bgpd) == self._expected
         except OSError:  # its socket is not there yet
             return False
+
+    def restart(self, name: str) -> None:
+        """Start a node's cache anew, and let its router forget the session; then :meth:`wait`.
+
+        A new cache has a new session id. stayrtr 0.5.1 answers the old one with an error instead
+        of a Cache Reset (RFC 8210 §5.9), and rtrlib 0.8 then asks by it for ever (seen).
+        """
+        self.caches[name].stop()
+        self.caches[name].start()
+        self._on[name].daemons["bgpd"].ask("rpki reset")
 
     def use(self, filter_: ImportFilter, nodes: Iterable[str]) -> None:
         """Let nodes apply a filter to everything that their neighbours in other ASes tell them."""
