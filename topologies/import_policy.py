@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network
 from pathlib import Path
 
+from topologies.plan import Plan, Role
 from topologies.route_origins import State, Vrp
 from topologies.rpsl import Route6, RpslError, parse
 
@@ -108,6 +109,12 @@ class OriginOptions:
     validators: tuple[str, ...]
     payloads: tuple[Vrp, ...] = ()
     filter: ImportFilter = NOT_INVALID
+
+
+def everybody_validates(plan: Plan) -> OriginOptions:
+    """Return what a home network needs: a ROA for each of its ASes; no transit takes invalid."""
+    payloads = tuple(Vrp(home.aggregate, asn) for home in plan.homes for asn in home.ases)
+    return OriginOptions(tuple(node.name for node in plan.of_role(Role.TRANSIT)), payloads)
 
 
 def main(arguments: Sequence[str]) -> int:
