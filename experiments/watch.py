@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import EventName
-from experiments.probe import hurry
 from topologies import netlink
 from topologies.namespaces import call_in
+from topologies.scheduling import hurry
 
 SO_ATTACH_FILTER = 26
 ETH_P_ALL = 3

@@ -13,9 +13,9 @@ from mininet.net import Mininet
 
 from topologies.advertise import Advertiser
 from topologies.agents import AgentOptions, Agents
+from topologies.delay import Means, means_of
 from topologies.faults import Faults
 from topologies.frr_config import RoutingOptions
-from topologies.links import apply_rates
 from topologies.nodes import SixNode
 from topologies.plan import Plan, Role
 from topologies.routing import Routing
@@ -72,7 +72,6 @@ class Network:
         setLogLevel("output")
         self.mininet = Mininet(topo=self.topo, controller=None)
         self.nodes = {node.name: node for node in self.mininet.hosts}
-        apply_rates(self.plan, self.nodes)
         self.faults = Faults(self.plan, self.nodes)
         self.record("network started")
         for access in self.plan.of_role(Role.ACCESS):

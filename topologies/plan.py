@@ -54,6 +54,7 @@ class LinkPlan:
     """One point-to-point link; interfaces are named ``<node>-<neighbour>``.
 
     ``cost`` is the OSPFv3 cost, ``rate_mbit`` caps both directions (None: as fast as it goes).
+    ``delay_ms`` is one way and ``loss`` a fraction of the packets, in each direction.
     The first address is None on the mobile node's end of an access link: SLAAC gives it one.
     """
 
@@ -65,6 +66,8 @@ class LinkPlan:
     b_host: int
     cost: int = 10
     rate_mbit: float | None = None
+    delay_ms: float = 0.0
+    loss: float = 0.0
     up: bool = True
 
     @property

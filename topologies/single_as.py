@@ -38,8 +38,9 @@ from typing import Any
 from mininet.net import Mininet
 from mininet.topo import Topo
 
+from topologies.delay import DelayLine, is_distant
 from topologies.figure_1 import figure_1
-from topologies.links import VethLink
+from topologies.links import DistantLink, VethLink
 from topologies.nodes import AccessRouter, Correspondent, HomeAgent, MobileNode, Router
 from topologies.plan import Plan, Role
 from topologies.static_routes import static_routes
@@ -65,10 +66,11 @@ class PlanTopo(Topo):  # type: ignore[misc]
     """
 
     plan: Plan
+    delay_line: DelayLine
 
     def add_plan(self, plan: Plan, static: bool, dad: str) -> None:
         """Add the plan's nodes and links."""
-        self.plan = plan
+        self.plan, self.delay_line = plan, DelayLine()
         for node in plan.nodes.values():
             extra: dict[str, Any] = {"dad": dad} if node.role is Role.MOBILE else {}
             routes = static_routes(plan, node.name) if static else []
@@ -77,9 +79,10 @@ class PlanTopo(Topo):  # type: ignore[misc]
             )
         for number, link in enumerate(plan.links):
             (a, a_interface, _), (b, b_interface, _) = link.ends()
-            self.addLink(
-                a, b, cls=VethLink, number=number, intfName1=a_interface, intfName2=b_interface
-            )
+            kind: dict[str, Any] = {"cls": VethLink}
+            if is_distant(link):
+                kind = {"cls": DistantLink, "link": link, "line": self.delay_line}
+            self.addLink(a, b, number=number, intfName1=a_interface, intfName2=b_interface, **kind)
 
 
 class SingleAs(PlanTopo):
