@@ -213,11 +213,11 @@ class DelayLine:
         """Make a link. Each end: ``name``, ``index``, and ``pid`` of its node."""
         made: list[End] = []
         try:
-            for end in ends:
-                made.append(self._open(end["name"], end["index"], end["pid"], merged=not loss))
+            for each in ends:
+                made.append(self._open(**each, merged=not loss))
         except BaseException:
-            for end_made in made:
-                os.close(end_made.tap)
+            for end in made:
+                os.close(end.tap)
             raise
         first, second = made
         queues = [DelayQueue(delay_ns, loss, f"{seed} {end.name}") for end in made]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,8 +20,8 @@ from topologies.faults import Faults
 from topologies.frr_config import RoutingOptions
 from topologies.nodes import SixNode
 from topologies.plan import Plan, Role
+from topologies.plan_topo import PlanTopo
 from topologies.routing import Routing
-from topologies.single_as import PlanTopo
 
 RUNTIME = Path("/run/manyhomes")
 """Sockets, keys and configurations, a folder a node: in the sandbox's own /run, gone with it.
@@ -66,8 +68,36 @@ class Network:
         """Note that a step is done."""
         self.timings[step] = time.monotonic() - self._begin
 
+    @property
+    def delay(self) -> Means:
+        """What delays its packets; the field `delay` of a run's metadata."""
+        return means_of(self.plan)
+
+    def check_alive(self) -> None:
+        """Raise the error of whatever has ended that all links or nodes hang on.
+
+        That is DelayLineError when delayed links are gone; of agents, see their own.
+        """
+        self.topo.delay_line.check_alive()
+        for advertiser in self.advertisers:
+            advertiser.check_alive()
+
+    @contextlib.contextmanager
+    def _causes_first(self) -> Iterator[None]:
+        """Where a wait was in vain because links are gone, say that and not what it led to."""
+        try:
+            yield
+        except Exception:
+            self.check_alive()
+            raise
+
     def start(self) -> None:
         """Bring up nodes, links, advertisements, routing; wait until every route is there."""
+        with self._causes_first():
+            self._start()
+        self.check_alive()
+
+    def _start(self) -> None:
         self._begin = time.monotonic()
         setLogLevel("output")
         self.mininet = Mininet(topo=self.topo, controller=None)
@@ -82,8 +112,6 @@ class Network:
             self.advertisers.append(advertiser)
         self.routing = Routing(self.plan, self.nodes, self.options, RUNTIME, self.logs)
         self.routing.start(self.record)
-        for advertiser in self.advertisers:
-            advertiser.check_alive()
 
     def start_agents(self) -> None:
         """Start all agents; wait until every mobile node is bound and faults will be noticed.
@@ -91,6 +119,10 @@ class Network:
         Home agents come first: a mobile node's first Binding Update would be lost otherwise, and
         its repetition waits for 1.5 s (RFC 6275 §12).
         """
+        with self._causes_first():
+            self._start_agents()
+
+    def _start_agents(self) -> None:
         self.agents = Agents(self.plan, self.nodes, RUNTIME, self.logs, self.agent_options)
         self.agents.start_home_agents()
         self.wait_home_agents()
@@ -123,6 +155,7 @@ class Network:
         if self.mininet is not None:
             self.mininet.stop()
             self.mininet = None
+        self.topo.delay_line.stop()
         # Keys end with their network; and an incarnation left here would make the next one's
         # home agents take themselves for restarted.
         shutil.rmtree(RUNTIME, ignore_errors=True)
