@@ -56,7 +56,7 @@ def means_of(plan: Plan) -> Means:
     return Means.NETEM if has_netem() else Means.LINE
 
 
-class DelayLineError(Exception):
+class DelayLineError(RuntimeError):
     """The delay line refused a link, or ended and took its links along; one line."""
 
 
