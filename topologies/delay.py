@@ -27,14 +27,15 @@ class Means(StrEnum):
     NETEM = "netem"
     LINE = "delay-line"
 
-    @property
-    def caption(self) -> str:
-        """What a figure that shows delayed links says of it; empty for none."""
-        return {
-            Means.NONE: "",
-            Means.NETEM: "links delayed by netem",
-            Means.LINE: "links delayed by the userspace delay line",
-        }[self]
+
+def delay_caption(means: str) -> str:
+    """Return what a figure says of its delayed links; empty where there are none.
+
+    ``means`` is the field `delay` of the run's metadata.
+    """
+    if means == Means.NONE:
+        return ""
+    return "links delayed by " + {Means.LINE: "a userspace delay line"}.get(Means(means), means)
 
 
 @functools.cache

@@ -149,12 +149,11 @@ def delay() -> Finding:
         return Finding(DEGRADED, "delay", said, "sudo modprobe sch_netem; Figure 1 has no delay")
     found = measure()
     small, large = (f"{found.packets_s[size] / 1e3:.0f}" for size in (100, 1400))
-    median, high = found.added_ms
     said = (
         f"delay line (no netem): {small},000 packets/s of 100 octets, {large},000 of 1400, "
-        f"TCP {found.tcp_mbit_s:.0f} Mbit/s; adds {median:.2f} ms (p99 {high:.2f})"
+        f"TCP {found.tcp_mbit_s:.0f} Mbit/s; adds {found.median_ms:.2f} ms (p99 {found.p99_ms:.2f})"
     )
-    if median > ACCURATE_MS:
+    if found.median_ms > ACCURATE_MS:
         cure = "delays are less exact than 0.2 ms: is the machine busy? netem: modprobe sch_netem"
         return Finding(DEGRADED, "delay", said, cure)
     return Finding(OK, "delay", said)

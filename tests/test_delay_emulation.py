@@ -1,0 +1,330 @@
+"""Distance on a real kernel, as an ordinary user: delay, loss, rate, carrier; frames as they were.
+
+What is timed is tried several times, and its best counts: others use this machine too.
+"""
+
+import contextlib
+import hashlib
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from experiments.carrier import both_ends_saw, carrier_lost
+from experiments.data import EventName
+from tests.distance.lab import CAP_MBIT, FAR_MS, LOSS, NEAR_MS, Lab
+from tests.figure_1.inside import inside
+from topologies.delay import DelayLineError, Means, has_netem
+from topologies.delay_bench import NAMES, PORT, Pair, await_link, joined
+from topologies.namespaces import call_in
+
+pytestmark = pytest.mark.emulation
+
+WINDOWS = 8
+ACCURATE_MS = 0.2
+CEILING = 20_000
+"""Packets a second up to which a delay is held to be accurate; a line passes many more."""
+
+TOLD_MS = 500.0
+"""A carrier that is not told at once is told after up to 1 s."""
+
+ETHERTYPE = 0x88B5  # IEEE 802: for experiments
+SOL_PACKET, PACKET_AUXDATA = 263, 8
+CHECKSUM_NOT_READY = 1 << 3
+
+
+def added(pair: Pair, delay_ms: float, count: int, rate: float) -> tuple[float, float]:
+    """Return what a link adds to its delay, in ms: median and p95 of its best window."""
+    windows = []
+    for _ in range(WINDOWS):
+        delays = sorted(pair.one_way(count, rate))
+        assert len(delays) == count
+        windows.append((delays[count // 2] - delay_ms, delays[count * 95 // 100] - delay_ms))
+        if max(map(abs, windows[-1])) < ACCURATE_MS:
+            break
+    return min(windows, key=lambda window: max(map(abs, window)))
+
+
+# Delay.
+
+
+@inside
+def test_the_network_says_what_delays(distance: Lab) -> None:
+    assert distance.network.delay is (Means.NETEM if has_netem() else Means.LINE)
+    distance.network.check_alive()
+
+
+@inside
+@pytest.mark.parametrize(("count", "rate"), [(100, 1000), (400, CEILING)])
+def test_one_way_delay_is_accurate(distance: Lab, count: int, rate: int) -> None:
+    near = added(distance.pair("x", "z"), NEAR_MS, count, rate)
+    for pair in (distance.pair("x", "y"), distance.pair("y", "x")):
+        far = added(pair, FAR_MS, count, rate)
+        assert -0.05 < far[0] < ACCURATE_MS, (far, near)
+        assert far[1] < ACCURATE_MS, (far, near)
+        assert abs(far[0] - near[0]) < ACCURATE_MS, (far, near)
+
+
+@inside
+def test_the_ceiling_is_beyond_what_is_claimed(distance: Lab) -> None:
+    line, pair = distance.network.topo.delay_line, distance.pair("x", "z")
+    rates = []
+    for _ in range(WINDOWS):
+        before, begin = line.counters()["x-z"]["passed"], time.monotonic()
+        pair.flood(1400, 0.1)
+        rates.append((line.counters()["x-z"]["passed"] - before) / (time.monotonic() - begin))
+        if rates[-1] > CEILING:
+            return
+    raise AssertionError(f"packets/s: {rates}")
+
+
+# Frames.
+
+
+def sniffer(pid: int, interface: str, ethertype: int) -> socket.socket:
+    def opened() -> socket.socket:
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
+        made.bind((interface, ethertype))
+        made.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        made.settimeout(5)
+        return made
+
+    return call_in(pid, opened)
+
+
+@inside
+def test_frames_of_all_sizes_arrive_whole_and_in_order(distance: Lab) -> None:
+    nodes, draw = distance.network.nodes, random.Random(3)
+    addresses = b"\x02\0\0\0\0\2" + b"\x02\0\0\0\0\1"
+    with (
+        sniffer(nodes["x"].pid, "x-y", ETHERTYPE) as sender,
+        sniffer(nodes["y"].pid, "y-x", ETHERTYPE) as receiver,
+    ):
+        sizes = [*range(60, 1515), *(draw.randrange(60, 1515) for _ in range(545))]
+        for begin in range(0, len(sizes), 200):  # as many in flight at a time
+            frames = [
+                addresses + ETHERTYPE.to_bytes(2, "big") + draw.randbytes(size - 14)
+                for size in sizes[begin : begin + 200]
+            ]
+            for frame in frames:
+                sender.send(frame)
+            assert [receiver.recv(2000) for _ in frames] == frames
+
+
+def checksum_holds(packet: bytes) -> bool:
+    """Whether the UDP checksum of an IPv6 packet is right (RFC 8200 §8.1)."""
+    payload = packet[40:]
+    text = packet[8:40] + len(payload).to_bytes(4, "big") + b"\0\0\0\x11" + payload
+    total = sum(struct.unpack(f"!{(len(text) + 1) // 2}H", text + bytes(len(text) % 2)))
+    return total % 0xFFFF == 0
+
+
+@inside
+def test_checksums_are_right_or_said_to_be_left_to_the_end(distance: Lab) -> None:
+    pair, pid = distance.pair("x", "y"), distance.network.nodes["y"].pid
+    with pair.open() as (sender, receiver), sniffer(pid, "y-x", 0x86DD) as seen:
+        for size in range(0, 1452, 11):
+            pair.send(sender, random.Random(size).randbytes(size))
+            assert len(receiver.recv(2000)) == size
+            while True:  # routing's own packets are seen too
+                data, ancillary, _, _ = seen.recvmsg(2000, socket.CMSG_SPACE(20))
+                if data[20] == 17 and data[56:58] == PORT.to_bytes(2, "big"):
+                    break
+            (status,) = struct.unpack_from("=I", ancillary[0][2])
+            assert status & CHECKSUM_NOT_READY or checksum_holds(data[14:]), size
+
+
+@inside
+def test_tcp_arrives_as_it_was_sent_over_two_links(distance: Lab) -> None:
+    """From y by x to z: merged segments cross one link, are forwarded, and cross the next."""
+    content = random.Random(4).randbytes(4 << 20)
+    z = distance.pair("x", "z").target
+    y = distance.pair("x", "y").target
+    there = (z.address, PORT)
+    listener = call_in(z.pid, lambda: socket.create_server(there, family=socket.AF_INET6))
+    sender = call_in(y.pid, lambda: socket.socket(socket.AF_INET6, socket.SOCK_STREAM))
+    nodes = distance.network.nodes
+    by_x = distance.pair("y", "x").target.address
+    nodes["y"].run(["ip", "-6", "route", "add", z.address, "via", by_x], check=True)
+    before = distance.network.topo.delay_line.counters()
+    with listener, sender:
+        sender.connect(there)
+        receiver, _ = listener.accept()
+        thread = threading.Thread(target=lambda: (sender.sendall(content), sender.close()))
+        thread.start()
+        with receiver:
+            received = b"".join(iter(lambda: receiver.recv(1 << 18), b""))
+        thread.join()
+    nodes["y"].run(["ip", "-6", "route", "del", z.address, "via", by_x], check=True)
+    assert hashlib.sha256(received).digest() == hashlib.sha256(content).digest()
+    after = distance.network.topo.delay_line.counters()
+    for interface in ("y-x", "x-z"):
+        frames = after[interface]["passed"] - before[interface]["passed"]
+        assert frames < len(content) / 1500, f"{interface}: not one merged segment"
+
+
+# Loss and rate.
+
+
+@inside
+def test_loss_is_the_fraction_asked_for_each_way(distance: Lab) -> None:
+    for pair in (distance.pair("w", "x"), distance.pair("x", "w")):
+        delays = pair.one_way(2000, 10_000)
+        assert LOSS - 0.05 < 1 - len(delays) / 2000 < LOSS + 0.05  # 5.6 standard deviations
+
+
+@inside
+def test_a_cap_holds(distance: Lab) -> None:
+    line, pair = distance.network.topo.delay_line, distance.pair("t", "x")
+    size, seconds = 1400, 1.0
+    before = line.counters()["t-x"]["passed"]
+    loaded = Load([pair], size)
+    time.sleep(seconds)  # the rate is a number of packets in a time
+    passed = line.counters()["t-x"]["passed"] - before
+    loaded.end()
+    mbit = passed * (size + 14) * 8 / seconds / 1e6
+    assert 0.8 * CAP_MBIT < mbit < 1.2 * CAP_MBIT
+
+
+class Load:
+    """UDP at five times the cap, from threads, until ended."""
+
+    def __init__(self, pairs: list[Pair], size: int) -> None:
+        self._ending = threading.Event()
+        self._pause = size * 8 / (5 * CAP_MBIT * 1e6)
+        self._threads = [threading.Thread(target=self._send, args=(p, size)) for p in pairs]
+        for thread in self._threads:
+            thread.start()
+
+    def _send(self, pair: Pair, size: int) -> None:
+        payload = bytes(size - 48)
+        with pair.source.udp() as sender:
+            while not self._ending.wait(4 * self._pause):
+                for _ in range(4):
+                    pair.send(sender, payload)
+
+    def end(self) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@inside
+def test_routing_passes_a_full_queue_and_would_not_without_its_class(distance: Lab) -> None:
+    """BFD, OSPFv3 and BGP send with CS6; a session is lost once the filter is gone."""
+    pairs = [distance.pair(a, b) for a, b in (("y", "z"), ("z", "y"), ("t", "x"), ("x", "t"))]
+    down = {"outgoing": True, "state": "Down"}
+    loaded = Load(pairs, 1400)
+    try:
+        begin = time.monotonic_ns()
+        assert distance.watcher.wait_for(EventName.BFD, begin, 4.0, **down) is None
+        for node, interface in (("y", "y-z"), ("t", "t-x")):
+            said = distance.network.nodes[node].run(["tc", "-s", "qdisc", "show", "dev", interface])
+            data, routing = (part.split("dropped ")[1] for part in said.stdout.split("pfifo")[1:])
+            assert int(data.split(",")[0]) > 100, said.stdout  # the queue was full
+            assert routing.startswith("0,"), said.stdout
+        for node, interface in (("y", "y-z"), ("z", "z-y")):
+            words = ["tc", "filter", "del", "dev", interface, "parent", "1:"]
+            distance.network.nodes[node].run(words, check=True)
+        begin = time.monotonic_ns()
+        lost = distance.watcher.wait_for(EventName.BFD, begin, 10.0, **down)
+        assert lost is not None
+        assert lost.fields["node"] in ("y", "z")
+    finally:
+        loaded.end()
+    distance.network.wait_detection()
+
+
+# Carrier.
+
+
+@inside
+@pytest.mark.parametrize(("near", "far"), [("x", "y"), ("y", "x")])
+def test_the_far_end_sees_a_link_set_down_at_once_and_back(
+    distance: Lab, near: str, far: str
+) -> None:
+    link = distance.network.plan.link_between(near, far)
+    index, request = distance.index(near, f"{near}-{far}"), distance.request(near)
+    for _ in range(3):  # within a second: the kernel tells of every later change late by itself
+        for up, state in ((False, "down"), (True, "up")):
+            moment = time.monotonic_ns()
+            request.set_link(index, up=up)
+            told = distance.watcher.wait_for(
+                EventName.LINK, moment, 5.0, node=far, interface=f"{far}-{near}", state=state
+            )
+            assert told is not None, (near, up)
+            assert (told.time_ns - moment) / 1e6 < TOLD_MS
+            if not up:
+                assert both_ends_saw(distance.watcher.since(moment), link, moment)
+
+
+@inside
+def test_a_cut_takes_both_carriers_and_a_mend_returns_them(distance: Lab) -> None:
+    link, faults = distance.network.plan.link_between("x", "y"), distance.network.faults
+    moment = faults.cut("x", "y")
+    assert distance.watcher.wait(
+        lambda: both_ends_saw(distance.watcher.since(moment), link, moment), 5.0
+    )
+    lost = carrier_lost(distance.watcher.since(moment), link, moment)
+    assert max(lost.values()) - moment < TOLD_MS * 1e6
+    mended = faults.mend("x", "y")
+    for node, interface, _ in link.ends():
+        distance.watcher.wait_for(
+            EventName.LINK, moment, 5.0, node=node, interface=interface, state="up"
+        )
+    assert len(distance.pair("x", "y").one_way(10)) == 10
+    assert time.monotonic_ns() > mended
+
+
+# The end of things.
+
+
+@inside
+def test_a_link_goes_with_the_namespace_of_its_node(distance: Lab) -> None:
+    with joined(1.0) as (line, pair):
+        os.kill(pair.target.pid, signal.SIGKILL)
+        await_link(pair.source.pid, NAMES[0], running=None)
+        line.check_alive()
+        assert line.counters() == {}
+
+
+@inside
+def test_the_line_ends_with_who_started_it(distance: Lab) -> None:
+    code = (
+        "from topologies.delay_bench import joined\n"
+        "with joined(1.0) as (line, pair):\n"
+        "    print(line.pid, flush=True)\n"
+        "    input()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    descriptor = os.pidfd_open(int(parent.stdout.readline()))
+    with contextlib.closing(os.fdopen(descriptor)):
+        parent.kill()
+        parent.communicate()
+        assert select.select([descriptor], [], [], 5)[0], "the line outlived its parent"
+
+
+@inside
+def test_a_dead_line_is_named_with_its_links(distance: Lab) -> None:
+    """The last test here: its links are gone afterwards."""
+    line, requests = distance.network.topo.delay_line, [distance.request(n) for n in ("x", "y")]
+    assert line.pid is not None
+    descriptor = os.pidfd_open(line.pid)
+    os.kill(line.pid, signal.SIGKILL)
+    assert select.select([descriptor], [], [], 10)[0]
+    os.close(descriptor)
+    with pytest.raises(DelayLineError, match=r"signal 9.*: t-x, w-x, x-y, x-z, y-z"):
+        distance.network.check_alive()
+    assert {name for request in requests for name in request.links()} == {"lo"}
