@@ -105,7 +105,7 @@ class Watcher:
         with self._changed:
             held = self._changed.wait_for(lambda: self._error is not None or wanted(), timeout)
         if self._error is not None:
-            raise RuntimeError("the watcher ended") from self._error
+            raise RuntimeError(f"the watcher ended: {self._error}") from self._error
         return held
 
     def wait_for(

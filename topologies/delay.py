@@ -119,11 +119,10 @@ class DelayLine:
 
     def stop(self) -> None:
         """End the process; the next link starts another."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.communicate()
-        self._process = None
+        process, self._process = self._process, None  # first: this end is nobody's alarm
+        if process is not None:
+            process.kill()
+            process.communicate()
         self.links.clear()
 
     def _start(self) -> None:

@@ -29,8 +29,6 @@ RT_TYPE_2 = """table ip6 doctor {
     }
 }
 """
-ACCURATE_MS = 0.2
-"""What a delay line may add, one way."""
 REJECTED = ("No such command", "Unknown command", "% ")
 
 
@@ -138,7 +136,10 @@ def rate() -> Finding:
 
 
 def delay() -> Finding:
-    """Delay packets: netem, or the delay line and what it does here, measured."""
+    """Delay packets: netem, or the delay line and what it does here, measured.
+
+    The figures are of this moment, so they are told and change no verdict.
+    """
     from topologies.delay import has_netem
     from topologies.delay_bench import measure
 
@@ -153,9 +154,6 @@ def delay() -> Finding:
         f"delay line (no netem): {small},000 packets/s of 100 octets, {large},000 of 1400, "
         f"TCP {found.tcp_mbit_s:.0f} Mbit/s; adds {found.median_ms:.2f} ms (p99 {found.p99_ms:.2f})"
     )
-    if found.median_ms > ACCURATE_MS:
-        cure = "delays are less exact than 0.2 ms: is the machine busy? netem: modprobe sch_netem"
-        return Finding(DEGRADED, "delay", said, cure)
     return Finding(OK, "delay", said)
 
 

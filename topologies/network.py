@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from mininet.net import Mininet
 
 from topologies.advertise import Advertiser
 from topologies.agents import AgentOptions, Agents
-from topologies.delay import Means, means_of
+from topologies.delay import DelayLineError, Means, means_of
 from topologies.faults import Faults
 from topologies.frr_config import RoutingOptions
 from topologies.nodes import SixNode
@@ -74,13 +75,12 @@ class Network:
         return means_of(self.plan)
 
     def check_alive(self) -> None:
-        """Raise the error of whatever has ended that all links or nodes hang on.
-
-        That is DelayLineError when delayed links are gone; of agents, see their own.
-        """
+        """Raise the error of whatever has ended; delayed links come first (DelayLineError)."""
         self.topo.delay_line.check_alive()
         for advertiser in self.advertisers:
             advertiser.check_alive()
+        if hasattr(self, "agents"):
+            self.agents.check_alive()
 
     @contextlib.contextmanager
     def _causes_first(self) -> Iterator[None]:
@@ -142,6 +142,13 @@ class Network:
         """Wait until silent neighbours will be noticed as fast as configured."""
         self.routing.wait_detection(self.record)
 
+    def _log_delay_line(self) -> None:
+        """Keep what became of the frames: one that overflowed would spoil a measurement."""
+        with contextlib.suppress(DelayLineError):
+            if counters := self.topo.delay_line.counters():
+                self.logs.mkdir(parents=True, exist_ok=True)
+                (self.logs / "delay-line.json").write_text(json.dumps(counters, indent=1) + "\n")
+
     def stop(self) -> None:
         """End everything that was started."""
         if hasattr(self, "agents"):
@@ -152,6 +159,7 @@ class Network:
             self.routing.stop()
         for advertiser in self.advertisers:
             advertiser.stop()
+        self._log_delay_line()
         if self.mininet is not None:
             self.mininet.stop()
             self.mininet = None
