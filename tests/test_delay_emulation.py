@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from ipaddress import IPv6Network
 
 import pytest
 
@@ -22,14 +23,24 @@ from experiments.carrier import both_ends_saw, carrier_lost
 from experiments.data import EventName
 from experiments.testbed import watch_delay_line
 from tests.distance.lab import CAP_MBIT, FAR_MS, LOSS, NEAR_MS, Lab
+from tests.distance.traffic import (
+    CHECKSUM_NOT_READY,
+    ETHERTYPE,
+    Load,
+    checksum_holds,
+    routing_protocol,
+    sniffer,
+)
 from tests.figure_1.inside import inside
-from topologies.delay import DelayLineError, Means, has_netem
+from topologies.delay import DelayLineError, Means
 from topologies.delay_bench import NAMES, PORT, Pair, await_link, joined
 from topologies.namespaces import call_in
+from topologies.plan import LinkPlan, Protocol
+from topologies.shaping import end_commands
 
 pytestmark = pytest.mark.emulation
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 30.0
 """For which a busy machine may go without one calm window. An idle one needs the first."""
 ACCURATE_MS = 0.2
 CEILING = 20_000
@@ -37,10 +48,6 @@ CEILING = 20_000
 
 TOLD_MS = 500.0
 """A carrier that is not told at once is told after up to 1 s."""
-
-ETHERTYPE = 0x88B5  # IEEE 802: for experiments
-SOL_PACKET, PACKET_AUXDATA = 263, 8
-CHECKSUM_NOT_READY = 1 << 3
 
 
 def window(pair: Pair, delay_ms: float, rate: float) -> tuple[float, float]:
@@ -64,7 +71,7 @@ def is_accurate(far: tuple[float, float], near: tuple[float, float]) -> bool:
 
 @inside
 def test_the_network_says_what_delays(distance: Lab) -> None:
-    assert distance.network.delay is (Means.NETEM if has_netem() else Means.LINE)
+    assert distance.network.delay is Means.LINE
     distance.network.check_alive()
 
 
@@ -96,18 +103,6 @@ def test_the_ceiling_is_beyond_what_is_claimed(distance: Lab) -> None:
 # Frames.
 
 
-def sniffer(pid: int, interface: str, ethertype: int) -> socket.socket:
-    def opened() -> socket.socket:
-        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
-        made.bind((interface, ethertype))
-        made.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        made.settimeout(5)
-        return made
-
-    return call_in(pid, opened)
-
-
 @inside
 def test_frames_of_all_sizes_arrive_whole_and_in_order(distance: Lab) -> None:
     nodes, draw = distance.network.nodes, random.Random(3)
@@ -125,14 +120,6 @@ def test_frames_of_all_sizes_arrive_whole_and_in_order(distance: Lab) -> None:
             for frame in frames:
                 sender.send(frame)
             assert [receiver.recv(2000) for _ in frames] == frames
-
-
-def checksum_holds(packet: bytes) -> bool:
-    """Whether the UDP checksum of an IPv6 packet is right (RFC 8200 §8.1)."""
-    payload = packet[40:]
-    text = packet[8:40] + len(payload).to_bytes(4, "big") + b"\0\0\0\x11" + payload
-    total = sum(struct.unpack(f"!{(len(text) + 1) // 2}H", text + bytes(len(text) % 2)))
-    return total % 0xFFFF == 0
 
 
 @inside
@@ -194,45 +181,12 @@ def test_a_cap_holds(distance: Lab) -> None:
     line, pair = distance.network.topo.delay_line, distance.pair("t", "x")
     size, seconds = 1400, 1.0
     before = line.counters()["t-x"]["passed"]
-    loaded = Load([pair], size)
+    loaded = Load([pair], size, 5 * CAP_MBIT)
     time.sleep(seconds)  # the rate is a number of packets in a time
     passed = line.counters()["t-x"]["passed"] - before
     loaded.end()
     mbit = passed * (size + 14) * 8 / seconds / 1e6
     assert 0.8 * CAP_MBIT < mbit < 1.2 * CAP_MBIT
-
-
-class Load:
-    """UDP at five times the cap, from threads, until ended."""
-
-    def __init__(self, pairs: list[Pair], size: int) -> None:
-        self._ending = threading.Event()
-        self._pause = size * 8 / (5 * CAP_MBIT * 1e6)
-        self._threads = [threading.Thread(target=self._send, args=(p, size)) for p in pairs]
-        for thread in self._threads:
-            thread.start()
-
-    def _send(self, pair: Pair, size: int) -> None:
-        payload = bytes(size - 48)
-        with pair.source.udp() as sender:
-            while not self._ending.wait(4 * self._pause):
-                for _ in range(4):
-                    pair.send(sender, payload)
-
-    def end(self) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join()
-
-
-def routing_protocol(frame: bytes) -> str | None:
-    """Which routing protocol an IPv6 frame is of."""
-    header, ports = frame[20], {int.from_bytes(frame[at : at + 2], "big") for at in (54, 56)}
-    if header == 89:
-        return "OSPFv3"
-    if header == 17 and 3784 in ports:
-        return "BFD"
-    return "BGP" if header == 6 and 179 in ports else None
 
 
 @inside
@@ -255,7 +209,7 @@ def test_routing_passes_a_full_queue_and_would_not_without_its_class(distance: L
     """BFD, OSPFv3 and BGP send with CS6; a session is lost once the filter is gone."""
     pairs = [distance.pair(a, b) for a, b in (("y", "z"), ("z", "y"), ("t", "x"), ("x", "t"))]
     down = {"outgoing": True, "state": "Down"}
-    loaded = Load(pairs, 1400)
+    loaded = Load(pairs, 1400, 5 * CAP_MBIT)
     try:
         for _ in range(4):  # a very busy machine loses sessions by itself; a lost one shows here
             begin = time.monotonic_ns()
@@ -278,6 +232,17 @@ def test_routing_passes_a_full_queue_and_would_not_without_its_class(distance: L
     finally:
         loaded.end()
     distance.network.wait_detection()
+
+
+@inside
+def test_tc_takes_the_lines_for_netem(distance: Lab) -> None:
+    """Where the kernel has none it refuses what tc has understood."""
+    link = LinkPlan("x", "w", Protocol.STUB, IPv6Network("fd00::/64"), 1, 2, None, delay_ms=2.5,
+                    loss=0.015)  # fmt: skip
+    (line,) = end_commands("x-w", link, netem=True)
+    tried = distance.network.nodes["x"].run(["tc", *line.split()])
+    assert tried.returncode == 0 or "qdisc kind is unknown" in tried.stderr, tried.stderr
+    distance.network.nodes["x"].run(["tc", "qdisc", "del", "dev", "x-w", "root"])
 
 
 # Carrier.

@@ -6,7 +6,8 @@ from typing import Any
 
 from mininet.link import Link
 
-from topologies.delay import DelayLine, has_netem
+from topologies import delay
+from topologies.delay import DelayLine
 from topologies.nodes import SixNode
 from topologies.plan import LinkPlan
 
@@ -52,7 +53,7 @@ class DistantLink(VethLink):
         self, name1: str, name2: str, *_addresses: Any, **_params: Any
     ) -> None:
         """Make the pair with each end in its node."""
-        if has_netem():
+        if delay.has_netem():
             super().makeIntfPair(name1, name2, *_addresses, **_params)
             return
         a, b = _addresses[2], _addresses[3]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from experiments.watch import Watcher
 from tests.figure_1.server import serve
-from topologies import addressing
+from topologies import addressing, delay
 from topologies.delay import DelayLineError
 from topologies.delay_bench import Pair, Place
 from topologies.frr_config import DETECTIONS, RoutingOptions
@@ -105,6 +105,7 @@ class Lab:
 
 
 def main() -> None:
+    delay.has_netem = lambda: False  # the line is tried, also on kernels that do not need it
     serve(Lab(Path(sys.argv[1])))
 
 
