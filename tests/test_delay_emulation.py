@@ -16,12 +16,14 @@ import sys
 import threading
 import time
 from ipaddress import IPv6Network
+from pathlib import Path
 
 import pytest
 
 from experiments.carrier import both_ends_saw, carrier_lost
 from experiments.data import EventName
 from experiments.testbed import watch_delay_line
+from experiments.watch import Observation
 from tests.distance.lab import CAP_MBIT, FAR_MS, LOSS, NEAR_MS, Lab
 from tests.distance.traffic import (
     CHECKSUM_NOT_READY,
@@ -36,7 +38,7 @@ from topologies.delay import DelayLineError, Means
 from topologies.delay_bench import NAMES, PORT, Pair, await_link, joined
 from topologies.namespaces import call_in
 from topologies.plan import LinkPlan, Protocol
-from topologies.shaping import end_commands
+from topologies.shaping import end_commands, rate_commands
 
 pytestmark = pytest.mark.emulation
 
@@ -88,16 +90,15 @@ def test_one_way_delay_is_accurate(distance: Lab, rate: int) -> None:
 
 @inside
 def test_the_ceiling_is_beyond_what_is_claimed(distance: Lab) -> None:
+    """Reckoned by the processor time that the line takes, whoever else wants it."""
     line, pair = distance.network.topo.delay_line, distance.pair("x", "z")
-    rates: list[float] = []
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        before, begin = line.counters()["x-z"]["passed"], time.monotonic()
-        pair.flood(1400, 0.1)
-        rates.append((line.counters()["x-z"]["passed"] - before) / (time.monotonic() - begin))
-        if rates[-1] > CEILING:
-            return
-    raise AssertionError(f"packets/s: {rates}")
+    clock = Path(f"/proc/{line.pid}/schedstat")  # its first number: ns on a processor
+    before, begin = line.counters()["x-z"]["passed"], int(clock.read_text().split()[0])
+    pair.flood(1400, 0.3)
+    passed = line.counters()["x-z"]["passed"] - before
+    seconds = (int(clock.read_text().split()[0]) - begin) / 1e9
+    assert passed > 500
+    assert passed / seconds > 2 * CEILING
 
 
 # Frames.
@@ -179,14 +180,14 @@ def test_loss_is_the_fraction_asked_for_each_way(distance: Lab) -> None:
 @inside
 def test_a_cap_holds(distance: Lab) -> None:
     line, pair = distance.network.topo.delay_line, distance.pair("t", "x")
-    size, seconds = 1400, 1.0
-    before = line.counters()["t-x"]["passed"]
+    size = 1400
     loaded = Load([pair], size, 5 * CAP_MBIT)
-    time.sleep(seconds)  # the rate is a number of packets in a time
-    passed = line.counters()["t-x"]["passed"] - before
+    before, begin = line.counters()["t-x"]["passed"], time.monotonic()
+    time.sleep(1.0)  # the rate is a number of packets in a time
+    passed, seconds = line.counters()["t-x"]["passed"] - before, time.monotonic() - begin
     loaded.end()
     mbit = passed * (size + 14) * 8 / seconds / 1e6
-    assert 0.8 * CAP_MBIT < mbit < 1.2 * CAP_MBIT
+    assert 0.6 * CAP_MBIT < mbit < 1.2 * CAP_MBIT
 
 
 @inside
@@ -204,33 +205,53 @@ def test_routing_sends_with_traffic_class_cs6(distance: Lab) -> None:
     assert found == {"OSPFv3": {0xC0}, "BFD": {0xC0}, "BGP": {0xC0}}
 
 
+def lost_session(distance: Lab, seconds: float) -> Observation | None:
+    """Await a BFD session that goes down; None if there is none for so long."""
+    return distance.watcher.wait_for(
+        EventName.BFD, time.monotonic_ns(), seconds, outgoing=True, state="Down"
+    )
+
+
+def keeps_its_sessions(distance: Lab, seconds: float) -> bool:
+    """Whether no BFD session is down for so long; a very busy machine may lose one by itself."""
+    return any(lost_session(distance, seconds) is None for _ in range(4))
+
+
+def capped(distance: Lab) -> list[Pair]:
+    return [distance.pair(a, b) for a, b in (("y", "z"), ("z", "y"), ("t", "x"), ("x", "t"))]
+
+
+@inside
+def test_routing_passes_full_tcp(distance: Lab) -> None:
+    flows = [threading.Thread(target=pair.tcp, args=(2.0,)) for pair in capped(distance)]
+    for flow in flows:
+        flow.start()
+    assert keeps_its_sessions(distance, 1.5)
+    for flow in flows:
+        flow.join()
+
+
 @inside
 def test_routing_passes_a_full_queue_and_would_not_without_its_class(distance: Lab) -> None:
     """BFD, OSPFv3 and BGP send with CS6; a session is lost once the filter is gone."""
-    pairs = [distance.pair(a, b) for a, b in (("y", "z"), ("z", "y"), ("t", "x"), ("x", "t"))]
-    down = {"outgoing": True, "state": "Down"}
-    loaded = Load(pairs, 1400, 5 * CAP_MBIT)
+    nodes, ends = distance.network.nodes, (("y", "y-z"), ("z", "z-y"))
+    loaded = Load(capped(distance), 1400, 5 * CAP_MBIT)
     try:
-        for _ in range(4):  # a very busy machine loses sessions by itself; a lost one shows here
-            begin = time.monotonic_ns()
-            lost = distance.watcher.wait_for(EventName.BFD, begin, 3.0, **down)
-            if lost is None:
-                break
-        assert lost is None
+        assert keeps_its_sessions(distance, 3.0)
         for node, interface in (("y", "y-z"), ("t", "t-x")):
-            said = distance.network.nodes[node].run(["tc", "-s", "qdisc", "show", "dev", interface])
-            data, routing = (part.split("dropped ")[1] for part in said.stdout.split("pfifo")[1:])
-            assert int(data.split(",")[0]) > 100, said.stdout  # the queue was full
-            assert routing.startswith("0,"), said.stdout
-        for node, interface in (("y", "y-z"), ("z", "z-y")):
-            words = ["tc", "filter", "del", "dev", interface, "parent", "1:"]
-            distance.network.nodes[node].run(words, check=True)
-        begin = time.monotonic_ns()
-        lost = distance.watcher.wait_for(EventName.BFD, begin, 10.0, **down)
+            said = nodes[node].run(["tc", "-s", "qdisc", "show", "dev", interface]).stdout
+            data, routing = (part.split("dropped ")[1] for part in said.split("pfifo")[1:])
+            assert int(data.split(",")[0]) > 100, said  # the queue was full
+            assert routing.startswith("0,"), said
+        for node, interface in ends:
+            nodes[node].run(["tc", "filter", "del", "dev", interface, "parent", "1:"], check=True)
+        lost = lost_session(distance, 10.0)
         assert lost is not None
         assert lost.fields["node"] in ("y", "z")
     finally:
         loaded.end()
+        for node, interface in ends:
+            nodes[node].run(["tc", *rate_commands(interface, CAP_MBIT)[-1].split()])
     distance.network.wait_detection()
 
 
