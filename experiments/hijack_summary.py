@@ -163,7 +163,7 @@ def case_table(ends: Sequence[Row]) -> TerminalTable:
     for who in WHO:
         table.add_column(f"{who}s" if who == "cn" else who, justify="right", no_wrap=True)
     for line in case_lines(ends):
-        table.add_row(*line)
+        table.add_row(*(SHORT.get(cell, cell) for cell in line))
     return table
 
 
@@ -198,6 +198,9 @@ def _number(row: Mapping[str, Any]) -> str:
     low, high = f"{row['min']:.0f}", f"{row['max']:.0f}"
     return low if low == high else f"{row['median']:.0f} ({low} to {high})"
 
+
+SHORT = {"hijacker": "AS 3!"}
+"""What a terminal of 80 columns has room for."""
 
 LEGS: Mapping[Any, str] = {
     "cn-hoa": "CN to HoA",

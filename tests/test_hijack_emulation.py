@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ def run(somebody: Person, no_sandbox_because: str) -> Run:
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
     results = somebody.home / "results"
-    command = [sys.executable, "-m", "experiments.hijack", "TRIALS=1", f"SET=case={CASES}"]
+    command = [sys.executable, "-m", "experiments.hijack", "TRIALS=1", "CAPTURE=1"]
+    command.append(f"SET=case={CASES}")
     done = somebody.run(command, timeout=350, env={"MANYHOMES_RESULTS": str(results)})
     assert done.returncode == 0, done.stdout + done.stderr
     return Run((results / "latest-hijack").resolve(), done.stdout)
@@ -117,6 +119,32 @@ def test_tunnelled_payload_is_drawn_and_not_read(run: Run) -> None:
     assert drawn["control"] > 0  # the mark would be seen: it was where nothing encrypts
     (updates,) = run.table(DRAWN, leg="update")
     assert updates["locating"] == updates["drawn"] > 0
+
+
+def test_the_capture_says_the_same(run: Run) -> None:
+    """A second opinion on the hijacker's own counts: what tshark finds on its link."""
+    capture = run.folder / "captures" / "01" / "01-h3.pcapng"
+
+    def count(wanted: str) -> int:
+        words = ["tshark", "-r", str(capture), "-Y", wanted, "-T", "fields", "-e", "frame.number"]
+        return len(subprocess.run(words, capture_output=True, check=True).stdout.split())
+
+    (clear,) = run.table(DRAWN, leg="cn-hoa")
+    (tunnelled,) = run.table(DRAWN, leg="mn-ha")
+    (updates,) = run.table(DRAWN, leg="update")
+    home, anycast = "fd00:192:168:1::100", "fd00:192:168:1::254"
+    arrived, left = "sll.pkttype == 0", "sll.pkttype == 4"
+    # Not in another packet, and not in an ICMPv6 error about one.
+    plain = "udp.port == 7100 && !icmpv6 && !ipv6.nxt == 41"
+    assert count(f"{arrived} && {plain} && ipv6.dst == {home}") == clear["drawn"]
+    answers = count(f"{left} && {plain} && ipv6.src == {home}")
+    assert answers == clear["drawn"]
+    from_mobile = "esp && ipv6.src == fd00:10:10:10::100"
+    assert count(f"{arrived} && {from_mobile} && !ipv6.dstopts") == tunnelled["drawn"]
+    assert count(f"{arrived} && {from_mobile} && ipv6.dstopts") >= updates["drawn"]
+    # Nothing that the mobile node sent to its correspondent is there in the clear.
+    assert count(f"{arrived} && {plain} && ipv6.src == {home}") == 0
+    assert count(f"{left} && {from_mobile} && ipv6.dst == {anycast}") > 2 * tunnelled["drawn"]
 
 
 def test_agents_take_nothing_forged(run: Run) -> None:

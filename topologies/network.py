@@ -81,6 +81,8 @@ class Network:
         self.topo.delay_line.check_alive()
         for advertiser in self.advertisers:
             advertiser.check_alive()
+        if self.validation is not None:
+            self.validation.check_alive()
         if hasattr(self, "agents"):
             self.agents.check_alive()
 

@@ -221,6 +221,11 @@ class Validation:
                 ]
             )
 
+    def check_alive(self) -> None:
+        """Raise RoutingError when a cache has ended."""
+        for cache in self.caches.values():
+            cache.check_alive()
+
     def stop(self) -> None:
         """End the caches."""
         for cache in self.caches.values():
