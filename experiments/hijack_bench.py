@@ -17,13 +17,13 @@ from types import TracebackType
 
 from agents.config import HomeAgentTimers
 from experiments.hijack_cases import AGGREGATE, HIJACKER_NODE, MORE_SPECIFIC, Case
-from experiments.hijack_model import Internet
+from experiments.hijack_model import INCOMPLETE, Internet
 from experiments.hijacker import DESTINATION_OPTIONS, Hijacker
 from experiments.replay_bench import BenchError
 from experiments.replay_traffic import Action, End, Traffic, read_some, run_schedule, times
 from topologies import addressing
 from topologies.agents import AgentOptions
-from topologies.frr_config import DETECTIONS, RoutingOptions
+from topologies.frr_config import DETECTIONS, HOME_LIST, HOME_MAP, RoutingOptions
 from topologies.import_policy import EVERYTHING, ImportFilter, OriginOptions
 from topologies.multi_as import MultiAs
 from topologies.netlink import Netlink
@@ -92,6 +92,7 @@ class HijackBench:
         )
         self.hijacker: Hijacker
         self.traffic: Traffic
+        self._code = INCOMPLETE
         self._netlink: dict[str, tuple[Netlink, dict[int, str]]] = {}
 
     def __enter__(self) -> HijackBench:
@@ -152,8 +153,31 @@ class HijackBench:
             by_filter.setdefault(filter_.name, []).append(name)
         for name, nodes in by_filter.items():
             self.validation.use(chosen[name], nodes)
+        self._set_origin(case.honest_code)
         self.hijacker.say(case.lie)
         return model, self.wait(partial(self.agrees, model), SETTLE_S)
+
+    def _set_origin(self, code: int) -> None:
+        """Let the border routers announce the home network with this ORIGIN.
+
+        By another route map, since a change inside one takes effect seconds later.
+        """
+        if code == self._code:
+            return
+        name = HOME_MAP if code == INCOMPLETE else f"{HOME_MAP}-IGP"
+        for node in self.plan.of_role(Role.BORDER):
+            self.network.routing.on[node.name].daemons["bgpd"].configure(
+                [
+                    f"route-map {HOME_MAP}-IGP permit 10",
+                    f"match ipv6 address prefix-list {HOME_LIST}",
+                    "set origin igp",
+                    "exit",
+                    f"router bgp {node.asn}",
+                    "address-family ipv6 unicast",
+                    f"redistribute ospf6 route-map {name}",
+                ]
+            )
+        self._code = code
 
     def agrees(self, model: Internet) -> bool:
         """Return whether every speaker's choice, and its kernel's, are those of the model."""

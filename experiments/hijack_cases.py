@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Network
 
-from experiments.hijack_model import IGP, Announcement, Internet, home_announcements
+from experiments.hijack_model import IGP, INCOMPLETE, Announcement, Internet, home_announcements
 from topologies import addressing, rpsl
 from topologies.figure_2 import Shape, multi_as
 from topologies.import_policy import EVERYTHING, NOT_INVALID, ImportFilter, registered_only
@@ -53,6 +53,9 @@ class Case:
     dead: tuple[int, ...] = ()
     """Home ASes whose home agents are all dead."""
 
+    honest_code: int = INCOMPLETE
+    """ORIGIN of the honest announcements."""
+
     def filters(self, plan: Plan) -> dict[str, ImportFilter]:
         """Return every transit's filter."""
         chosen = filtering(plan, self.where)
@@ -63,7 +66,7 @@ class Case:
 
     def internet(self, plan: Plan, *, filtering: bool = True) -> Internet:
         """Return what the model says of this case, or of it before anybody filters."""
-        told = home_announcements(plan, self.dead)
+        told = home_announcements(plan, self.dead, self.honest_code)
         if self.lie is not None:
             behind = () if self.lie.origin is None else (self.lie.origin,)
             told.append(Announcement(HIJACKER_NODE, self.lie.prefix, IGP, behind))
@@ -128,6 +131,10 @@ def cases(plan: Plan) -> dict[str, Case]:
         ),
         Case("roa-as0", "ROA for AS 0 alone, ROV in all", Where.ALL, payloads=NOBODY),
         Case("hijack", "same prefix, no filter", payloads=BOTH, lie=SAME),
+        Case(
+            "hijack-igp", "same prefix, no filter, honest ORIGIN IGP",
+            payloads=BOTH, lie=SAME, honest_code=IGP,
+        ),
         Case("hijack-no-roa", "same prefix, ROV in all, no ROA", Where.ALL, lie=SAME),
         Case("hijack-rov-some", "same prefix, ROV in some", Where.SOME, payloads=BOTH, lie=SAME),
         Case(

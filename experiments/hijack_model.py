@@ -150,14 +150,17 @@ class Internet:
         return self.filters.get(name, EVERYTHING).admits(prefix, origin, state)
 
 
-def home_announcements(plan: Plan, silent: Iterable[int] = ()) -> list[Announcement]:
+def home_announcements(
+    plan: Plan, silent: Iterable[int] = (), code: int = INCOMPLETE
+) -> list[Announcement]:
     """Return what the border routers of the home ASes announce while home agents live there.
 
-    The aggregate is made of redistributed routes. `silent`: the ASes that have none left.
+    The aggregate is made of redistributed routes, hence its ORIGIN, unless they set another `code`.
+    `silent`: the ASes that have no home agent left.
     """
     quiet = frozenset(silent)
     return [
-        Announcement(node.name, home.aggregate, INCOMPLETE)
+        Announcement(node.name, home.aggregate, code)
         for home in plan.homes
         for node in plan.of_role(Role.BORDER)
         if node.asn in home.ases and node.asn not in quiet

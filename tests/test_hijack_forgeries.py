@@ -1,6 +1,6 @@
 """What the hijacker sends is well formed by our own parsers: only the key is wrong."""
 
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
@@ -11,8 +11,9 @@ from agents.wire.errors import WireError
 from agents.wire.mobility import BindingAcknowledgement, BindingUpdate, parse_mobility
 from agents.wire.mobility_options import AlternateCareOfAddress
 from experiments import hijack_forgeries as forgeries
+from experiments import hijacker as hijacker_module
 from experiments.hijack_forgeries import Known
-from experiments.hijacker import ESP, Drawn
+from experiments.hijacker import ESP, Drawn, Hijacker
 
 KNOWN = Known(
     home_agent=IPv6Address("fd00:192:168:1::254"),
@@ -99,3 +100,57 @@ def test_what_is_reflected_is_the_same_esp(packet: bytes) -> None:
     back = ipv6.parse(forgeries.reflected(drawn, KNOWN))
     assert (back.source, back.destination) == (KNOWN.home_agent, KNOWN.care_of)
     assert (back.next_header, back.payload) == (ESP, drawn.esp())
+
+
+class Port:
+    """A port of nobody's: gives frames and notes what is sent."""
+
+    def __init__(self, frames: list[tuple[bytes, int]]) -> None:
+        self.frames, self.sent = frames, []  # type: ignore[var-annotated]
+
+    def recvfrom(self, _size: int) -> tuple[bytes, tuple[object, ...]]:
+        if not self.frames:
+            raise BlockingIOError
+        frame, kind = self.frames.pop(0)
+        return frame, ("h3-t3", 0, kind, 1, b"")
+
+    def send(self, frame: bytes) -> None:
+        self.sent.append(frame)
+
+
+def hijacker_at(port: Port) -> Hijacker:
+    found = object.__new__(Hijacker)
+    found._target = IPv6Network("fd00:192:168::/48")
+    found._port, found._own, found._next_hop = port, b"\2own__", b"\2next_"  # type: ignore[assignment]
+    found.drawn, found.injected = [], 0
+    return found
+
+
+def frame(packet: bytes) -> bytes:
+    return bytes(12) + b"\x86\xdd" + packet
+
+
+def test_only_what_arrives_for_the_target_is_drawn() -> None:
+    up = forgeries.tunnel_up(KNOWN, 6, b"mark")
+    down = forgeries.tunnel_down(KNOWN, 1, 5, b"mark")
+    other = bytes(12) + b"\x08\x00" + up
+    port = Port([(frame(down), 0), (frame(up), 4), (other, 0), (frame(up), 0)])
+    hijacker = hijacker_at(port)
+    hijacker.read()
+    assert [each.octets for each in hijacker.drawn] == [up]
+
+
+def test_a_hijacker_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    up = forgeries.tunnel_up(KNOWN, 6, b"mark")
+    monkeypatch.setattr(hijacker_module, "MOST_DRAWN", 2)
+    monkeypatch.setattr(hijacker_module, "MOST_INJECTED", 2)
+    port = Port([(frame(up), 0)] * 3)
+    hijacker = hijacker_at(port)
+    hijacker.read()
+    assert len(hijacker.drawn) == 2
+    hijacker.inject(up)
+    hijacker.inject(up)
+    with pytest.raises(RuntimeError, match="more than 2 packets"):
+        hijacker.inject(up)
+    assert [each[14:] for each in port.sent] == [up, up]
+    assert {each[:12] for each in port.sent} == {b"\2next_\2own__"}

@@ -44,6 +44,8 @@ BY_HAND = {
     "roa-as0": "nowhere nowhere nowhere nowhere nowhere",
     # Equal length, but ORIGIN is IGP: what t3 tells wins with all that hear it, filter or not.
     "hijack": "hijacker hijacker hijacker 1 2",
+    # The same, and the honest say IGP too: the lower identifier decides, and it is not AS 3's.
+    "hijack-igp": "1 2 1 1 2",
     "hijack-no-roa": "hijacker hijacker hijacker 1 2",
     "hijack-rov-some": "hijacker hijacker hijacker 1 2",
     "hijack-rov-provider": "1 2 1 1 2",

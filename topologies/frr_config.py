@@ -13,7 +13,7 @@ from topologies.frr_programs import rpki_lines
 from topologies.import_policy import OriginOptions, use_lines
 from topologies.plan import End, HomeNetwork, NodePlan, Plan, Protocol, Role
 
-HOME_LIST = "HOME"
+HOME_LIST, HOME_MAP = "HOME", "HOME-ONLY"
 EXPORT_MAP, BACKUP_MAP = "OWN-PREFIXES", "OWN-PREFIXES-BACKUP"
 INTERIOR_PROFILE, EXTERIOR_PROFILE = "interior", "exterior"
 
@@ -204,7 +204,7 @@ def _ospf6_interface(end: End, options: RoutingOptions) -> list[str]:
 
 def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     home = plan.home_of(node.name) if plan.has_home(node.name) else None
-    lines = _home_route_map("HOME-ONLY", home) if home is not None else []
+    lines = _home_route_map(HOME_MAP, home) if home is not None else []
     if not plan.is_transit(node.name):
         lines += _export_route_maps(node)
     exterior = [end for end in plan.ends_of(node.name) if end.link.protocol is Protocol.BGP]
@@ -229,7 +229,7 @@ def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     if home is not None:
         # Only a living home agent's route makes the aggregate: no `network` statement for it.
         lines += [
-            "  redistribute ospf6 route-map HOME-ONLY",
+            f"  redistribute ospf6 route-map {HOME_MAP}",
             f"  aggregate-address {home.aggregate} summary-only",
         ]
     for end in exterior:
