@@ -27,6 +27,7 @@ from topologies.cli import LabCLI
 from topologies.frr import RoutingError
 from topologies.network import Network
 from topologies.nodes import ShellError
+from topologies.plan import MultipathHash
 from topologies.single_as import SingleAs
 
 NAME = "lab"
@@ -42,6 +43,7 @@ KNOWN = Known(
         "keys": one_of(("ike", "files")),
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
+        "ecmp": one_of(MultipathHash),
     },
 )
 
@@ -75,7 +77,10 @@ def inside(folder: Path) -> int:
     begin = time.monotonic()
     print(f"Figure 1 comes up; logs below {folder}", flush=True)
     settings = chosen()
-    topology = SingleAs(static=False, has=settings.get("has", 3), mns=settings.get("mns", 1))
+    topology = SingleAs(
+        static=False, has=settings.get("has", 3), mns=settings.get("mns", 1),
+        ecmp=settings.get("ecmp"),
+    )  # fmt: skip
     options = AgentOptions(
         mode=Mode(settings.get("mode", Mode.HARDENED)),
         ike=settings.get("keys", "ike") == "ike",

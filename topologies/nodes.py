@@ -181,6 +181,11 @@ class Router(SixNode):
         "ipv6/conf/default/accept_ra": 0,
     }
 
+    def __init__(self, name: str, plan: Plan, **params: Any) -> None:
+        super().__init__(name, plan, **params)
+        if plan.ecmp is not None:
+            set_sysctls(self.pid, {"ipv6/fib_multipath_hash_policy": plan.ecmp.policy})
+
 
 class HomeAgent(Router):
     """A router that also runs a home agent's process."""

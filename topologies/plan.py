@@ -38,6 +38,19 @@ class Protocol(StrEnum):
     ACCESS = "access"  # a visited network: router advertisements, SLAAC
 
 
+class MultipathHash(StrEnum):
+    """What a router's kernel hashes to choose among equal paths (fib_multipath_hash_policy)."""
+
+    L3 = "l3"  # addresses, flow label, next header
+    L4 = "l4"  # addresses, protocol, ports; of ESP the SPI
+    INNER = "inner"  # L3 of what is inside a tunnel that it can look into, else L3
+
+    @property
+    def policy(self) -> int:
+        """The number by which the kernel knows it."""
+        return list(MultipathHash).index(self)
+
+
 @dataclass(frozen=True, slots=True)
 class NodePlan:
     """One node. ``number`` makes the router id; ``index`` counts within the role, from 1."""
@@ -93,12 +106,13 @@ class End:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole network."""
+    """A whole network. ``ecmp``: it has equal paths to two home agents, and routers hash so."""
 
     name: str
     nodes: dict[str, NodePlan]
     links: tuple[LinkPlan, ...]
     originate: Mapping[int, tuple[IPv6Network, ...]] = field(default_factory=dict)
+    ecmp: MultipathHash | None = None
 
     def of_role(self, role: Role) -> list[NodePlan]:
         """Return the nodes of one role, in order."""

@@ -41,7 +41,7 @@ from mininet.topo import Topo
 from topologies.figure_1 import figure_1
 from topologies.links import VethLink
 from topologies.nodes import AccessRouter, Correspondent, HomeAgent, MobileNode, Router
-from topologies.plan import Plan, Role
+from topologies.plan import MultipathHash, Plan, Role
 from topologies.static_routes import static_routes
 
 Mininet.inited = True  # else it tries to raise limits of the host, and says that it could not
@@ -87,10 +87,11 @@ class SingleAs(PlanTopo):
 
     def build(
         self, static: bool = True, dad: str = "optimistic", has: int = 3, mns: int = 1,
-        home_link_mbit: float | None = None,
+        home_link_mbit: float | None = None, ecmp: str | None = None,
     ) -> None:  # fmt: skip
         """Add Figure 1's nodes and links."""
-        plan = figure_1(has=has, mns=mns, home_link_mbit=home_link_mbit)
+        equal = MultipathHash(ecmp) if ecmp is not None else None
+        plan = figure_1(has=has, mns=mns, home_link_mbit=home_link_mbit, ecmp=equal)
         self.add_plan(plan, static, dad)
 
 
