@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, load_home_agent
+from agents.core.mtu import inner_mtu
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
@@ -22,7 +23,6 @@ from agents.runtime.engine import EngineEvent, HomeAgentEngine
 from agents.runtime.hook import Hook
 from agents.runtime.incarnation import next_incarnation
 from agents.runtime.journal import Journal
-from agents.runtime.mtu import inner_mtu
 from agents.runtime.netlink import Monitor, Netlink
 from agents.runtime.sockets import OutboundSocket, PeerSocket
 from agents.runtime.tun import Tun

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.config import Mode
+from agents.core.mtu import inner_mtu
 from agents.runtime.agent import Agent
 from agents.runtime.care_of import CareOfAddresses, Movement
 from agents.runtime.control import CommandError, ControlServer
@@ -23,7 +24,6 @@ from agents.runtime.egress import RECORD, EgressFile
 from agents.runtime.incarnation import next_incarnation
 from agents.runtime.journal import Journal
 from agents.runtime.loop import Loop
-from agents.runtime.mtu import inner_mtu
 from agents.runtime.netlink import Address, Link
 from tests.runtime_lab import request
 

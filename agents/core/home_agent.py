@@ -4,8 +4,8 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `signalling` answers them, `tunnel` carries payload, `inter_ha_receiver` takes what peers send,
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
 `primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
-`renewal` replace SAs that end, `metric` heeds what mobile nodes wish for. This file leads each
-packet to the part that it is for.
+`renewal` replace SAs that end, `metric` heeds what mobile nodes wish for, `path_mtu` what routers
+say of sizes. This file leads each packet to the part that it is for.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -28,6 +28,7 @@ from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
+from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.primary_role import PrimaryRole
@@ -135,6 +136,7 @@ class HomeAgent:
             self._became_primary,
             moves_keys=self._keys is not None,
         )
+        self._path_mtu = PathMtu(context)
         self._inter_ha = InterHaReceiver(
             context,
             self._membership,
@@ -142,6 +144,7 @@ class HomeAgent:
             self._table,
             self._floors,
             self._tunnel,
+            self._path_mtu,
             self._requests,
             self._keys,
             self._peer_keys,
@@ -304,7 +307,7 @@ class HomeAgent:
         if not binding.bound:
             self._unreachable(packet, now)
             return
-        association = self._tunnel.send(binding, packet)
+        association = self._tunnel.send(binding, packet, now)
         if association is not None and not binding.multi_sender:
             self._floors.sent(association, now)
 
@@ -407,6 +410,8 @@ class HomeAgent:
             self._receive_transport(parsed, packet, now)
         elif parsed.next_header == ipv6.UDP and self._keys is not None:
             self._keys.receive(parsed, packet, now, relayed=False)
+        elif icmpv6.is_packet_too_big(parsed):
+            self._path_mtu.receive(parsed, packet, now, relayed=False)
         else:
             self._signalling.unprotected(parsed, now)
 
