@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from topologies import addressing
-from topologies.plan import LinkPlan, MultipathHash, NodePlan, Plan, Protocol, Role
+from topologies.plan import (
+    HomeNetwork,
+    LinkPlan,
+    MultipathHash,
+    NodePlan,
+    Plan,
+    Protocol,
+    Role,
+)
 
 HOME_LINK_COST = 10
 ECMP_COSTS = {1: 11, 2: 10}
@@ -39,7 +47,7 @@ def visited_as(network: int) -> int:
 
 def figure_1(
     *, has: int = 3, mns: int = 1, home_link_mbit: float | None = None,
-    ecmp: MultipathHash | None = None,
+    ecmp: str | None = None,
 ) -> Plan:  # fmt: skip
     """Return the plan of Figure 1.
 
@@ -51,7 +59,8 @@ def figure_1(
     """
     if not 1 <= has <= 9:
         raise ValueError(f"has={has}: Figure 1 takes 1 to 9 home agents")
-    if ecmp is not None and has < 2:
+    hashed = MultipathHash(ecmp) if ecmp is not None else None
+    if hashed is not None and has < 2:
         raise ValueError(f"ecmp={ecmp}: equal paths need two home agents, has={has}")
     if not 1 <= mns <= 9:
         raise ValueError(f"mns={mns}: Figure 1 takes 1 to 9 mobile nodes")
@@ -83,17 +92,20 @@ def figure_1(
     for m in range(1, mns + 1):
         name = "mn" if m == 1 else f"mn{m}"
         for i in (1, 2):
-            links.append(_access_link(name, i, m))
+            links.append(access_link(name, i, m))
     originate = {
         home_as: (addressing.as_prefix(home_as),),
         transit: (addressing.as_prefix(transit),),
         visited_as(1): (addressing.visited_prefix(1),),
         visited_as(2): (addressing.visited_prefix(2),),
     }
-    return Plan("single_as", _nodes(has, mns), tuple(links), originate, ecmp)
+    home = HomeNetwork(1, addressing.HOME_PREFIX, addressing.HOME_AGGREGATE, (home_as,))
+    return Plan(
+        "single_as", "Figure 1", _nodes(has, mns), tuple(links), (home,), originate, ecmp=hashed
+    )
 
 
-def _access_link(mobile_node: str, network: int, index: int) -> LinkPlan:
+def access_link(mobile_node: str, network: int, index: int) -> LinkPlan:
     """Each mobile node has its own radio link, and so its own /64, in each visited network."""
     return LinkPlan(
         mobile_node, f"v{network}", Protocol.ACCESS, addressing.visited_prefix(network),

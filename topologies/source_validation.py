@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from ipaddress import IPv6Network
 
-from topologies import addressing
 from topologies.frr import NodeRouting
 from topologies.nodes import SixNode
 from topologies.plan import Plan, Protocol
@@ -88,8 +87,7 @@ def feasible_sources(plan: Plan, routing: NodeRouting) -> dict[str, set[IPv6Netw
     """
     node = plan.nodes[routing.node.name]
     own = set(plan.originate.get(node.asn, ()))
-    if node.asn == addressing.HOME_AS:
-        own.add(addressing.HOME_AGGREGATE)
+    own |= {home.aggregate for home in plan.homes if node.asn in home.ases}
     found: dict[str, set[IPv6Network]] = {}
     interfaces: dict[str, str] = {}
     for end in plan.ends_of(node.name):
