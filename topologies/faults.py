@@ -110,8 +110,8 @@ class Faults:
         """Have a router drop what its check of sources does not let pass; see source_validation."""
         self._node(name)
         interfaces = checked_interfaces(self._plan, name)
-        if not interfaces:
-            raise FaultError(f"{name} has no neighbour whose packets it could check")
+        if not (feasible if check is SourceCheck.FEASIBLE else interfaces):
+            raise FaultError(f"{name} knows no sources to check by: {check} is for other routers")
         self._nft(name).run(rules(check, interfaces, feasible))
         self._checking[name] = check
         return time.monotonic_ns()

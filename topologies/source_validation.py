@@ -33,22 +33,21 @@ Feasible = Mapping[str, Iterable[IPv6Network]]
 def rules(check: SourceCheck, interfaces: Iterable[str], feasible: Feasible | None = None) -> str:
     """Return the nftables commands that check what comes in by ``interfaces``.
 
-    ``feasible`` is for the check of that name. Link-local sources and the unspecified one are of
-    the link itself, and pass. Raises ValueError where no sources are given for an interface.
+    ``feasible`` is for the check of that name, which looks at the interfaces in it alone.
+    Link-local sources and the unspecified one are of the link itself, and pass.
     """
-    lines = []
+    lines, feasible = [], feasible or {}
+    interfaces = list(feasible if check is SourceCheck.FEASIBLE else interfaces)
     for interface in interfaces:
         if check is SourceCheck.FEASIBLE:
-            prefixes = sorted((feasible or {}).get(interface, ()))
-            if not prefixes:
-                raise ValueError(f"no source is feasible on {interface}; what may come in there?")
+            prefixes = sorted(feasible[interface])
             condition = f"ip6 saddr != {{ {', '.join(map(str, prefixes))} }}"
         elif check is SourceCheck.STRICT:
             condition = "fib saddr . iif oif missing"
         else:
             condition = "fib saddr oif missing"
         lines.append(f'iifname "{interface}" {condition} counter name "{interface}" drop')
-    counters = [f'counter "{interface}" {{ }}' for interface in interfaces]
+    counters = [f"counter {interface} {{ }}" for interface in interfaces]
     inside = "\n    ".join(lines)
     return (
         f"table ip6 {TABLE}\ndelete table ip6 {TABLE}\ntable ip6 {TABLE} {{\n  "
@@ -80,10 +79,11 @@ def dropped(node: SixNode) -> dict[str, int]:
 
 
 def feasible_sources(plan: Plan, routing: NodeRouting) -> dict[str, set[IPv6Network]]:
-    """Return what a border or transit router would take by each of its links (RFC 3704 §2.3).
+    """Return what a router that speaks BGP would take by each of its links (RFC 3704 §2.3).
 
     From a neighbour AS: every prefix for which it announced a route, best or not. From inside: the
-    AS's own prefixes, and the home network where its home agents are.
+    AS's own prefixes and its home network; but what another border router passes on may come from
+    anywhere, and is checked there.
     """
     node = plan.nodes[routing.node.name]
     own = set(plan.originate.get(node.asn, ()))
@@ -95,12 +95,13 @@ def feasible_sources(plan: Plan, routing: NodeRouting) -> dict[str, set[IPv6Netw
             interfaces[str(end.neighbour_address)] = end.interface
             # Routers speak to their neighbours, BGP for one, by the addresses of the link.
             found[end.interface] = {end.link.prefix}
-        elif end.link.protocol is Protocol.OSPF:
+        elif end.link.protocol is Protocol.OSPF and end not in plan.interior_peers(node.name):
             found[end.interface] = {end.link.prefix, *own}
-    if interfaces:
-        answer = routing.daemons["bgpd"].ask_json("show bgp ipv6 unicast")
-        for prefix, paths in answer.get("routes", {}).items():
-            for path in paths:
-                if path.get("peerId") in interfaces:
-                    found[interfaces[path["peerId"]]].add(IPv6Network(prefix))
+    if not interfaces:
+        return {}
+    answer = routing.daemons["bgpd"].ask_json("show bgp ipv6 unicast")
+    for prefix, paths in answer.get("routes", {}).items():
+        for path in paths:
+            if path.get("peerId") in interfaces:
+                found[interfaces[path["peerId"]]].add(IPv6Network(prefix))
     return found
