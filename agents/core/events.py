@@ -32,6 +32,15 @@ class AdvertisePrefix(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldDown(Event):
+    """The HA is ready, but has come back so often that it waits so many `seconds` first."""
+
+    kind: ClassVar[str] = "held-down"
+    seconds: float
+    returns: int
+
+
+@dataclass(frozen=True, slots=True)
 class WithdrawPrefix(Event):
     """The HA must not draw traffic: take its home route away."""
 

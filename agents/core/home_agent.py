@@ -21,6 +21,7 @@ from agents.core.esp_processing import EgressRecord
 from agents.core.events import Event, Notice, TableReceived
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
+from agents.core.hold_down import Advertised
 from agents.core.inter_ha_receiver import InterHaReceiver
 from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
@@ -62,6 +63,7 @@ class HomeAgent:
         key_exchange: KeyExchange | None = None,
         secrets: Mapping[IPv6Address, bytes] | None = None,
         peer_secrets: Mapping[int, bytes] | None = None,
+        last_advertised: Advertised | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
 
@@ -70,8 +72,8 @@ class HomeAgent:
         `peer_keys` are the two associations with each peer, by index. `record` is told of every
         packet sealed. With `secrets`, pre-shared keys by home address, IKEv2 is the source of
         keys; without, and without another `key_exchange`, SAs cannot be renewed. `peer_secrets`,
-        by index, do the same for peers, which then are not in `peer_keys`. Raises `ConfigError`
-        for a peer without either.
+        by index, do the same for peers, which then are not in `peer_keys`. `last_advertised` is
+        what an earlier life of this HA left. Raises `ConfigError` for a peer without either.
         """
         self.incarnation = incarnation
         by_ike = peer_secrets or {}
@@ -106,7 +108,9 @@ class HomeAgent:
             self._table_requested,
         )
         self._metric = MetricControl(context, self._signalling.ask_for_update)
-        self._membership = Membership(context, self._table, self._obstacle, self._metric)
+        self._membership = Membership(
+            context, self._table, self._obstacle, self._metric, last_advertised
+        )
         timers = config.timers
         self._held = HeldPackets(
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
@@ -262,6 +266,11 @@ class HomeAgent:
     def key_exchange_user(self) -> KeyExchangeUser:
         """What a `key_exchange` of the caller's reports to."""
         return self._renewal
+
+    @property
+    def last_advertised(self) -> Advertised | None:
+        """When this HA last began to advertise: for its next life (see `hold_down`)."""
+        return self._membership.hold_down.last
 
     def key_counters(self) -> dict[str, int]:
         """Return the counters of key management."""
