@@ -6,10 +6,12 @@ What happens and what to do is told in docs/anycast.md; here it is shown.
 import hashlib
 import random
 import socket
+import time
 from ipaddress import IPv6Address
 
 import pytest
 
+from agents.config import HomeAgentTimers
 from agents.core.mtu import inner_mtu
 from agents.wire import ipv6
 from experiments.detection import configure
@@ -22,7 +24,10 @@ from topologies.namespaces import call_in
 from topologies.netlink import RouteMonitor
 from topologies.source_validation import SourceCheck, dropped, feasible_sources
 
-pytestmark = pytest.mark.emulation
+pytestmark = [
+    pytest.mark.emulation,
+    pytest.mark.parametrize("figure_1", ["hardened+hold-down"], indirect=True),
+]
 
 PLAN = figure_1_plan()
 
@@ -230,3 +235,26 @@ def test_an_as_that_flaps_is_damped_though_its_home_agents_live(figure_1: Lab) -
         border = next(e.neighbour_address for e in PLAN.ends_of("t1") if e.neighbour == "br")
         figure_1.network.routing.on["t1"].daemons["bgpd"].ask(f"clear bgp ipv6 {border}")
     figure_1.wait("all", lambda: answered(figure_1) == dict.fromkeys(CORRESPONDENTS, 5))
+
+
+@inside
+def test_a_home_agent_that_flaps_is_held_down(figure_1: Lab) -> None:
+    """Two returns are free, the third waits: HA2 serves until then, and loses nothing."""
+    figure_1.wait_settled()
+    waited = []
+    for _ in range(3):
+        killed = figure_1.agent("HA1").kill()
+        figure_1.wait("HA1 to be missed", lambda: figure_1.home_route("br") == "br-r2")
+        figure_1.agent("HA1").start()
+        figure_1.wait("its tables", lambda: "table-received" in figure_1.kinds("HA1", killed))  # noqa: B023
+        ready = time.monotonic_ns()
+        with figure_1.streams() as streams:
+            figure_1.wait("its return", lambda: figure_1.home_route("br") == "br-r1")
+            back = time.monotonic_ns()
+            streams.await_running(back)
+            streams.finish()
+        waited.append("held-down" in figure_1.kinds("HA1", killed))
+        assert not any(each.lost() for each in streams.all)
+    assert waited == [False, False, True]
+    assert back - ready > 0.9 * HomeAgentTimers().hold_first * 1e9
+    figure_1.wait_settled()

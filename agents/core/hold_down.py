@@ -1,8 +1,8 @@
 """How long a home agent that comes and goes waits before it advertises again.
 
 Each of its returns moves routes, and with them the mobile nodes' packets. Where another home agent
-serves, one that has come back often may wait. RFC 2439 has routers far away punish a route that
-flaps (RFC 4786 §4.4.4); here the origin spares them the flaps (DECISIONS.md, "Flapping").
+serves, one that has come back often may wait (RFC 4786 §4.4.1 wants a hold-down). So routers that
+punish what flaps (RFC 2439; RFC 4786 §4.4.4) see less of it. See DECISIONS.md, "Flapping".
 """
 
 from typing import NamedTuple

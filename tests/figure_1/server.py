@@ -1,7 +1,7 @@
 """Runs in the sandbox: brings Figure 1 up, then calls test functions by name until its input ends.
 
-`python -m tests.figure_1.server FOLDER MODE[+ike][+key=value...]`, keys being parameters of the
-topology; requests and answers are JSON lines.
+`python -m tests.figure_1.server FOLDER MODE[+ike][+hold-down][+key=value...]`, keys being
+parameters of the topology; requests and answers are JSON lines.
 """
 
 import contextlib
@@ -37,7 +37,8 @@ class Served(Protocol):
 def main() -> None:
     mode, *more = sys.argv[2].split("+")
     parameters = dict(each.split("=") for each in more if "=" in each)
-    serve(Lab(Path(sys.argv[1]), Mode(mode), ike="ike" in more, **parameters))
+    agents = {"ike": "ike" in more, "hold_down": "hold-down" in more}
+    serve(Lab(Path(sys.argv[1]), Mode(mode), **agents, **parameters))
 
 
 def serve(lab: Served) -> None:
