@@ -387,6 +387,13 @@ def test_a_dump_replaces_what_was_known() -> None:
 # Sizes
 
 
+@pytest.mark.parametrize(
+    ("mode", "least"), [(Mode.HARDENED, 1380), (Mode.DRAFT, 1380), (Mode.DRAFT_CBC, 1400)]
+)
+def test_the_least_path_that_ipv6_can_live_in(mode: Mode, least: int) -> None:
+    assert inner_mtu(least, mode) >= 1280 > inner_mtu(least - 1, mode)
+
+
 def test_inner_mtu_of_an_ethernet_path() -> None:
     assert inner_mtu(1500, Mode.HARDENED) == inner_mtu(1500, Mode.DRAFT) == 1402
 
