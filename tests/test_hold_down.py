@@ -138,6 +138,24 @@ def test_an_agent_that_is_stopped_again_and_again() -> None:
     assert len(world.found(1, AdvertisePrefix)) == 5
 
 
+def test_a_link_that_flaps() -> None:
+    """So does each loss of all routes to the peers."""
+    world = World()
+    world.start_all()
+    world.start_mn()
+    for _ in range(4):
+        world.run(LIFE)
+        world.cut = {frozenset((1, other)) for other in (2, 3)}
+        world.has[1].connectivity(False, world.now)
+        world.run(0.5)
+        assert 1 not in world.advertising
+        world.cut = set()
+        world.has[1].connectivity(True, world.now)
+        world.run(3.0)
+    assert [round(each.seconds, 1) for each in world.found(1, HeldDown)] == [1.0, 2.0]  # type: ignore[attr-defined]
+    assert 1 in world.advertising
+
+
 def test_without_hold_down_every_return_is_at_once() -> None:
     world = World(hold_down=False)
     world.start_all()
