@@ -12,6 +12,8 @@ from collections.abc import Callable
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from agents.config import Mode
+from agents.core.mtu import inner_mtu
 from agents.wire import ipv6
 from experiments.detection import configure
 from tests.figure_1.lab import PATIENT
@@ -36,7 +38,7 @@ def main() -> int:
         try:
             network.start()
             network.start_agents()
-            for part in (strict, feasible, loose, damping):
+            for part in (strict, feasible, loose, sizes, damping):
                 part(network)
                 print(f"{part.__name__}: as it should be", flush=True)
         finally:
@@ -103,6 +105,19 @@ def loose(network: Network) -> None:
         network.faults.check_sources(name, SourceCheck.LOOSE)
     assert answered(network) == {"cn1": PINGS, "cn2": PINGS}
     network.faults.heal()
+
+
+def sizes(network: Network) -> None:
+    """HA21 sends, t3's Packet Too Big reaches HA12 in the other AS, HA21 is told by it."""
+    for name, other in (("t3", "v1"), ("v1", "t3")):
+        command = ["ip", "link", "set", f"{name}-{other}", "mtu", "1450"]
+        network.nodes[name].run(command, check=True)
+    full = ["ping", "-c", "3", "-i", "0.3", "-W", "0.5", "-s", "1354", "-M", "do", HOME_ADDRESS]
+    said = network.nodes["cn2"].run(full)
+    assert f"Packet too big: mtu={inner_mtu(1450, Mode.HARDENED)}" in said.stdout + said.stderr
+    counted = {name: network.agents[name].ask("counters") for name in network.agents.home_agents}
+    for home_agent, what in (("HA12", "relayed"), ("HA21", "relayed-here"), ("HA21", "adopted")):
+        assert counted[home_agent].get(f"packet-too-big.{what}") == 1, (home_agent, counted)
 
 
 def damping(network: Network) -> None:

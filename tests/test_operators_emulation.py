@@ -1,4 +1,4 @@
-"""Figure 2, two home ASes: source checks and route damping between ASes (docs/anycast.md)."""
+"""Figure 2, two home ASes: source checks, packet sizes, route damping (docs/anycast.md)."""
 
 import sys
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import pytest
 pytestmark = pytest.mark.emulation
 
 
-def test_source_checks_and_damping_between_ases(sandbox: Callable[..., Any]) -> None:
+def test_source_checks_sizes_and_damping_between_ases(sandbox: Callable[..., Any]) -> None:
     done = sandbox([sys.executable, "-m", "tests.multi_as_operators"], timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
-    for part in ("strict", "feasible", "loose", "damping"):
+    for part in ("strict", "feasible", "loose", "sizes", "damping"):
         assert f"{part}: as it should be" in done.stdout

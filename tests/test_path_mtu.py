@@ -122,6 +122,26 @@ def test_another_path_has_its_own() -> None:
     assert world.has[1].counters["dropped.too-big-for-path"] == 0
 
 
+def test_a_path_that_was_left_is_nobodys() -> None:
+    world = registered()
+    packet = sent_by(world, 1, large(world))
+    world.attach(COA2)
+    world.detach(COA)
+    world.run(0.1)
+    told(world, too_big(packet))
+    assert drops(world, 1) == {"unknown": 1}
+    assert limits(world)[1] == {}
+
+
+def test_strangers_do_not_use_up_the_limit() -> None:
+    world = registered()
+    packet = sent_by(world, 1, large(world))
+    for _ in range(10 * HEEDED_PER_SECOND):
+        world._give(1, forge(packet, "spi"))
+    told(world, too_big(packet))
+    assert set(limits(world)[1]) == {COA}
+
+
 def test_lower_still_is_taken_higher_is_not_and_all_ends_with_time() -> None:
     world = registered()
     for mtu, wanted in ((1450, 1450), (1420, 1420), (1450, 1420), (1420, 1420), (1500, 1420)):

@@ -29,7 +29,7 @@ RECENT: Final = 1 << 16
 a guess that one stranger in 65,536 gets right, who must know the SPI besides."""
 
 HEEDED_PER_SECOND: Final = 50
-"""Packets Too Big looked at; one is enough for each path."""
+"""Packets Too Big relayed or adopted at most; one is enough for each path."""
 
 
 class PathMtu:
@@ -45,13 +45,14 @@ class PathMtu:
         """Take a Packet Too Big that came to the HA address; raises `Dropped`."""
         counters = self._context.counters
         counters["packet-too-big.relayed-here" if relayed else "packet-too-big.received"] += 1
-        if not self._rate.allow(now):
-            raise Dropped("packet-too-big-limit")
         try:
             report = icmpv6.parse_packet_too_big(packet)
         except WireError as error:
             raise Dropped("packet-too-big-malformed") from error
         binding, association, number = self._quoted(report.quoted)
+        # After what strangers cannot pass, so that they cannot use it up; peers keep to theirs.
+        if not relayed and not self._rate.allow(now):
+            raise Dropped("packet-too-big-limit")
         origin = report.quoted.origin
         own = self._context.config
         if origin is None:  # such packets come from the primary alone (rule 7)

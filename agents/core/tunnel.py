@@ -88,6 +88,8 @@ class Tunnel:
         answer = icmpv6.packet_too_big(self._context.config.address, packet, limit)
         if answer is not None and self._context.error_limit.allow(now):
             self._context.to_send.append(answer)
+        elif answer is not None:
+            self._context.counters["errors-suppressed"] += 1
         raise Dropped("too-big-for-path")
 
     def _find(self, binding: Binding) -> SecurityAssociation:
