@@ -51,6 +51,7 @@ KNOWN = Known(
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
         "rov": one_of(("on", "off")),
+        "hold_down": one_of(("on", "off")),
     },
     sizes=SIZES,
 )
@@ -92,6 +93,7 @@ def inside(folder: Path) -> int:
         ike=settings.get("keys", "ike") == "ike",
         detector=Detector(settings.get("detector", Detector.HELLO)),
         metric_penalty=settings.get("penalty", 0),
+        hold_down=settings.get("hold_down", "off") == "on",
     )
     origins = everybody_validates(topo.plan) if settings.get("rov") == "on" else None
     network = Network(topo, folder, RoutingOptions(origins=origins), options)
