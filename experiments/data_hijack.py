@@ -41,6 +41,8 @@ ROUTES = Table(
         Column("node", str, "the router"),
         Column("prefix", str, "the aggregate, or the more specific one"),
         Column("as_path", str, "as it stands in the route"),
+        Column("held", bool, "the router has it"),
+        Column("expected_held", bool, "the same by the model"),
         Column("state", str, "valid, invalid, notfound; empty: this router does not validate"),
         Column("expected_state", str, "the same by RFC 6811's table"),
         Column("best", bool, "the router's choice"),

@@ -11,34 +11,30 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 from pathlib import Path
 from types import TracebackType
 
 from agents.config import HomeAgentTimers
-from experiments.hijack_cases import AGGREGATE, HIJACKER_NODE, MORE_SPECIFIC, Case
-from experiments.hijack_model import INCOMPLETE, Internet
+from experiments.hijack_cases import AGGREGATE, HIJACKER_NODE
+from experiments.hijack_routing import HijackRouting
 from experiments.hijacker import DESTINATION_OPTIONS, Hijacker
 from experiments.replay_bench import BenchError
 from experiments.replay_traffic import Action, End, Traffic, read_some, run_schedule, times
 from topologies import addressing
 from topologies.agents import AgentOptions
-from topologies.frr_config import DETECTIONS, HOME_LIST, HOME_MAP, RoutingOptions
-from topologies.import_policy import EVERYTHING, ImportFilter, OriginOptions
+from topologies.frr_config import DETECTIONS, RoutingOptions
+from topologies.import_policy import EVERYTHING, OriginOptions
 from topologies.multi_as import MultiAs
-from topologies.netlink import Netlink
 from topologies.network import Network
-from topologies.plan import Protocol, Role
-from topologies.rpki import Judged, Validation, routes
+from topologies.plan import Role
 
 MOBILE = "mn"
 DETECTION = "bfd-50x3"
 LIFETIME_S = 7200.0
 """Of bindings: longer than a run, so that a Binding Update is sent when a case wants one."""
 
-PREFIXES = (AGGREGATE, MORE_SPECIFIC)
 POLL_S = 0.005
-SETTLE_S = 5.0
 READY_S = 15.0
 GONE_S = 0.5
 """After so long without any, packets that nobody has are lost."""
@@ -72,9 +68,9 @@ class HijackBench:
     def __init__(self, logs: Path) -> None:
         topo = MultiAs(static=False, hijacker=True, delays=False)
         self.plan = topo.plan
-        self.transits = tuple(node.name for node in self.plan.of_role(Role.TRANSIT))
+        transits = tuple(node.name for node in self.plan.of_role(Role.TRANSIT))
         routing = RoutingOptions(
-            detection=DETECTIONS[DETECTION], origins=OriginOptions(self.transits, (), EVERYTHING)
+            detection=DETECTIONS[DETECTION], origins=OriginOptions(transits, (), EVERYTHING)
         )
         agents = AgentOptions(
             lifetime=LIFETIME_S, home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S)
@@ -84,16 +80,9 @@ class HijackBench:
         self.correspondents = tuple(n.name for n in self.plan.of_role(Role.CORRESPONDENT))
         self.visited = tuple(node.name for node in self.plan.of_role(Role.ACCESS))
         self.base = self.visited[0]
-        self.speakers = tuple(
-            node.name
-            for role in (Role.TRANSIT, Role.ROUTER, Role.ACCESS)
-            for node in self.plan.of_role(role)
-            if self.plan.speaks(node.name, Protocol.BGP)
-        )
         self.hijacker: Hijacker
         self.traffic: Traffic
-        self._code = INCOMPLETE
-        self._netlink: dict[str, tuple[Netlink, dict[int, str]]] = {}
+        self.routing: HijackRouting
 
     def __enter__(self) -> HijackBench:
         try:
@@ -111,99 +100,20 @@ class HijackBench:
     ) -> None:  # fmt: skip
         self.traffic.__exit__()
         self.hijacker.close()
-        for netlink, _ in self._netlink.values():
-            netlink.close()
+        self.routing.close()
         self.network.stop()
 
     def _open(self) -> None:
         nodes = self.network.nodes
-        end = next(e for e in self.plan.ends_of(HIJACKER_NODE) if e.neighbour in self.transits)
+        provider = next(self.plan.ends_of(HIJACKER_NODE)).neighbour
         self.hijacker = Hijacker(
-            self.plan, HIJACKER_NODE, nodes[HIJACKER_NODE], nodes[end.neighbour],
+            self.plan, HIJACKER_NODE, nodes[HIJACKER_NODE], nodes[provider],
             self.network.routing.on[HIJACKER_NODE].daemons["bgpd"], AGGREGATE,
         )  # fmt: skip
         addresses = {name: self.plan.address_of(name) for name in self.correspondents}
         addresses[MOBILE] = self.home.home_address()
         self.traffic = Traffic(nodes, addresses, MOBILE, self.correspondents, only_peer=True)
-        for name in self.speakers:
-            netlink = Netlink(nodes[name].pid)
-            names = {state.index: state.name for state in netlink.links().values()}
-            self._netlink[name] = (netlink, names)
-
-    # Routing.
-
-    @property
-    def validation(self) -> Validation:
-        """The validating transits."""
-        assert self.network.validation is not None
-        return self.network.validation
-
-    def apply(self, case: Case, *, filtering: bool) -> tuple[Internet, bool]:
-        """Set a case up, with or without its filters; return the model, and whether routers agree.
-
-        RoutingError when a router does not take it.
-        """
-        model = case.internet(self.plan, filtering=filtering)
-        self.validation.publish(case.payloads)
-        by_filter: dict[str, list[str]] = {}
-        chosen: dict[str, ImportFilter] = {}
-        for name in self.transits:
-            filter_ = model.filters.get(name, EVERYTHING)
-            chosen[filter_.name] = filter_
-            by_filter.setdefault(filter_.name, []).append(name)
-        for name, nodes in by_filter.items():
-            self.validation.use(chosen[name], nodes)
-        self._set_origin(case.honest_code)
-        self.hijacker.say(case.lie)
-        return model, self.wait(partial(self.agrees, model), SETTLE_S)
-
-    def _set_origin(self, code: int) -> None:
-        """Let the border routers announce the home network with this ORIGIN.
-
-        By another route map, since a change inside one takes effect seconds later.
-        """
-        if code == self._code:
-            return
-        name = HOME_MAP if code == INCOMPLETE else f"{HOME_MAP}-IGP"
-        for node in self.plan.of_role(Role.BORDER):
-            self.network.routing.on[node.name].daemons["bgpd"].configure(
-                [
-                    f"route-map {HOME_MAP}-IGP permit 10",
-                    f"match ipv6 address prefix-list {HOME_LIST}",
-                    "set origin igp",
-                    "exit",
-                    f"router bgp {node.asn}",
-                    "address-family ipv6 unicast",
-                    f"redistribute ospf6 route-map {name}",
-                ]
-            )
-        self._code = code
-
-    def agrees(self, model: Internet) -> bool:
-        """Return whether every speaker's choice, and its kernel's, are those of the model."""
-        return all(
-            self.path(name, prefix) == model.path(name, prefix)
-            and self._way(name, prefix) == model.way(name, prefix)
-            for name in self.speakers
-            for prefix in PREFIXES
-        )
-
-    def held(self, name: str, prefix: IPv6Network) -> list[Judged]:
-        """Return the routes that a speaker holds for a prefix."""
-        return routes(self.network.routing.on[name].daemons["bgpd"], prefix)
-
-    def path(self, name: str, prefix: IPv6Network) -> str | None:
-        """Return the AS path of a speaker's best route, None without one."""
-        return next((each.path for each in self.held(name, prefix) if each.best), None)
-
-    def forwarding_path(self, name: str) -> str:
-        """Return the AS path of the route by which a speaker forwards to the home network."""
-        return self.path(name, MORE_SPECIFIC) or self.path(name, AGGREGATE) or ""
-
-    def _way(self, name: str, prefix: IPv6Network) -> str | None:
-        netlink, names = self._netlink[name]
-        found = [route for route in netlink.routes() if route.destination == prefix]
-        return names.get(min(found, key=lambda r: r.metric).interface) if found else None
+        self.routing = HijackRouting(self.network, self.hijacker, self.wait)
 
     # Packets.
 

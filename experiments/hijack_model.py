@@ -69,6 +69,11 @@ class Internet:
         route = self.best.get(prefix, {}).get(node)
         return None if route is None else route.text
 
+    def paths(self, node: str, prefix: IPv6Network) -> set[str]:
+        """Return the AS paths of all routes that a node takes from its neighbours, best or not."""
+        told = self._taken(node, prefix, self.best.get(prefix, {}))
+        return {route.text for route in told}
+
     def trace(self, node: str, address: IPv6Address) -> list[str]:
         """Return the speakers that a packet passes, the one where it ends last."""
         passed = [node]
@@ -120,13 +125,15 @@ class Internet:
         raise RuntimeError(f"{prefix}: routes do not settle in {ROUNDS} rounds")
 
     def _choose(self, name: str, prefix: IPv6Network, best: Mapping[str, Route]) -> Route | None:
+        return min(self._taken(name, prefix, best), key=self._rank, default=None)
+
+    def _taken(self, name: str, prefix: IPv6Network, best: Mapping[str, Route]) -> list[Route]:
         offers = (
             self._offer(end, best[end.neighbour])
             for end in self.plan.ends_of(name)
             if end.link.protocol is Protocol.BGP and end.neighbour in best
         )
-        taken = [each for each in offers if each is not None and self._takes(name, prefix, each)]
-        return min(taken, key=self._rank, default=None)
+        return [each for each in offers if each is not None and self._takes(name, prefix, each)]
 
     def _rank(self, route: Route) -> tuple[int, int, int]:
         assert route.end is not None

@@ -7,23 +7,19 @@ home agents, and lets go what it had drawn. The model stands beside every count.
 
 from __future__ import annotations
 
-import secrets
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
 from ipaddress import IPv6Address
-from typing import Any
 
 from agents.keys import SaMode, read_key_file
 from experiments import hijack_forgeries as forgeries
 from experiments.data_hijack import DRAWN, FORGERIES
-from experiments.hijack_bench import GONE_S, MOBILE, HijackBench, drops
+from experiments.hijack_attacks import Attacks
+from experiments.hijack_bench import GONE_S, MOBILE
 from experiments.hijack_cases import HIJACKER_NODE, SPECIFIC, Case
 from experiments.hijack_forgeries import Known
-from experiments.hijack_trial import HONEST, RATE, Note
+from experiments.hijack_trial import HONEST, RATE
 from experiments.hijacker import DESTINATION_OPTIONS, ESP, UDP, Drawn
-from experiments.replay_traffic import PACKET, PADDING, Action, times
+from experiments.replay_traffic import Action, times
 from topologies.network import RUNTIME
 
 MANY = 100
@@ -42,29 +38,19 @@ STRAY_SPI = 0xFFFF_0001
 LOST = Case("protection", "more specific, nobody filters", lie=SPECIFIC)
 
 
-@dataclass
-class Protection:
+class Protection(Attacks):
     """One trial of it."""
-
-    number: int
-    bench: HijackBench
-    note: Note
-    mark: bytes = field(default_factory=lambda: secrets.token_bytes(8))
-    """What forged payload begins with."""
-
-    forged: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self) -> None:
         """Lose the route and win it back; write all rows."""
         bench = self.bench
         controls = self._controls()
-        bench.apply(LOST, filtering=False)
+        bench.routing.apply(LOST, filtering=False)
         self._correspondents(controls["cn-hoa"])
         tunnelled, updates = self._mobile_node(controls["mn-ha"])
         known = self._known()
         self._towards_the_mobile_node(known, tunnelled, updates)
-        bench.apply(HONEST, filtering=False)
+        bench.routing.apply(HONEST, filtering=False)
         self._towards_the_home_agents(known, tunnelled, updates)
         bench.back_to_base()
         alive = bench.alive()
@@ -100,15 +86,15 @@ class Protection:
             questions += [each for each in bench.hijacker.drawn if each.next_header == UDP]
         sent = MANY * len(bench.correspondents)
         self._drawn("cn-hoa", sent, questions, readable, len(questions), control)
-        answers = [forgeries.answer(each, self._payload()) for each in questions]
-        got = self._inject(answers, self._arrived_at_correspondents)
-        self._forgery("cn", "answer", len(answers), got, len(answers), {})
+        answers = [forgeries.answer(each, self.payload()) for each in questions]
+        got = self.inject(answers, self.arrived_at_correspondents)
+        self.forgery("cn", "answer", len(answers), got, len(answers), {})
 
     def _mobile_node(self, control: int) -> tuple[list[Drawn], list[Drawn]]:
         """Draw tunnel packets and Binding Updates of the mobile node; return both."""
         bench = self.bench
         bench.forget()
-        before = self._counters("mn")["sent.BindingUpdate"]
+        before = self.counters("mn")["sent.BindingUpdate"]
         self._send_up(MANY)
         for _ in range(UPDATES):
             bench.network.agents[MOBILE].ask("wish", home_agent=0)  # a Binding Update now
@@ -117,7 +103,7 @@ class Protection:
 
         def all_drawn() -> bool:
             nonlocal sent
-            sent = self._counters("mn")["sent.BindingUpdate"] - before
+            sent = self.counters("mn")["sent.BindingUpdate"] - before
             return len(self._of(DESTINATION_OPTIONS)) == sent >= UPDATES
 
         bench.wait(all_drawn, 2 * GONE_S)
@@ -192,21 +178,21 @@ class Protection:
             "clear-ack": [forgeries.acknowledgement(known, sequence, None) for _ in range(FEW)],
             "esp-ack": [forgeries.acknowledgement(known, sequence, FAR + n) for n in range(FEW)],
             "clear-tunnel": [
-                forgeries.tunnel_down(known, None, 0, self._payload()) for _ in range(FEW)
+                forgeries.tunnel_down(known, None, 0, self.payload()) for _ in range(FEW)
             ],
             "esp-tunnel": [
-                forgeries.tunnel_down(known, known.spi_down, FAR + n, self._payload())
+                forgeries.tunnel_down(known, known.spi_down, FAR + n, self.payload())
                 for n in range(FEW)
             ],
             "stray-tunnel": [
-                forgeries.tunnel_down(known, STRAY_SPI, n, self._payload())
+                forgeries.tunnel_down(known, STRAY_SPI, n, self.payload())
                 for n in range(1, FEW + 1)
             ],
             "reflected": [forgeries.reflected(each, known) for each in own],
         }
         for form, packets in forms.items():
             # The stack throws away a packet in a packet, without the agent.
-            self._attack("mn", form, packets, self._mobile_got, counted=form != "clear-tunnel")
+            self.attack("mn", form, packets, self.mobile_got, counted=form != "clear-tunnel")
 
     def _towards_the_home_agents(
         self, known: Known, tunnelled: Sequence[Drawn], updates: Sequence[Drawn]
@@ -215,22 +201,22 @@ class Protection:
         up = bench.traffic.delivered_up
         copies = [each.octets for each in tunnelled]
         # While nothing newer has come they are what the mobile node sent, and late.
-        self._attack("ha", "held-back", copies, up, expected=len(copies), counted=False)
+        self.attack("ha", "held-back", copies, up, expected=len(copies), counted=False)
         bench.back_to_base()
         before = up()
         self._send_up(MANY)
         bench.need("the mobile node's packets", lambda: up() - before >= MANY)
-        self._attack("ha", "replayed", copies, bench.traffic.first.total)
-        self._attack(
-            "ha", "replayed-update", [each.octets for each in updates], self._rebound()
+        self.attack("ha", "replayed", copies, bench.traffic.first.total)
+        self.attack(
+            "ha", "replayed-update", [each.octets for each in updates], self.rebound()
         )  # fmt: skip
         own = bench.plan.address_of(HIJACKER_NODE)
         for form, packets, got, counted in (
-            ("clear-update", self._updates(known, own, None), self._rebound(), True),
-            ("esp-update", self._updates(known, own, FAR), self._rebound(), True),
-            ("esp-tunnel", self._tunnels(known), self._arrived_at_correspondents, True),
+            ("clear-update", self._updates(known, own, None), self.rebound(), True),
+            ("esp-update", self._updates(known, own, FAR), self.rebound(), True),
+            ("esp-tunnel", self._tunnels(known), self.arrived_at_correspondents, True),
         ):
-            self._attack("ha", form, packets, got, counted=counted)
+            self.attack("ha", form, packets, got, counted=counted)
 
     def _updates(self, known: Known, own: IPv6Address, first: int | None) -> list[bytes]:
         """Return updates to an address of the hijacker's, in ESP from this number on, or not."""
@@ -243,96 +229,4 @@ class Protection:
         ]
 
     def _tunnels(self, known: Known) -> list[bytes]:
-        return [forgeries.tunnel_up(known, FAR + n, self._payload()) for n in range(FEW)]
-
-    def _payload(self) -> bytes:
-        """Return the payload of the next forged packet, as the application's own packets are."""
-        self.forged += 1
-        return PACKET.pack(self.mark, self.forged) + PADDING
-
-    # What comes of it.
-
-    def _attack(
-        self, who: str, form: str, packets: Sequence[bytes], got: Callable[[], int],
-        *, expected: int = 0, counted: bool = True,
-    ) -> None:  # fmt: skip
-        """Inject; `counted`: every packet that is refused must be in the agents' own counters."""
-        before = self._counters(who)
-        missing = len(packets) - expected if counted else 0
-
-        def refused() -> dict[str, int]:
-            more = self._counters(who) - before
-            found = drops(more)
-            if form == "replayed-update" and more["received.binding-update"]:
-                found["update-refused"] = more["received.binding-update"]  # answered, status 135
-            return found
-
-        accepted = self._inject(packets, got, lambda: sum(refused().values()) >= missing, expected)
-        self._forgery(who, form, len(packets), accepted, expected, refused(), missing)
-
-    def _inject(
-        self, packets: Sequence[bytes], got: Callable[[], int],
-        settled: Callable[[], bool] = lambda: True, expected: int | None = None,
-    ) -> int:  # fmt: skip
-        """Let the hijacker send; return how many more were got when all are accounted for."""
-        bench = self.bench
-        wanted = len(packets) if expected is None else expected
-        begin = got()
-        bench.run(
-            Action(after, partial(bench.hijacker.inject, packet))
-            for after, packet in zip(times(RATE, len(packets)), packets, strict=True)
-        )
-        bench.wait(lambda: got() - begin >= wanted and settled(), GONE_S)
-        return got() - begin
-
-    def _forgery(
-        self, who: str, form: str, injected: int, accepted: int, expected: int,
-        refused: dict[str, int], missing: int = 0,
-    ) -> None:  # fmt: skip
-        self.rows.append(
-            {
-                "trial": self.number,
-                "who": who,
-                "form": form,
-                "injected": injected,
-                "accepted": accepted,
-                "expected": expected,
-                "refused": " ".join(f"{name}={n}" for name, n in sorted(refused.items())),
-                "as_expected": injected > 0
-                and accepted == expected
-                and (not missing or sum(refused.values()) == missing),
-            }
-        )
-
-    def _counters(self, who: str) -> Counter[str]:
-        if who == "mn":
-            return Counter(self.bench.network.agents[MOBILE].ask("counters"))
-        return sum(self.bench.home_agent_counters().values(), Counter())
-
-    def _mobile_got(self) -> int:
-        """Return forged payload that the mobile node's application has, and acknowledgements."""
-        counters = self._counters("mn")
-        return (
-            self._forged_at(self.bench.traffic.mobile.arrived)
-            + (counters["received.BindingAcknowledgement"])
-        )
-
-    def _arrived_at_correspondents(self) -> int:
-        ends = self.bench.traffic.correspondents.values()
-        return sum(self._forged_at(end.arrived) for end in ends)
-
-    def _forged_at(self, arrived: Counter[tuple[bytes, int]]) -> int:
-        return sum(count for (mark, _), count in arrived.items() if mark == self.mark)
-
-    def _rebound(self) -> Callable[[], int]:
-        """Return what counts the home agents whose binding is another one than now."""
-        before = self._bindings()
-        return lambda: sum(binding != before[name] for name, binding in self._bindings().items())
-
-    def _bindings(self) -> dict[str, tuple[Any, ...]]:
-        return {
-            name: tuple(
-                (each["care_of_address"], each["sequence"]) for each in agent.ask("bindings")
-            )
-            for name, agent in self.bench.network.agents.home_agents.items()
-        }
+        return [forgeries.tunnel_up(known, FAR + n, self.payload()) for n in range(FEW)]

@@ -92,11 +92,14 @@ def _judged(folder: Path) -> list[tuple[str, int, str]]:
     """Return (part, trial, what is wrong) of each observation; empty where nothing is."""
     found = []
     for row in read_table(folder, ROUTES):
-        wrong = row["state"] != row["expected_state"] or row["best"] != row["expected_best"]
+        wrong = [
+            f"{name} {row[name] or '-'}, model {row[f'expected_{name}'] or '-'}"
+            for name in ("held", "state", "best")
+            if row[name] != row[f"expected_{name}"]
+        ]
         line = (
-            f"trial {row['trial']}, {row['case']}: {row['node']} holds {row['prefix']} by "
-            f"{row['as_path']!r}: {row['state'] or 'not judged'}, best {row['best']}; model "
-            f"{row['expected_state'] or 'not judged'}, best {row['expected_best']}"
+            f"trial {row['trial']}, {row['case']}, {row['stage']}: {row['node']}, {row['prefix']} "
+            f"by {row['as_path']!r}: {'; '.join(wrong)}"
         )
         found.append(("routes", row["trial"], line if wrong else ""))
     for row in read_table(folder, ENDS):

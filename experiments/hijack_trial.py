@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Network
 from typing import Any
 
 from experiments.data_hijack import ENDS, ROUTES
-from experiments.hijack_bench import PREFIXES, Fate, HijackBench
+from experiments.hijack_bench import Fate, HijackBench
 from experiments.hijack_cases import Case
 from experiments.hijack_model import Internet
+from experiments.hijack_routing import PREFIXES
 from experiments.schema import Table
 from topologies.route_origins import origin_of, validate
 from topologies.rpki import Judged
@@ -35,9 +35,9 @@ class HijackTrial:
         bench = self.bench
         try:
             self._kill(case)
-            model, _ = bench.apply(case, filtering=False)
+            model, _ = bench.routing.apply(case, filtering=False)
             self._heard(case, model)
-            model, _ = bench.apply(case, filtering=True)
+            model, _ = bench.routing.apply(case, filtering=True)
             self._kept(case, model)
             for name in bench.correspondents:
                 router = self._router(name)
@@ -46,10 +46,10 @@ class HijackTrial:
             for access in (*bench.visited[1:], bench.base):
                 self._end(case, model, "mn", access, access, bench.visit(access))
         finally:
-            bench.apply(HONEST, filtering=False)
             for agent in bench.network.agents.home_agents.values():
                 if not agent.running:
                     agent.start()
+            bench.routing.apply(HONEST, filtering=False)
         bench.back_to_base()
 
     def _kill(self, case: Case) -> None:
@@ -63,45 +63,39 @@ class HijackTrial:
         return next(self.bench.plan.ends_of(host)).neighbour
 
     def _heard(self, case: Case, model: Internet) -> None:
-        for name in self.bench.transits:
+        for name in self.bench.routing.transits:
             self._routes(case, model, "heard", name)
 
     def _kept(self, case: Case, model: Internet) -> None:
-        for name in self.bench.speakers:
+        for name in self.bench.routing.speakers:
             self._routes(case, model, "kept", name)
 
     def _routes(self, case: Case, model: Internet, stage: str, name: str) -> None:
         for prefix in PREFIXES:
-            held = self.bench.held(name, prefix)
-            expected = model.path(name, prefix)
-            for each in held:
-                self._route(case, stage, name, prefix, each, expected == each.path)
-            if expected is not None and all(each.path != expected for each in held):
-                self._route(case, stage, name, prefix, Judged(expected, None, False), True)
-
-    def _route(
-        self, case: Case, stage: str, name: str, prefix: IPv6Network, held: Judged,
-        expected_best: bool,
-    ) -> None:  # fmt: skip
-        origin = origin_of([int(word) for word in held.path.split()], self._asn(name))
-        validating = name in self.bench.transits
-        self.note(
-            ROUTES,
-            {
-                "trial": self.number,
-                "case": case.name,
-                "stage": stage,
-                "node": name,
-                "prefix": str(prefix),
-                "as_path": held.path,
-                "state": str(held.state or ""),
-                "expected_state": (
-                    str(validate(prefix, origin, case.payloads)) if validating else ""
-                ),
-                "best": held.best,
-                "expected_best": expected_best,
-            },
-        )
+            held = {each.path: each for each in self.bench.routing.held(name, prefix)}
+            expected = model.paths(name, prefix)
+            for path in sorted(held.keys() | expected):
+                validating = name in self.bench.routing.transits
+                origin = origin_of([int(word) for word in path.split()], self._asn(name))
+                state = validate(prefix, origin, case.payloads) if validating else ""
+                found = held.get(path, Judged(path, None, False))
+                self.note(
+                    ROUTES,
+                    {
+                        "trial": self.number,
+                        "case": case.name,
+                        "stage": stage,
+                        "node": name,
+                        "prefix": str(prefix),
+                        "as_path": path,
+                        "held": path in held,
+                        "expected_held": path in expected,
+                        "state": str(found.state or ""),
+                        "expected_state": str(state) if path in held else "",
+                        "best": found.best,
+                        "expected_best": model.path(name, prefix) == path,
+                    },
+                )
 
     def _asn(self, name: str) -> int:
         return self.bench.plan.nodes[name].asn
@@ -117,7 +111,7 @@ class HijackTrial:
                 "case": case.name,
                 "who": who,
                 "source": source,
-                "as_path": self.bench.forwarding_path(router),
+                "as_path": self.bench.routing.forwarding_path(router),
                 "sent": fate.sent,
                 "honest": fate.honest,
                 "drawn": fate.drawn,

@@ -123,6 +123,15 @@ def test_the_longest_match_forwards() -> None:
     assert model.trace("c1", AGGREGATE[1]) == ["c1", "t1", "br11"]
 
 
+def test_routes_that_are_not_chosen_are_held_too() -> None:
+    model = CASES["forged"].internet(PLAN)
+    assert model.paths("t3", AGGREGATE) == {"1", "2", "3 1", "101 1", "102 2"}
+    assert model.paths("v1", AGGREGATE) == {"103 1"}
+    assert model.paths("v1", MORE_SPECIFIC) == set()
+    filtered = CASES["hijack-rov-all"].internet(PLAN)
+    assert filtered.paths("t3", AGGREGATE) == {"1", "2", "101 1", "102 2"}
+
+
 def test_who_filters() -> None:
     assert filtering(PLAN, Where.SOME) == {"t1", "t2"}
     assert filtering(PLAN, Where.PROVIDER) == {"t3"}
