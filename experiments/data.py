@@ -43,6 +43,7 @@ class EventName(StrEnum):
     TRIAL_VOID = "trial-void"
     TRIAL_FAILED = "trial-failed"
     WISH = "wish"
+    MOVE = "move"
     MEASUREMENT = "measurement"
     RUN_END = "run-end"
 
@@ -83,6 +84,10 @@ EVENT_FIELDS: Mapping[EventName, tuple[dict[str, type], str]] = {
     EventName.WISH: (
         {"trial": int, "mobile": str, "home_agent": int, "weight": int},
         "a mobile node wishes to be served by the HA of this index (0: by any)",
+    ),
+    EventName.MOVE: (
+        {"trial": int, "mobile": str, "place": str},
+        "a mobile node begins to leave for the visited network of this access router",
     ),
     EventName.MEASUREMENT: ({"name": str, "value": float, "unit": str}, "one number, as measured"),
     EventName.RUN_END: ({"state": str}, "the run ends"),

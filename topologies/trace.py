@@ -23,6 +23,9 @@ SO_EE_ORIGIN_ICMP6 = 3
 TIME_EXCEEDED = 3
 PORT = 33434  # traceroute's
 MAX_HOPS = 20
+ATTEMPTS = 4
+"""Kernels send so and so many ICMPv6 errors a second: a hop that is silent is asked again."""
+TIMEOUT = 0.5
 _ERROR = struct.Struct("=IBBBxII")  # struct sock_extended_err, then the offender's address
 _OFFENDER = slice(_ERROR.size + 8, _ERROR.size + 24)
 
@@ -60,29 +63,33 @@ class Tracer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def hops(
-        self, is_end: Callable[[IPv6Address], bool], timeout: float = 2.0
-    ) -> list[TracedHop]:
+    def hops(self, is_end: Callable[[IPv6Address], bool]) -> list[TracedHop]:
         """Return the hops up to the first whose address ``is_end``. Raises TraceError."""
         found: list[TracedHop] = []
         while not found or not is_end(found[-1].address):
             if len(found) == MAX_HOPS:
                 raise TraceError(f"{self.destination} is not reached in {MAX_HOPS} hops")
-            hop = self.probe(len(found) + 1, timeout)
+            hop = self.probe(len(found) + 1)
             if hop is None:
                 last = found[-1].address if found else "the first router"
                 raise TraceError(f"no answer behind {last} on the way to {self.destination}")
             found.append(hop)
         return found
 
-    def probe(self, hop_limit: int, timeout: float = 2.0) -> TracedHop | None:
-        """Send one packet that dies after so many hops; return who says so, None if nobody."""
+    def probe(self, hop_limit: int) -> TracedHop | None:
+        """Let a packet die after so many hops; return who says so, None if nobody ever does."""
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hop_limit)
+        for _ in range(ATTEMPTS):
+            if (hop := self._ask()) is not None:
+                return hop
+        return None
+
+    def _ask(self) -> TracedHop | None:
         poll = select.poll()
         poll.register(self._socket, select.POLLERR)
         begin = time.monotonic_ns()
         self._socket.send(b"manyhomes")
-        until = begin + round(timeout * 1e9)
+        until = begin + round(TIMEOUT * 1e9)
         while (left := until - time.monotonic_ns()) > 0:
             if poll.poll(left / 1e6):
                 now = time.monotonic_ns()
