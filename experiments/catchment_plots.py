@@ -94,13 +94,20 @@ def _map(
     for node in nodes:
         _node(axis, node, places[node["node"]], served, colours)
     for row in ways:
-        axis.annotate(_distance(row), places[row["source"]], xytext=(17, 0), va="center",
-                      textcoords="offset points", fontsize=8, color="#333333",
-                      bbox=LABEL_BOX, zorder=2)  # fmt: skip
+        left = _leads_right(row, places)
+        axis.annotate(_distance(row), places[row["source"]], xytext=(-17 if left else 17, 0),
+                      textcoords="offset points", ha="right" if left else "left", va="center",
+                      fontsize=8, color="#333333", bbox=LABEL_BOX, zorder=2)  # fmt: skip
     axis.set_aspect("equal")
     axis.invert_yaxis()
     axis.margins(x=0.13, y=0.06)
     axis.axis("off")
+
+
+def _leads_right(row: Row, places: Mapping[str, Point]) -> bool:
+    """Whether a way leaves its source to the right: there is no room for a label then."""
+    (x1, y1), (x2, y2) = (places[name] for name in row["path"].split()[:2])
+    return x2 - x1 > 0.5 * abs(y2 - y1)
 
 
 def _distance(row: Row) -> str:

@@ -100,12 +100,12 @@ def address_owners(plan: Plan) -> dict[IPv6Address, str]:
     return {address: node for link in plan.links for node, _, address in link.ends()}
 
 
-def table_rows(network: Network) -> list[dict[str, Any]]:
+def table_rows(network: Network, of: Sequence[str]) -> list[dict[str, Any]]:
     """Return a row a source and home network, for the lab's prompt."""
     homes = network.plan.homes
     rows = []
     for home in homes:
-        for source in sources(network.plan):
+        for source in of:
             row: dict[str, Any] = {"from": source}
             if len(homes) > 1:
                 row["home_network"] = str(home.prefix)

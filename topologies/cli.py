@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from mininet.cli import CLI
 from mininet.log import error, output
 
+from topologies import catchment
 from topologies.agents import AgentError
 from topologies.capture import Capture, CaptureError
 from topologies.faults import FaultError
@@ -75,11 +76,13 @@ class LabCLI(CLI):  # type: ignore[misc]
 
     @verb
     def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|routes|counters [NODE]: tables of the agents, routes of routers.
+        """show bc|bul|sa|peers|routes|catchment|counters [NODE]: tables of agents and routers.
 
         bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
         security associations; peers: what home agents think of one another; routes: the way to
-        the home network on every router; counters: what was sent, taken and dropped, and why.
+        the home network on every router; catchment: which home agent serves each correspondent
+        node and visited network, by which way, how far; counters: what was sent, taken and
+        dropped, and why.
         """
         shows: dict[str, Callable[[str | None], str]] = {
             "bc": lambda node: self._ask("bindings", self._home_agents(node)),
@@ -87,6 +90,7 @@ class LabCLI(CLI):  # type: ignore[misc]
             "sa": lambda node: self._ask("sas", self._everyone(node)),
             "peers": lambda node: self._ask("peers", self._home_agents(node)),
             "routes": self._routes,
+            "catchment": self._catchment,
             "counters": self._counters,
         }
         if not 1 <= len(words) <= 2 or words[0] not in shows:
@@ -157,6 +161,12 @@ class LabCLI(CLI):  # type: ignore[misc]
                 device = found[found.index("dev") + 1] if "dev" in found else "unreachable"
                 rows.append({"router": name, "to": destination, "by": device})
         return table(rows)
+
+    def _catchment(self, node: str | None) -> str:
+        known = catchment.sources(self.network.plan)
+        if node is not None and self._known(node) not in known:
+            raise ValueError(f"{node} sends no packets home; there are {', '.join(known)}")
+        return table(catchment.table_rows(self.network, known if node is None else [node]))
 
     # Breaking and mending.
 
