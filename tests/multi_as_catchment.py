@@ -17,7 +17,7 @@ from topologies.network import Network
 from topologies.path_model import PathModel
 from topologies.trace import TraceError
 
-SETTLED = 10.0
+SETTLED = 20.0  # seconds: a deadline for hangs
 
 
 def differences(network: Network, model: PathModel) -> list[str]:
@@ -53,6 +53,8 @@ def at_rest(network: Network) -> None:
     (home,) = network.plan.homes
     serving = {name: routed(network, name, home).home_agent for name in sources(network.plan)}
     assert serving == {"cn1": "HA11", "cn2": "HA21", "v1": "HA12", "v2": "HA11", "v3": "HA21"}
+    (told,) = differences(network, PathModel(network.plan, home_agents=("HA11", "HA21", "HA22")))
+    assert told.startswith("v1: "), "a plan that is wrong about HA12 is found out"
 
 
 def home_agents_die(network: Network) -> None:

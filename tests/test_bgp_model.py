@@ -6,7 +6,14 @@ from ipaddress import IPv6Network
 import pytest
 
 from topologies import bgp_model
-from topologies.bgp_model import Announcement, BgpModel, Origin, best_path, home_announcements
+from topologies.bgp_model import (
+    Announcement,
+    BgpModel,
+    Origin,
+    announced_by,
+    best_path,
+    home_announcements,
+)
 from topologies.figure_1 import figure_1
 from topologies.figure_2 import Shape, multi_as, multi_hoa
 from topologies.path_model import NoWay, PathModel, delay_ms, own_address
@@ -87,9 +94,19 @@ def test_failures_move_the_catchment() -> None:
 
 
 def test_a_silent_transit_is_gone_around() -> None:
-    route = BgpModel(multi_as(), silent={"t1"}).route("c1", HOME)
+    plan = bgp_model.without(multi_as(), {"t1"})
+    assert way(plan, "cn1") == "cn1 c1 t3 br12 HA12"
+    with pytest.raises(NoWay):
+        way(plan, "v2")
+
+
+def test_the_same_prefix_from_every_speaker_of_an_as() -> None:
+    (home,) = multi_as().homes
+    made = announced_by(multi_as(), 2, home.aggregate)
+    assert [each.node for each in made] == ["br21", "br22"]
+    route = best_path(multi_as(), "v2", HOME, made)
     assert route is not None
-    assert route.nodes == ("c1", "t3", "br12")
+    assert route.as_path == (101, 102, 2)
 
 
 def test_a_backup_link_is_for_bad_times_only() -> None:

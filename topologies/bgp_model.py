@@ -10,7 +10,7 @@ one neighbour AS twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from ipaddress import IPv6Address, IPv6Network
 
@@ -80,10 +80,19 @@ Table = dict[str, BgpRoute]
 def fixed_announcements(plan: Plan) -> list[Announcement]:
     """Return what every AS announces at all times: its own prefixes, from each BGP speaker."""
     return [
+        announcement
+        for asn, prefixes in plan.originate.items()
+        for prefix in prefixes
+        for announcement in announced_by(plan, asn, prefix)
+    ]
+
+
+def announced_by(plan: Plan, asn: int, prefix: IPv6Network) -> list[Announcement]:
+    """Return what all BGP speakers of an AS with this prefix in their configuration announce."""
+    return [
         Announcement(prefix, node.name)
         for node in plan.nodes.values()
-        if plan.speaks(node.name, Protocol.BGP)
-        for prefix in plan.originate.get(node.asn, ())
+        if node.asn == asn and plan.speaks(node.name, Protocol.BGP)
     ]
 
 
@@ -110,26 +119,21 @@ class BgpModel:
     """The tables of all BGP speakers of a plan once BGP has settled.
 
     ``announcements``: None for those of the running network; ``accepts``: every router's import
-    filter; ``silent``: nodes that are not there. Links that are down carry nothing.
+    filter. Links that are down carry no session; see :func:`without`.
     """
 
     def __init__(
         self, plan: Plan, announcements: Iterable[Announcement] | None = None,
-        accepts: Accepts | None = None, silent: Collection[str] = (),
+        accepts: Accepts | None = None,
     ) -> None:  # fmt: skip
         if announcements is None:
             announcements = [*fixed_announcements(plan), *home_announcements(plan)]
         self.plan = plan
         self._accepts = accepts
-        self._sessions = {
-            name: [end for end in sessions(plan, name) if end.neighbour not in silent]
-            for name in plan.nodes
-            if name not in silent
-        }
+        self._sessions = {name: sessions(plan, name) for name in plan.nodes}
         made: dict[IPv6Network, list[Announcement]] = {}
         for each in announcements:
-            if each.node not in silent:
-                made.setdefault(each.prefix, []).append(each)
+            made.setdefault(each.prefix, []).append(each)
         self.tables: Mapping[IPv6Network, Table] = {
             prefix: self._settle(mine) for prefix, mine in made.items()
         }
@@ -207,6 +211,14 @@ def best_path(
 ) -> BgpRoute | None:  # fmt: skip
     """Return the route of one BGP speaker for an address; see :class:`BgpModel`."""
     return BgpModel(plan, announcements, accepts).route(node, destination)
+
+
+def without(plan: Plan, silent: Collection[str]) -> Plan:
+    """Return the plan as it is for the others while these nodes say nothing: their links down."""
+    links = tuple(
+        replace(link, up=link.up and not {link.a, link.b} & set(silent)) for link in plan.links
+    )
+    return replace(plan, links=links)
 
 
 def sessions(plan: Plan, name: str) -> list[End]:

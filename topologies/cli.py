@@ -76,13 +76,12 @@ class LabCLI(CLI):  # type: ignore[misc]
 
     @verb
     def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|routes|catchment|counters [NODE]: tables of agents and routers.
+        """show bc|bul|sa|peers|routes|counters|catchment [NODE]: tables of agents and routers.
 
         bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
         security associations; peers: what home agents think of one another; routes: the way to
-        the home network on every router; catchment: which home agent serves each correspondent
-        node and visited network, by which way, how far; counters: what was sent, taken and
-        dropped, and why.
+        the home network on every router; counters: what was sent, taken and dropped, and why;
+        catchment: which home agent serves each correspondent node and visited network.
         """
         shows: dict[str, Callable[[str | None], str]] = {
             "bc": lambda node: self._ask("bindings", self._home_agents(node)),
@@ -90,8 +89,8 @@ class LabCLI(CLI):  # type: ignore[misc]
             "sa": lambda node: self._ask("sas", self._everyone(node)),
             "peers": lambda node: self._ask("peers", self._home_agents(node)),
             "routes": self._routes,
-            "catchment": self._catchment,
             "counters": self._counters,
+            "catchment": self._catchment,
         }
         if not 1 <= len(words) <= 2 or words[0] not in shows:
             raise UsageError("show " + "|".join(shows) + " [NODE]")

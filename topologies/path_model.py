@@ -114,8 +114,7 @@ class PathModel:
         return [
             (end.link.prefix.prefixlen, CONNECTED, end.neighbour)
             for end in self._ends[name]
-            if address in end.link.prefix
-            and (end.link.protocol is not Protocol.ACCESS or end.neighbour_address == address)
+            if address in end.link.prefix and _is_there(end, address)
         ]
 
     def _by_bgp(self, name: str, address: IPv6Address) -> list[Hop]:
@@ -152,6 +151,12 @@ class PathModel:
         if name not in self._reached:
             self._reached[name] = distances(self._interior, name)
         return self._reached[name]
+
+
+def _is_there(end: End, address: IPv6Address) -> bool:
+    if end.link.protocol is Protocol.ACCESS:
+        return end.neighbour_address == address
+    return end.link.up
 
 
 def _first_hop(

@@ -31,7 +31,7 @@ _OFFENDER = slice(_ERROR.size + 8, _ERROR.size + 24)
 
 
 class TraceError(Exception):
-    """A hop does not answer; the message names the last one that did."""
+    """A hop does not answer, or nothing can be sent; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,10 @@ class Tracer:
         return found
 
     def probe(self, hop_limit: int) -> TracedHop | None:
-        """Let a packet die after so many hops; return who says so, None if nobody ever does."""
+        """Let a packet die after so many hops; return who says so, None if nobody ever does.
+
+        Raises TraceError where this node has no way.
+        """
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hop_limit)
         for _ in range(ATTEMPTS):
             if (hop := self._ask()) is not None:
@@ -88,7 +91,7 @@ class Tracer:
         poll = select.poll()
         poll.register(self._socket, select.POLLERR)
         begin = time.monotonic_ns()
-        self._socket.send(b"manyhomes")
+        self._send()
         until = begin + round(TIMEOUT * 1e9)
         while (left := until - time.monotonic_ns()) > 0:
             if poll.poll(left / 1e6):
@@ -96,6 +99,18 @@ class Tracer:
                 if (offender := self._offender()) is not None:
                     return TracedHop(offender, now - begin)
         return None
+
+    def _send(self) -> None:
+        """Send one datagram; a late error of an earlier one may be told instead, once."""
+        for last in (False, True):
+            try:
+                self._socket.send(b"manyhomes")
+                return
+            except OSError as error:
+                if last:
+                    raise TraceError(f"no way to {self.destination}: {error.strerror}") from error
+                while self._offender() is not None:
+                    pass
 
     def _offender(self) -> IPv6Address | None:
         """Take one error from the queue; return who sent it if it is Time Exceeded."""
