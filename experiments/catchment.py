@@ -25,8 +25,9 @@ from rich.table import Table as TerminalTable
 
 from agents.config import HomeAgentTimers
 from experiments import owner
+from experiments.catchment_look import DIRECTIONS, MOBILE, Leg, Lookout, bindings
 from experiments.catchment_summary import NAME, catchment_lines, summarise, tour_lines
-from experiments.catchment_tour import DIRECTIONS, ERRORS, MOBILE, Leg, Tour, bindings
+from experiments.catchment_tour import ERRORS, Tour
 from experiments.data import EventName, read_table
 from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
 from experiments.parameters import Known, Parameters, one_of
@@ -130,7 +131,7 @@ class Catchment:
 
     def _tours(self, network: Network, plan: Plan, watcher: Watcher) -> None:
         """Tour until every move of every stream counts TRIALS times, within a limit."""
-        homes = registered_homes(network)
+        lookout = Lookout(network, plan, registered_homes(network))
         wanted, places = self.parameters.trials, len(plan.of_role(Role.ACCESS))
         legs = len(DIRECTIONS) * len(plan.of_role(Role.CORRESPONDENT))
         counted: dict[tuple[int, Leg], int] = {}
@@ -140,7 +141,7 @@ class Catchment:
                 if sum(count >= wanted for count in counted.values()) == places * legs:
                     break
                 progress.update(bar, description=f"tour {number}")
-                tour = Tour(number, network, plan, homes, watcher, self.folder)
+                tour = Tour(number, lookout, watcher, self.folder)
                 self._tour(tour)
                 for key in tour.valid:
                     counted[key] = counted.get(key, 0) + 1
