@@ -16,7 +16,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from rich import box
@@ -35,6 +34,7 @@ from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.sizes import SIZES, topology
+from experiments.testbed import watch_delay_line
 from experiments.watch import Watcher
 from topologies.agents import AgentOptions
 from topologies.catchment import as_text, predicted, routed, sources, traced
@@ -90,25 +90,24 @@ class Catchment:
             with self.console.status(f"bringing up {network.plan.title}"):
                 network.start()
                 network.start_agents()
+            self.folder.note(delay=network.delay)
             seconds = time.monotonic() - begin
             self.folder.event(EventName.NETWORK_READY, setting=self.detection, seconds=seconds)
             for agent in (
                 *network.agents.home_agents.values(), *network.agents.mobile_nodes.values()
             ):  # fmt: skip
                 watcher.watch_agent(agent.name, agent.events)
-            plan = self._map(network)
-            self._catchments(network, plan)
-            self._tours(network, plan, watcher)
+            watch_delay_line(watcher, network)
+            self._map(network.plan)
+            self._catchments(network)
+            self._tours(network, watcher)
         finally:
             network.stop()
             watcher.close()
         return self._report()
 
-    def _map(self, network: Network) -> Plan:
-        """Write the map; return the plan with the delays that the network really has."""
-        means = str(getattr(network, "delay", "none"))
-        self.folder.note(delay=means)
-        plan = network.plan if means != "none" else without_delays(network.plan)
+    def _map(self, plan: Plan) -> None:
+        """Write what the pictures need of the plan."""
         for name, (x, y) in positions(plan).items():
             node = plan.nodes[name]
             self.folder.row(MAP_NODES, node=name, role=str(node.role), asn=node.asn, x=x, y=y)
@@ -116,22 +115,21 @@ class Catchment:
             self.folder.row(
                 MAP_LINKS, a=link.a, b=link.b, protocol=str(link.protocol), delay_ms=link.delay_ms
             )
-        return plan
 
-    def _catchments(self, network: Network, plan: Plan) -> None:
+    def _catchments(self, network: Network) -> None:
         """Ask plan, kernels, FRR and packets about every home network and source."""
-        model = PathModel(plan)
-        for home in plan.homes:
-            for source in sources(plan):
+        model = PathModel(network.plan)
+        for home in network.plan.homes:
+            for source in sources(network.plan):
                 try:
                     row = catchment_row(network, model, source, home)
                 except (NoWay, WalkError, TraceError) as error:
                     raise RunError(f"{source}: {error}") from error
                 self.folder.row(CATCHMENTS, **row)
 
-    def _tours(self, network: Network, plan: Plan, watcher: Watcher) -> None:
+    def _tours(self, network: Network, watcher: Watcher) -> None:
         """Tour until every move of every stream counts TRIALS times, within a limit."""
-        lookout = Lookout(network, plan, registered_homes(network))
+        lookout, plan = Lookout(network, registered_homes(network)), network.plan
         wanted, places = self.parameters.trials, len(plan.of_role(Role.ACCESS))
         legs = len(DIRECTIONS) * len(plan.of_role(Role.CORRESPONDENT))
         counted: dict[tuple[int, Leg], int] = {}
@@ -152,6 +150,7 @@ class Catchment:
         try:
             tour.run()
         except ERRORS as error:
+            tour.network.check_alive()
             tour.network.agents.check_alive()
             raise RunError(f"tour {tour.number}: {error}") from error
 
@@ -179,11 +178,6 @@ class Catchment:
                 style="bold",
             )
         return int(bool(wrong))
-
-
-def without_delays(plan: Plan) -> Plan:
-    """Return the plan of a network whose links do not delay anything."""
-    return replace(plan, links=tuple(replace(link, delay_ms=0.0) for link in plan.links))
 
 
 def catchment_row(

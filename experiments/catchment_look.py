@@ -12,7 +12,7 @@ from experiments.knocks import Knocker
 from experiments.statistics import median
 from topologies.network import Network
 from topologies.path_model import PathModel, delay_ms
-from topologies.plan import HomeNetwork, Plan, Protocol, Role
+from topologies.plan import HomeNetwork, Protocol, Role
 
 MS = 1_000_000
 MOBILE = "mn"
@@ -45,17 +45,17 @@ class Leg:
 
 
 class Lookout:
-    """Knows a running network and its plan, with the delays that the network really has.
+    """Looks at a running network.
 
     ``homes`` are the home networks in which the mobile node is registered.
     """
 
-    def __init__(self, network: Network, plan: Plan, homes: Sequence[HomeNetwork]) -> None:
-        self.network, self.plan, self.homes = network, plan, homes
+    def __init__(self, network: Network, homes: Sequence[HomeNetwork]) -> None:
+        self.network, self.plan, self.homes = network, network.plan, homes
         self.legs = [
             Leg(home, each.name, direction)
             for home in homes
-            for each in plan.of_role(Role.CORRESPONDENT)
+            for each in self.plan.of_role(Role.CORRESPONDENT)
             for direction in DIRECTIONS
         ]
 

@@ -16,6 +16,7 @@ from experiments import palette
 from experiments.catchment_summary import all_of, milliseconds
 from experiments.plot_parts import LABEL_BOX, footer, legend, title
 from experiments.statistics import group, median
+from topologies.delay import Means
 
 Row = Mapping[str, Any]
 Point = tuple[float, float]
@@ -23,11 +24,6 @@ Point = tuple[float, float]
 KINDS = {
     "correspondent": "to the mobile node: by which home agent packets enter",
     "visited": "from the mobile node: which home agent takes its packets there",
-}
-DELAYED = {
-    "none": "links have no delay",
-    "netem": "links delayed by netem",
-    "delay-line": "links delayed by the userspace delay line",
 }
 PIXELS_PER_INCH = 125
 LANE = 7.0  # pixels between ways that share a link
@@ -62,10 +58,14 @@ def map_figure(
         figure,
         meta,
         f"Ways by the kernels' routes; FRR's AS paths, traced packets and the plan {verdict}. "
-        f"Beside each source: round trip to its home agent,\nmeasured (by the plan's delays); "
-        f"{DELAYED[meta['delay']]}.",
+        f"Beside each source: round trip to its home agent,\nmeasured (by the plan: "
+        f"{_delays(meta)}).",
     )
     return figure
+
+
+def _delays(meta: Row) -> str:
+    return "links have no delay" if meta["delay"] == Means.NONE else "the sum of its links' delays"
 
 
 def _colours(nodes: Iterable[Row]) -> dict[str, str]:
@@ -195,8 +195,7 @@ def tour_figure(meta: Row, nodes: Sequence[Row], places: Sequence[Row]) -> Figur
         figure,
         meta,
         f"Above each move: median ms until bound; longest outage and most packets lost by any "
-        f"stream (1 kHz) in {tours} tours\nwhere its sender was not held up. White: cut off; "
-        f"{DELAYED[meta['delay']]}.",
+        f"stream (1 kHz) in {tours} tours\nwhere its sender was not held up. White: cut off.",
     )
     return figure
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from experiments import catchment, data, parameters, plots
-from experiments.catchment import KNOWN, without_delays
+from experiments.catchment import KNOWN
 from experiments.catchment_summary import catchment_lines, summarise, tour_lines
 from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
 from experiments.parameters import ParameterError
@@ -159,9 +159,3 @@ def test_a_disagreement_ends_the_run_with_1(
 def test_unknown_parameters_are_refused(arguments: list[str], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         parameters.parse(KNOWN, arguments, {})
-
-
-def test_a_network_without_delays_is_predicted_without() -> None:
-    plan = TOPOLOGIES["multi_as"].plan()
-    assert any(link.delay_ms for link in plan.links)
-    assert not any(link.delay_ms for link in without_delays(plan).links)
