@@ -90,7 +90,7 @@ class Catchment:
             with self.console.status(f"bringing up {network.plan.title}"):
                 network.start()
                 network.start_agents()
-            self.folder.note(delay=network.delay)
+            self.folder.note(delay=str(network.delay))
             seconds = time.monotonic() - begin
             self.folder.event(EventName.NETWORK_READY, setting=self.detection, seconds=seconds)
             for agent in (
@@ -151,7 +151,6 @@ class Catchment:
             tour.run()
         except ERRORS as error:
             tour.network.check_alive()
-            tour.network.agents.check_alive()
             raise RunError(f"tour {tour.number}: {error}") from error
 
     def _report(self) -> int:
