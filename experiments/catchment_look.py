@@ -59,6 +59,11 @@ class Lookout:
             for direction in DIRECTIONS
         ]
 
+    @property
+    def probed(self) -> list[Leg]:
+        """What probes run on while the mobile node moves: they have one address a node."""
+        return [leg for leg in self.legs if leg.home is self.homes[0]]
+
     def look(self, place: str) -> dict[Leg, dict[str, Any]]:
         """Return for every leg which home agent carries it, and how the plan has it.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments import streams
+from experiments.calm import Calm
 from experiments.catchment_look import MOBILE, MS, Leg, Lookout, TourError
 from experiments.data import EventName
 from experiments.data_catchment import PLACES
@@ -47,10 +48,13 @@ class Tour:
 
     number: int
     lookout: Lookout
+    calm: Calm
     watcher: Watcher
     folder: RunFolder
     visits: list[_Visit] = field(default_factory=list)
     valid: list[tuple[int, Leg]] = field(default_factory=list)
+    void: str = ""
+    """Why nothing of it counts: routing did not stand still."""
 
     @property
     def network(self) -> Network:
@@ -58,26 +62,40 @@ class Tour:
         return self.lookout.network
 
     def run(self) -> None:
-        """Visit every place, write all rows; one of `ERRORS` if something fails."""
-        places = [node.name for node in self.lookout.plan.of_role(Role.ACCESS)]
+        """Visit every place, write all rows; one of `ERRORS` if something fails in a calm."""
         begin = time.monotonic_ns()
         self.folder.event(
             EventName.TRIAL_BEGIN, begin, trial=self.number, fault="tour",
             detection=self.network.options.detection.name,
         )  # fmt: skip
+        try:
+            self._go(begin)
+        except ERRORS as error:
+            if not self.calm.disturbance(begin):
+                raise
+            self.folder.event(EventName.TRIAL_FAILED, trial=self.number, reason=str(error))
+        finally:
+            self._log(begin)
+        self.void = self.calm.disturbance(begin)
+        if self.void:
+            self.folder.event(EventName.TRIAL_VOID, trial=self.number, reason=self.void)
+        else:
+            self._write(begin, time.monotonic_ns())
+            self.folder.event(EventName.TRIAL_END, trial=self.number)
+        self.watcher.forget(time.monotonic_ns())
+
+    def _go(self, begin: int) -> None:
+        places = [node.name for node in self.lookout.plan.of_role(Role.ACCESS)]
         self._arrive(_Visit(0, places[0], "", begin))
         for step, place in enumerate([*places[1:], places[0]], start=1):
             self._move(step, place)
-        self._write(begin, time.monotonic_ns())
-        self.folder.event(EventName.TRIAL_END, trial=self.number)
-        self.watcher.forget(time.monotonic_ns())
 
     # Moving.
 
     def _move(self, step: int, place: str) -> None:
         """Move under probes; then look, without them, at who serves."""
         records = RUNTIME / "probes" / f"{self.number:04}-{step}"
-        flows = {leg: Flow(n, *leg.ends) for n, leg in enumerate(self._probed(), start=1)}
+        flows = {leg: Flow(n, *leg.ends) for n, leg in enumerate(self.lookout.probed, start=1)}
         found = self.lookout.addresses(self.lookout.homes[0])
         addresses = {name: str(each) for name, each in found.items()}
         probes = Probes(self.watcher, self._spawn, addresses, [*flows.values()], records)
@@ -96,7 +114,6 @@ class Tour:
             probes.kill()
             if records.is_dir():
                 keep(records, self.folder.path / "raw" / records.name)
-            self._log()
         end = time.monotonic_ns()
         visit.crossed = {
             leg: _crossing(recorded[f], visit.begin_ns, end) for leg, f in flows.items()
@@ -106,10 +123,6 @@ class Tour:
     def _arrive(self, visit: _Visit) -> None:
         visit.found = self.lookout.look(visit.place)
         self.visits.append(visit)
-
-    def _probed(self) -> list[Leg]:
-        """Probes are bound to one address a node: those of the first home network run."""
-        return [leg for leg in self.lookout.legs if leg.home is self.lookout.homes[0]]
 
     def _await_running(
         self, probes: Probes, flows: Mapping[Leg, Flow], after_ns: int, timeout: float
@@ -140,10 +153,9 @@ class Tour:
             )  # fmt: skip
         return process
 
-    def _log(self) -> None:
-        for seen in self.watcher.since(self.visits[-1].begin_ns):
+    def _log(self, begin: int) -> None:
+        for seen in self.watcher.since(begin):
             self.folder.event(seen.name, seen.time_ns, **seen.fields)
-        self.watcher.forget(time.monotonic_ns())
 
     # Records.
 

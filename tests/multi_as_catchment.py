@@ -10,32 +10,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from topologies.catchment import predicted, routed, sources, traced
-from topologies.fib_walk import WalkError
+from topologies.catchment import differences, routed, sources
+from topologies.frr_config import DETECTIONS, RoutingOptions
 from topologies.multi_as import MultiAs
 from topologies.network import Network
 from topologies.path_model import PathModel
-from topologies.trace import TraceError
 
 SETTLED = 20.0  # seconds: a deadline for hangs
-
-
-def differences(network: Network, model: PathModel) -> list[str]:
-    """Return in words what is not the same for all; nothing where they agree."""
-    found = []
-    for home in network.plan.homes:
-        for source in sources(network.plan):
-            planned = predicted(model, source, home)
-            try:
-                way, trace = routed(network, source, home), traced(network, source, home)
-            except (WalkError, TraceError) as error:
-                found.append(f"{source}: {error}")
-                continue
-            if way != planned:
-                found.append(f"{source}: {way.nodes} {way.as_path}, by the plan {planned}")
-            if trace.nodes != way.nodes:
-                found.append(f"{source}: {way.nodes}, but packets went {trace.nodes}")
-    return found
 
 
 def await_agreement(network: Network, model: PathModel) -> None:
@@ -85,7 +66,9 @@ ALL = (at_rest, home_agents_die, links_are_cut)
 def main() -> int:
     """Run them all on one network."""
     with tempfile.TemporaryDirectory() as folder:
-        network = Network(MultiAs(static=False), Path(folder))
+        # No neighbour is silent here, so none has to be noticed soon, or given up in vain.
+        routing = RoutingOptions(detection=DETECTIONS["ospf-1-4"])
+        network = Network(MultiAs(static=False), Path(folder), routing)
         try:
             network.start()
             network.start_agents()

@@ -9,11 +9,14 @@ import pytest
 from rich.console import Console
 
 from experiments import catchment, data, parameters, plots
+from experiments.calm import first_change
 from experiments.catchment import KNOWN
 from experiments.catchment_summary import catchment_lines, summarise, tour_lines
+from experiments.data import EventName
 from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
 from experiments.parameters import ParameterError
 from experiments.run import RunFolder
+from experiments.watch import Observation
 from topologies.catchment import as_text, predicted, sources
 from topologies.graph import positions
 from topologies.path_model import PathModel
@@ -159,3 +162,11 @@ def test_a_disagreement_ends_the_run_with_1(
 def test_unknown_parameters_are_refused(arguments: list[str], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         parameters.parse(KNOWN, arguments, {})
+
+
+def test_a_route_that_changes_by_itself_is_told() -> None:
+    bound = Observation(1, EventName.AGENT, {"node": "mn", "kind": "moved"})
+    route = {"node": "t1", "destination": "fd00:192:168::/48", "change": "delete"}
+    assert first_change([bound]) == ""
+    seen = [bound, Observation(2, EventName.ROUTE, route)]
+    assert first_change(seen) == "t1: route to fd00:192:168::/48: delete"

@@ -95,6 +95,27 @@ def traced(network: Network, source: str, home: HomeNetwork, count: int = 1) -> 
     return Trace((source, *names), tuple(times))
 
 
+def differences(network: Network, model: PathModel) -> list[str]:
+    """Return in words on what kernels, FRR, packets and plan disagree; nothing if they agree."""
+    found = []
+    for home in network.plan.homes:
+        for source in sources(network.plan):
+            planned = predicted(model, source, home)
+            try:
+                way, trace = routed(network, source, home), traced(network, source, home)
+            except (WalkError, TraceError) as error:
+                found.append(f"{source}: {error}")
+                continue
+            if way != planned:
+                found.append(
+                    f"{source}: {' '.join(way.nodes)} (AS {as_text(way.as_path)}); by the plan "
+                    f"{' '.join(planned.nodes)} (AS {as_text(planned.as_path)})"
+                )
+            if trace.nodes != way.nodes:
+                found.append(f"{source}: {' '.join(way.nodes)}; packets: {' '.join(trace.nodes)}")
+    return found
+
+
 def address_owners(plan: Plan) -> dict[IPv6Address, str]:
     """Return the node of every address that the plan gives."""
     return {address: node for link in plan.links for node, _, address in link.ends()}
