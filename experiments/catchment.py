@@ -160,7 +160,7 @@ class Catchment:
         if len(voids) == number:
             raise RunError(f"routing did not stand still in any tour; {voids[-1]}")
         if voids:
-            self.console.print(f"{len(voids)} tours void: routes changed without a fault")
+            self.console.print(f"tours void: {len(voids)} (routes changed without a fault)")
 
     def _tour(self, tour: Tour) -> None:
         try:

@@ -86,6 +86,7 @@ class Tour:
 
     def _go(self, begin: int) -> None:
         places = [node.name for node in self.lookout.plan.of_role(Role.ACCESS)]
+        self.network.faults.move(MOBILE, places[0])  # a void tour may have ended elsewhere
         self._arrive(_Visit(0, places[0], "", begin))
         for step, place in enumerate([*places[1:], places[0]], start=1):
             self._move(step, place)
