@@ -48,6 +48,7 @@ endif
 
 ##@ Measure
 .PHONY: failover throughput renewal replay metric catchment synchronisation
+.PHONY: failover throughput renewal replay metric synchronisation hijack
 failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
@@ -68,6 +69,9 @@ catchment: $(READY)  ## which home agent serves whom, and a tour of the MN; a ma
 
 synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)
 	@exec $(PYTHON) -m experiments.synchronisation
+
+hijack: $(READY)  ## who may announce the prefix: ROAs, filters, a hijacker; a plot (4 minutes)
+	@exec $(PYTHON) -m experiments.hijack
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph

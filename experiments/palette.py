@@ -68,6 +68,7 @@ CAUSES: Mapping[str, str] = {
     "new-primary": "new primary",
     "numbers": "numbers",
 }
+REACHED: Mapping[str, str] = {"AS 1": BLUE, "AS 2": SKY, "hijacker": "#cc2222", "nowhere": GREY}
 DELIVERED, LOST = BLUE, "#cc2222"
 
 

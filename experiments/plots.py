@@ -48,6 +48,7 @@ from experiments.data import (
     read_table,
 )
 from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
+from experiments.data_hijack import DRAWN, ENDS, FORGERIES
 from experiments.plot_parts import LABEL_BOX, footer, known, legend, spread_out, title
 from experiments.statistics import group, median, spread
 from experiments.targets import outage_target
@@ -466,6 +467,17 @@ def plot_catchment(folder: Path, meta: Row) -> list[str]:
     return ["map", "tour"]
 
 
+def plot_hijack(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a hijack run; return its name."""
+    from experiments.hijack_plots import hijack_figure
+
+    tables = [read_table(folder, table) for table in (ENDS, DRAWN, FORGERIES)]
+    if not any(tables):
+        raise DataError(f"{folder}: no observation, nothing to plot")
+    save(hijack_figure(meta, *tables), folder, "hijack")
+    return ["hijack"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
@@ -474,6 +486,7 @@ PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "synchronisation": plot_synchronisation,
     "renewal": plot_renewal,
     "catchment": plot_catchment,
+    "hijack": plot_hijack,
 }
 
 
