@@ -186,6 +186,11 @@ class MobileNode:
         self.registration.refresh(now)
         self._set_path()
 
+    def probe(self, now: float) -> None:
+        """Find out by a Binding Update whether a home agent answers (rule 14)."""
+        self.registration.probe(now)
+        self._set_path()
+
     def care_of_address_added(self, address: IPv6Address, interface: str, now: float) -> None:
         """Take `address` as the active care-of address and register it at once."""
         if not addresses.is_unicast_routable(address) or address in self.config.home_prefix:
