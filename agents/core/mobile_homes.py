@@ -103,25 +103,21 @@ class MobileHomes:
             by_home.setdefault(ends.pop(), []).append(each)
         for home_address, own in by_home.items():
             self._by_home[home_address].engine.load_keys(own, now)
-        self._collect_all(now)
 
     def start(self, now: float) -> None:
         """Register every home."""
         for home in self._homes:
             home.engine.start(now)
-        self._collect_all(now)
 
     def deregister(self, now: float) -> None:
         """End every registration."""
         for home in self._homes:
             home.engine.deregister(now)
-        self._collect_all(now)
 
     def wish(self, wish: Wish, now: float) -> None:
         """Tell every home; an index stands for a home agent of one of them only."""
         for home in self._homes:
             home.engine.wish(wish, now)
-        self._collect_all(now)
 
     def care_of_address_added(self, address: IPv6Address, interface: str, now: float) -> None:
         """Register `address` with every home; one of a home network is none."""
@@ -131,14 +127,14 @@ class MobileHomes:
         self._care_of.add(address.packed)
         for home in self._homes:
             home.engine.care_of_address_added(address, interface, now)
-        self._moved(now)
+        self.choice.attached(True, now)
 
     def care_of_address_removed(self, address: IPv6Address, now: float) -> None:
         """Forget `address` with every home."""
         self._care_of.discard(address.packed)
         for home in self._homes:
             home.engine.care_of_address_removed(address, now)
-        self._moved(now)
+        self.choice.attached(bool(self._care_of), now)
 
     # Packets and timers
 
@@ -154,7 +150,6 @@ class MobileHomes:
         home.engine.receive(packet, now)
         if self.counters["tunnel.received"] != before and home.bound:
             self.choice.heard(home.number, True, now)
-        self._collect(home, now)
 
     def encapsulate(self, packet: bytes, now: float) -> None:
         """Tunnel one packet of the host by the home whose address is its source."""
@@ -168,7 +163,12 @@ class MobileHomes:
             self.choice.sent(home.number, now)
 
     def packets_to_send(self, now: float) -> list[bytes]:
-        """Return and forget the packets for the network."""
+        """Return and forget the packets for the network.
+
+        Whoever drives the engine asks after whatever happens: so this is where the homes' own
+        events are looked at, once for many packets.
+        """
+        self._collect_all(now)
         return [each for home in self._homes for each in home.engine.packets_to_send(now)]
 
     def packets_to_deliver(self) -> list[bytes]:
@@ -187,7 +187,7 @@ class MobileHomes:
             due = home.engine.next_timer()
             if due is not None and due <= now:
                 home.engine.handle_timer(now)
-                self._collect(home, now)
+        self._collect_all(now)
         self.choice.handle_timer(now)
 
     def next_event(self) -> Event | OfHome | None:
@@ -246,9 +246,7 @@ class MobileHomes:
     # The choice
 
     def _probe(self, number: int, now: float) -> None:
-        home = self._homes[number - 1]
-        home.engine.probe(now)
-        self._collect(home, now)
+        self._homes[number - 1].engine.probe(now)
 
     def _receive_error(self, packet: bytes, now: float) -> None:
         """Nobody can protect a Destination Unreachable: a hint, never a verdict (rule 14)."""
@@ -263,10 +261,6 @@ class MobileHomes:
             return
         self.counters["received.destination-unreachable"] += 1
         self.choice.hint(home.number, now)
-
-    def _moved(self, now: float) -> None:
-        self.choice.attached(bool(self._care_of), now)
-        self._collect_all(now)
 
     def _collect_all(self, now: float) -> None:
         for home in self._homes:

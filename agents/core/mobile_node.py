@@ -284,6 +284,12 @@ class MobileNode:
 
     # What a person may ask
 
+    def home(self, number: int) -> "MobileNode":
+        """Return this engine for number 1, as those with more homes do; ValueError for others."""
+        if number != 1:
+            raise ValueError(f"no home {number!r}; there is one")
+        return self
+
     def status(self) -> dict[str, object]:
         """Return the state of the registration, ready for JSON; times on the engine's clock."""
         return mobile_status.status(self.config, self.registration, self._addresses, self._senders)
