@@ -1,0 +1,64 @@
+"""How AS 1 fails: all its home agents at once, or all its links to other ASes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from topologies.network import Network
+from topologies.plan import LinkPlan, Protocol, Role
+
+FAILING = 1
+"""The number of the AS that fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault: `inject` returns when it began (CLOCK_MONOTONIC, ns), `repair` mends it."""
+
+    inject: Callable[[Network], int]
+    repair: Callable[[Network], None]
+
+
+def home_agents(network: Network) -> list[str]:
+    """Return the home agents of the AS that fails."""
+    agents = network.plan.of_role(Role.HOME_AGENT)
+    return [node.name for node in agents if node.asn == FAILING]
+
+
+def outer_links(network: Network) -> list[LinkPlan]:
+    """Return the links of the AS that fails to other ASes."""
+    nodes = network.plan.nodes
+    return [
+        link
+        for link in network.plan.links
+        if link.protocol is Protocol.BGP and FAILING in (nodes[link.a].asn, nodes[link.b].asn)
+    ]
+
+
+def _kill(network: Network) -> int:
+    return min(network.agents[name].kill() for name in home_agents(network))
+
+
+def _start(network: Network) -> None:
+    for name in home_agents(network):
+        network.agents[name].start()
+
+
+def _cut(network: Network) -> int:
+    begun = time.monotonic_ns()
+    for link in outer_links(network):
+        network.faults.cut(link.a, link.b)
+    return begun
+
+
+def _mend(network: Network) -> None:
+    for link in outer_links(network):
+        network.faults.mend(link.a, link.b)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "as-loss": Fault(_kill, _start),
+    "as-cut": Fault(_cut, _mend),
+}
