@@ -21,12 +21,12 @@ HOME_FLOWS = Table(
         *_CELL,
         Column("home", int, "number of the home network, whose HoA is at the MN's end"),
         Column("direction", str, "up: from the MN; down: to the MN"),
-        Column("stopped", bool, "it did not run again before the repair"),
-        Column("outage_ms", float, "see the definition above; empty: stopped", optional=True),
+        Column("stopped", bool, "nothing of the window's last second arrived"),
+        Column("outage_ms", float, "see the definition above; empty: none ended", optional=True),
         Column("sent_packets", int, "from the fault to the end of the window"),
         Column("lost_packets", int, "of these, never delivered"),
         Column("longest_gap_ms", float, "longest time between two arrivals meanwhile"),
-        Column("sender_pause_ms", float, "longest time between two sends meanwhile"),
+        Column("sender_pause_ms", float, "longest time between two sends around the outage"),
         Column("undisturbed", bool, "the sender did not pause for more than 3 ms"),
     ),
 )
@@ -41,7 +41,8 @@ NEW_FLOWS = Table(
         Column("unanswered_flows", int, "of these, without an answer"),
         Column("works_ms", float, "when the first new flow after the last unanswered one began"),
         Column("rerouted_ms", float, "the MN's transit AS changed its route", optional=True),
-        Column("probe_ms", float, "the MN's first probe", optional=True),
+        Column("silence_ms", float, "the MN probed HoA 1 for silence", optional=True),
+        Column("hint_ms", float, "the MN probed HoA 1 for an ICMPv6 error", optional=True),
         Column("chosen_ms", float, "HoA 2 was chosen for new flows", optional=True),
         Column("first_ms", float, "the first new flow with HoA 2 began", optional=True),
         Column("back_route_ms", float, "way back: the transit's route", optional=True),
@@ -92,10 +93,12 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
 
 TEXT = """The experiment `multi_hoa` compares one HoA for all ASes (`multi_as`, draft §4.1) with an
 HoA for each (`multi_hoa`, §4.2) under the same fault of AS 1. The window is the 3 s after the
-fault. `stopped` is 1 for a flow that did not run again, `outage` is that of the others. A new flow
-is a UDP socket, connected without a source address, that sends one packet to an echo service; it is
-unanswered if nothing has come back 1 s later. `works` is the time from the fault until new flows
-are answered, all of them; `chosen` and `back` are the times at which the MN's rule 14
-(agents/core/DECISIONS.md) chose HoA 2, after the fault, and HoA 1, after the repair. A trial is
-void when a new flow began more than 20 ms late, and an outage does not count when its sender paused
-for more than 3 ms."""
+fault. `stopped` is 1 for a flow of whose last second in it nothing arrived, `outage` is that of
+the others. A new flow is a UDP socket, connected without a source address, that sends one packet to
+an echo service; it is unanswered if nothing has come back 1 s later. `works` is the time from the
+fault until new flows are answered, all of them; `chosen` and `back` are the times at which the MN's
+rule 14 (agents/core/DECISIONS.md) chose HoA 2, after the fault, and HoA 1, after the repair.
+
+A trial is void when a new flow began more than 20 ms late or a BFD session was lost without a
+fault; an outage does not count when its sender paused for more than 3 ms, from 100 ms before the
+fault on."""

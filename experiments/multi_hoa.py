@@ -116,11 +116,10 @@ class MultiHoa:
         except ERRORS as error:
             self._failure(str(error))
             return False
-        if not trial.undisturbed:
+        if trial.disturbance:
             self.void += 1
-            reason = "new flows were not opened in time"
-            self.folder.event(EventName.TRIAL_VOID, trial=self.number, reason=reason)
-        return trial.undisturbed
+            self.folder.event(EventName.TRIAL_VOID, trial=self.number, reason=trial.disturbance)
+        return not trial.disturbance
 
     def _failure(self, reason: str) -> None:
         """Go on with a new network, for nobody knows in which state this one is."""
@@ -153,6 +152,9 @@ class MultiHoa:
         )
         home = network.plan.homes[0]
         self._watcher.watch_routes(TRANSIT, network.nodes[TRANSIT].pid, home.aggregate)
+        for node in network.plan.nodes.values():
+            if not node.role.is_host:
+                self._watcher.watch_bfd(node.name, network.nodes[node.name].pid)
         for agent in network.agents.mobile_nodes.values():
             self._watcher.watch_agent(agent.name, agent.events)
         return network

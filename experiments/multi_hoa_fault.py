@@ -15,10 +15,14 @@ FAILING = 1
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault: `inject` returns when it began (CLOCK_MONOTONIC, ns), `repair` mends it."""
+    """A fault: `inject` returns when it began (CLOCK_MONOTONIC, ns), `repair` mends it.
+
+    `cuts`: BFD sessions of the links to other ASes end with them, which voids no trial.
+    """
 
     inject: Callable[[Network], int]
     repair: Callable[[Network], None]
+    cuts: bool = False
 
 
 def home_agents(network: Network) -> list[str]:
@@ -37,8 +41,21 @@ def outer_links(network: Network) -> list[LinkPlan]:
     ]
 
 
+def outer_interfaces(network: Network) -> set[str]:
+    """Return both ends of the links to other ASes; interfaces have names of their own."""
+    return {interface for link in outer_links(network) for _, interface, _ in link.ends()}
+
+
 def _kill(network: Network) -> int:
-    return min(network.agents[name].kill() for name in home_agents(network))
+    """Kill all before waiting for one: none of them shall take over from another."""
+    processes = [network.agents[name].process for name in home_agents(network)]
+    running = [each for each in processes if each is not None]
+    begun = time.monotonic_ns()
+    for process in running:
+        process.kill()
+    for process in running:
+        process.wait()
+    return begun
 
 
 def _start(network: Network) -> None:
@@ -60,5 +77,5 @@ def _mend(network: Network) -> None:
 
 FAULTS: Mapping[str, Fault] = {
     "as-loss": Fault(_kill, _start),
-    "as-cut": Fault(_cut, _mend),
+    "as-cut": Fault(_cut, _mend, cuts=True),
 }

@@ -17,6 +17,13 @@ STEP_NS = 20 * MS
 BEFORE_NS = 500 * MS
 """How much of the time line lies before the fault."""
 
+LAST_NS = 1000 * MS
+"""A flow of which nothing arrives that was sent in the last second of the window has stopped."""
+
+AROUND_NS = (100 * MS, 300 * MS)
+"""The sender may not be held up from so long before the fault to the end of the outage, and so long
+after the fault where it is shorter."""
+
 END = "mn-hoa"
 
 
@@ -102,12 +109,18 @@ class Stream:
     def row(self, fault_ns: int, end_ns: int) -> dict[str, Any]:
         """Return what became of it from the fault to the end of the window."""
         packets = self.packets.until(end_ns)
-        outage = streams.outage(packets, fault_ns)
-        pause = streams.longest_pause_ns(packets.sent, fault_ns, end_ns)
+        late = range(packets.index(end_ns - LAST_NS), packets.index(end_ns))
+        stopped = not any(sequence in self.packets.delivered for sequence in late)
+        outage = None if stopped else streams.outage(packets, fault_ns)
+        length = 0 if outage is None else outage.length_ns
+        before, after = AROUND_NS
+        pause = streams.longest_pause_ns(
+            packets.sent, fault_ns - before, fault_ns + max(length, after)
+        )
         return {
             **self.names,
-            "stopped": outage is None,
-            "outage_ms": None if outage is None else outage.length_ns / MS,
+            "stopped": stopped,
+            "outage_ms": None if outage is None else length / MS,
             "sent_packets": packets.index(end_ns) - packets.index(fault_ns),
             "lost_packets": streams.lost(self.packets, fault_ns, end_ns),
             "longest_gap_ms": streams.longest_gap_ns(packets, fault_ns, end_ns) / MS,

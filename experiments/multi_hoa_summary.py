@@ -60,7 +60,7 @@ def flow_rows(flows: Sequence[Row]) -> list[SummaryRow]:
         found.append(summary_row(NAME, "lost", where, lost, target))
         stopped = [float(row["stopped"]) for row in mine]
         found.append(summary_row(NAME, "stopped", where, stopped))
-        outages = [row["outage_ms"] for row in mine if row["undisturbed"] and not row["stopped"]]
+        outages = [r["outage_ms"] for r in mine if r["undisturbed"] and r["outage_ms"] is not None]
         if outages:
             one = where["topology"] == "multi_as"
             found.append(

@@ -13,7 +13,7 @@ from experiments import multi_hoa_records as records
 from experiments import opener
 from experiments.data import EventName
 from experiments.data_multi_hoa import DELIVERED, HOME_FLOWS, NEW_FLOWS, OPENED
-from experiments.multi_hoa_fault import FAILING, Fault
+from experiments.multi_hoa_fault import FAILING, Fault, outer_interfaces
 from experiments.probes import Flow, ProbeError, Probes, keep
 from experiments.run import REPOSITORY, RunFolder
 from experiments.streams import CONSECUTIVE
@@ -50,8 +50,8 @@ class MultiHoaTrial:
     first: bool
     fault_ns: int = 0
     repair_ns: int = 0
-    undisturbed: bool = False
-    """Whether new flows were opened in time; only then it has rows."""
+    disturbance: str = ""
+    """Why it does not count, if it does not: then it has no rows."""
     _helpers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def run(self, phase_s: float) -> None:
@@ -212,8 +212,11 @@ class MultiHoaTrial:
     ) -> None:
         end_ns = self.fault_ns + WINDOW_NS
         pause_ms = records.opener_pause_ms(new_flows, self.fault_ns, end_ns)
-        self.undisturbed = pause_ms <= opener.PERIOD_NS / MS
-        if not self.undisturbed:
+        if pause_ms > opener.PERIOD_NS / MS:
+            self.disturbance = "new flows were not opened in time"
+        elif self._lost_sessions():
+            self.disturbance = f"BFD lost {self._lost_sessions()[0]}"
+        if self.disturbance:
             return
         for stream in streams.values():
             self.folder.row(HOME_FLOWS, **self.cell, **stream.row(self.fault_ns, end_ns))
@@ -228,6 +231,17 @@ class MultiHoaTrial:
                 for row in stream.steps(self.fault_ns, end_ns):
                     self.folder.row(DELIVERED, **self.cell, **row)
 
+    def _lost_sessions(self) -> list[str]:
+        """Return the interfaces at which BFD went down without being meant to."""
+        meant = outer_interfaces(self.network) if self.fault.cuts else set()
+        downs = [
+            str(seen.fields["interface"])
+            for seen in self.watcher.since(self.fault_ns - records.BEFORE_NS)
+            if seen.matches(EventName.BFD, state="Down", outgoing=True)
+            and seen.time_ns < self.fault_ns + WINDOW_NS
+        ]
+        return [interface for interface in downs if interface not in meant]
+
     def _times(self) -> dict[str, float | None]:
         """Return when routing and the MN knew, in ms since the fault or the repair."""
         broken = [e for e in self.watcher.since(self.fault_ns) if e.time_ns < self.repair_ns]
@@ -235,8 +249,10 @@ class MultiHoaTrial:
         agent: dict[str, Any] = {"node": MOBILE}
         return {
             "rerouted_ms": _first(broken, self.fault_ns, EventName.ROUTE, node=TRANSIT),
-            "probe_ms": _first(broken, self.fault_ns, EventName.AGENT, **agent,
-                               kind="registration-sent", home=1),
+            "silence_ms": _first(broken, self.fault_ns, EventName.AGENT, **agent,
+                                 kind="home-suspected", home=1, cause="silence"),
+            "hint_ms": _first(broken, self.fault_ns, EventName.AGENT, **agent,
+                              kind="home-suspected", home=1, cause="hint"),
             "chosen_ms": _first(broken, self.fault_ns, EventName.AGENT, **agent,
                                 kind="home-chosen", home=2),
             "back_route_ms": _first(back, self.repair_ns, EventName.ROUTE, node=TRANSIT,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agents.config import MobileNodeTimers
 from agents.core.events import Event
 from agents.core.home_choice import STANDING_TRANSITIONS, HomeChoice, Standing, StandingEvent
-from agents.core.mobile_events import HomeChosen, HomeStanding
+from agents.core.mobile_events import HomeChosen, HomeStanding, HomeSuspected
 
 TIMERS = MobileNodeTimers()
 SERIES = TIMERS.home_probes * TIMERS.home_probe_interval
@@ -174,6 +174,8 @@ def test_a_hint_brings_the_probes_forward_and_proves_nothing() -> None:
     homes.sent(1)
     homes.choice.hint(1, homes.now)
     assert len(homes.probes) == 1
+    [suspected] = [each for each in homes.events if isinstance(each, HomeSuspected)]
+    assert (suspected.home, suspected.cause) == (1, "hint")
     homes.run(SERIES - TICK)
     assert homes.choice.chosen == 1
     homes.run(2 * TICK)
@@ -309,10 +311,11 @@ def test_any_history(history: list[tuple[str, int, float]]) -> None:
             assert not moves
     # The future is bounded, whatever the past: what is sent to the dead is noticed.
     choice.attached(True, homes.now)
+    homes.alive = set()
+    homes.run(homes.delay + TICK)  # answers that were on their way
     for number in (1, 2, 3):
-        homes.alive.discard(number)
         homes.sent(number)
-    homes.run(SLOWEST + homes.delay + TIMERS.home_hold + VERDICT)
+    homes.run(SLOWEST + TIMERS.home_hold + VERDICT)
     assert all(homes.standing(n) in (Standing.FAILED, Standing.NONE) for n in (1, 2, 3))
 
 

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 
 from agents.config import MobileNodeTimers
 from agents.core.events import Event
-from agents.core.mobile_events import HomeChosen, HomeStanding
+from agents.core.mobile_events import HomeChosen, HomeStanding, HomeSuspected
 from agents.core.timers import Timer, TimerQueue
 
 
@@ -184,7 +184,7 @@ class HomeChoice:
             return
         if now - home.hinted >= home.settings.home_silence:
             home.hinted = now
-            self._send_probe(home, now)
+            self._suspect(home, "hint", now)
 
     def next_timer(self) -> float | None:
         """Return when `handle_timer` is due."""
@@ -219,7 +219,11 @@ class HomeChoice:
         if now < when:
             self._schedule_check(home, when)
         else:
-            self._send_probe(home, now)
+            self._suspect(home, "silence", now)
+
+    def _suspect(self, home: _Home, cause: str, now: float) -> None:
+        self._report(HomeSuspected(home.number, home.address, cause))
+        self._send_probe(home, now)
 
     def _send_probe(self, home: _Home, now: float) -> None:
         home.probes += 1

@@ -129,6 +129,16 @@ class HomeStanding(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HomeSuspected(Event):
+    """A home is probed; `cause`: nothing was heard (`silence`), or an unprotected `hint`."""
+
+    kind: ClassVar[str] = "home-suspected"
+    home: int
+    home_address: IPv6Address
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class HomeChosen(Event):
     """New flows use this home address from now on; `previous` is the number of the one before."""
 
