@@ -6,7 +6,9 @@ links to all other ASes (as-cut). With one home address (`SCHEME=one-hoa`, topol
 §4.2) the flows of the first stop, those of the second do not, and new flows get the second: how
 soon? 1,000 packets a second each way on every home address, and a new flow every 20 ms.
 
-    make multi-hoa [TRIALS=5] [QUICK=1] [SCHEME=two-hoas] [FAULT=as-cut] [SET='keys=ike']
+    make multi-hoa [TRIALS=5] [QUICK=1] [SCHEME=two-hoas] [FAULT=as-cut] [SET='keys=ike hold=1']
+
+`hold`: seconds for which a home address has to work again before new flows get it.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 
-from agents.config import HomeAgentTimers
+from agents.config import HomeAgentTimers, MobileNodeTimers
 from experiments import multi_hoa_summary, owner
 from experiments.data import EventName
 from experiments.multi_hoa_fault import FAULTS, outer_links
 from experiments.multi_hoa_trial import ERRORS, TRANSIT, MultiHoaTrial
-from experiments.parameters import Known, Parameters, one_of
+from experiments.parameters import Known, Parameters, one_of, positive
 from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
@@ -54,7 +56,7 @@ KNOWN = Known(
     trials=5,
     quick_trials=1,
     lists={"SCHEME": tuple(SCHEMES), "FAULT": tuple(FAULTS)},
-    settings={"keys": one_of(KEYS), "detection": one_of(DETECTIONS)},
+    settings={"keys": one_of(KEYS), "detection": one_of(DETECTIONS), "hold": positive},
 )
 
 
@@ -67,6 +69,8 @@ class MultiHoa:
         settings = parameters.settings
         self.keys = settings.get("keys", KEYS[0])
         self.detection = settings.get("detection", DETECTION)
+        hold = settings.get("hold", MobileNodeTimers().home_hold)
+        self.timers = MobileNodeTimers(home_hold=hold)
         self.number = self.void = self.failed = 0
         self._network: Network | None = None
         self._watcher = Watcher()
@@ -136,6 +140,7 @@ class MultiHoa:
             ike=self.keys == "ike",
             lifetime=LIFETIME_S,
             home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S),
+            mobile_node_timers=self.timers,
         )
         routing = RoutingOptions(detection=DETECTIONS[self.detection])
         topo = TOPOLOGIES[topology].topo()

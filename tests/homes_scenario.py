@@ -205,7 +205,8 @@ def as_1_fails_and_comes_back(directory: Path) -> None:
     await_true(lambda: chosen_source() == str(lab.HOME_ADDRESS), "home 1 for new flows again")
     told = [e for e in events(directory, "mn") if e["kind"] == "home-standing" and e["home"] == 1]
     assert [each["standing"] for each in told][-3:] == ["failed", "recovering", "working"]
-    assert (told[-1]["t"] - told[-2]["t"]) / 1e9 >= TIMERS.home_hold
+    held = (told[-1]["t"] - told[-2]["t"]) / 1e9  # between two writings of the journal
+    assert held >= TIMERS.home_hold - 0.02
     assert run("mn", *PING, str(lab.CORRESPONDENT)).returncode == 0
 
 
