@@ -6,7 +6,8 @@ links to all other ASes (as-cut). With one home address (`SCHEME=one-hoa`, topol
 §4.2) the flows of the first stop, those of the second do not, and new flows get the second: how
 soon? 1,000 packets a second each way on every home address, and a new flow every 20 ms.
 
-    make multi-hoa [TRIALS=5] [QUICK=1] [SCHEME=two-hoas] [FAULT=as-cut] [SET='keys=ike hold=1']
+    make multi-hoa [TRIALS=5] [QUICK=1] [SCHEME=two-hoas] [FAULT=as-cut]
+                   [SET='keys=ike hold=1 has=2 delays=off']
 
 `hold`: seconds for which a home address has to work again before new flows get it.
 """
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 
 from agents.config import HomeAgentTimers, MobileNodeTimers
-from experiments import multi_hoa_summary, owner
+from experiments import multi_hoa_summary, owner, sizes
 from experiments.data import EventName
 from experiments.multi_hoa_fault import FAULTS, outer_links
 from experiments.multi_hoa_trial import ERRORS, TRANSIT, MultiHoaTrial
@@ -29,11 +30,11 @@ from experiments.parameters import Known, Parameters, one_of, positive
 from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
+from experiments.testbed import watch_delay_line
 from experiments.watch import Watcher
 from topologies.agents import AgentOptions
 from topologies.frr_config import DETECTIONS, RoutingOptions
 from topologies.network import Network
-from topologies.registry import TOPOLOGIES
 
 NAME = multi_hoa_summary.NAME
 SCHEMES: Mapping[str, str] = {"one-hoa": "multi_as", "two-hoas": "multi_hoa"}
@@ -57,6 +58,7 @@ KNOWN = Known(
     quick_trials=1,
     lists={"SCHEME": tuple(SCHEMES), "FAULT": tuple(FAULTS)},
     settings={"keys": one_of(KEYS), "detection": one_of(DETECTIONS), "hold": positive},
+    sizes={"multi_hoa": {key: sizes.SIZES["multi_hoa"][key] for key in ("has", "delays")}},
 )
 
 
@@ -143,9 +145,10 @@ class MultiHoa:
             mobile_node_timers=self.timers,
         )
         routing = RoutingOptions(detection=DETECTIONS[self.detection])
-        topo = TOPOLOGIES[topology].topo()
+        topo = sizes.topology(topology, self.parameters.settings)
         network = Network(topo, self.folder.path / "logs" / topology, routing, agents)
         self._network = network
+        self.folder.note(delay=str(network.delay))
         self.folder.event(EventName.NETWORK_STARTED, setting=topology)
         begin = time.monotonic()
         network.start()
@@ -162,6 +165,7 @@ class MultiHoa:
                 self._watcher.watch_bfd(node.name, network.nodes[node.name].pid)
         for agent in network.agents.mobile_nodes.values():
             self._watcher.watch_agent(agent.name, agent.events)
+        watch_delay_line(self._watcher, network)
         return network
 
     def _take_down(self) -> None:

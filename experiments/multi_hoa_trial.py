@@ -19,6 +19,7 @@ from experiments.run import REPOSITORY, RunFolder
 from experiments.streams import CONSECUTIVE
 from experiments.watch import Observation, Watcher
 from topologies.agents import AgentError
+from topologies.delay import DelayLineError
 from topologies.frr import RoutingError
 from topologies.network import RUNTIME, Network
 
@@ -35,7 +36,9 @@ class TrialError(RuntimeError):
     """Something that was awaited did not happen."""
 
 
-ERRORS = (TrialError, records.UnrecoveredError, ProbeError, AgentError, RoutingError)
+ERRORS = (
+    TrialError, records.UnrecoveredError, ProbeError, AgentError, RoutingError, DelayLineError
+)  # fmt: skip
 
 
 @dataclass

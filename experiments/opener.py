@@ -19,7 +19,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from experiments.probe import hurry
+from topologies.scheduling import hurry
 
 PORT = 7001
 PERIOD_NS = 20_000_000
