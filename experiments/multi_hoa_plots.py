@@ -11,16 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments import palette
-from experiments.multi_hoa_summary import works_target
+from experiments.multi_hoa_summary import FAULTS, works_target
 from experiments.plot_parts import LABEL_BOX, footer, known, legend, spread_out, title
 from experiments.statistics import group, median
 
 Row = Mapping[str, Any]
 
-FAULTS: Mapping[str, str] = {
-    "as-loss": "all home agents of AS 1 killed",
-    "as-cut": "AS 1 cut off from all other ASes",
-}
 COLOURS = {1: palette.BLUE, 2: palette.ORANGE, 0: palette.GREY}
 LANES: Sequence[tuple[str, str, int]] = (
     ("multi_as", "flow", 1),

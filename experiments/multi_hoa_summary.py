@@ -22,6 +22,10 @@ TOPOLOGIES: Mapping[str, str] = {
     "multi_as": "one HoA for both ASes",
     "multi_hoa": "an HoA for each AS",
 }
+FAULTS: Mapping[str, str] = {
+    "as-loss": "all home agents of AS 1 killed",
+    "as-cut": "AS 1 cut off from all other ASes",
+}
 OTHER_HOME_LOST = 0.0
 """Packets that a flow of home 2 may lose when AS 1 fails."""
 
@@ -96,7 +100,7 @@ def terminal_table(summary: Sequence[SummaryRow]) -> TerminalTable:
     )
     for name in ("", "fault", "flows"):
         table.add_column(name, no_wrap=True)
-    for name in ("outage ms", "lost", "n"):
+    for name in ("ms until they work", "lost", "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for line in overview(summary):
         table.add_row(*line)
@@ -104,23 +108,23 @@ def terminal_table(summary: Sequence[SummaryRow]) -> TerminalTable:
 
 
 def overview(summary: Sequence[SummaryRow]) -> list[list[str]]:
-    """Return a line a home address and fault as text, and one for new flows."""
+    """Return a line a home address and fault as text, and one for new flows.
+
+    Scheme, fault, flows, median ms until they work (of existing ones: the outage), lost, n.
+    """
     lines = []
-    names = ("topology", "fault")
-    for (topology, fault), mine in group(
-        ((row["conditions"][names[0]], row["conditions"][names[1]]), row) for row in summary
-    ).items():
-        label = TOPOLOGIES.get(str(topology), str(topology))
+    cells = group(
+        ((str(r["conditions"]["topology"]), str(r["conditions"]["fault"])), r) for r in summary
+    )
+    for (topology, fault), mine in cells.items():
+        label = TOPOLOGIES.get(topology, topology)
         for home in sorted({str(row["conditions"].get("home", "")) for row in mine} - {""}):
             flows = [row for row in mine if str(row["conditions"].get("home", "")) == home]
-            lines.append([label, str(fault), f"on HoA {home}", *_flow(flows)])
-        works = _worst(mine, "works")
-        unanswered = _worst(mine, "unanswered")
+            lines.append([label, fault, f"on HoA {home}", *_flow(flows)])
+        works, unanswered = _worst(mine, "works"), _worst(mine, "unanswered")
         if works is not None and unanswered is not None:
-            lines.append(
-                [label, str(fault), "new", f"{works['median']:.0f}",
-                 f"{unanswered['median']:.0f} flows", str(works["n"])]
-            )  # fmt: skip
+            lost = f"{unanswered['median']:.0f} flows"
+            lines.append([label, fault, "new", _range(works), lost, str(works["n"])])
     return lines
 
 
@@ -129,10 +133,13 @@ def _flow(flows: Sequence[SummaryRow]) -> list[str]:
     stopped, lost, outage = (_worst(flows, name) for name in ("stopped", "lost", "outage"))
     assert stopped is not None
     assert lost is not None
-    if stopped["median"]:
-        return ["stopped", f"{lost['median']:.0f}", str(lost["n"])]
-    return ["" if outage is None else f"{outage['median']:.0f}", f"{lost['median']:.0f}",
-            str(lost["n"])]  # fmt: skip
+    said = "stopped" if stopped["median"] else "" if outage is None else _range(outage)
+    return [said, f"{lost['median']:.0f}", str(lost["n"])]
+
+
+def _range(row: SummaryRow) -> str:
+    most = f" (max {row['max']:.0f})" if row["n"] > 1 else ""
+    return f"{row['median']:.0f}{most}"
 
 
 def _worst(summary: Sequence[SummaryRow], metric: str) -> SummaryRow | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from experiments import multi_hoa_records as records
-from experiments import multi_hoa_summary, parameters, plots
+from experiments import multi_hoa_summary, parameters, plots, report
 from experiments.data import read_summary
 from experiments.data_multi_hoa import DELIVERED, HOME_FLOWS, NEW_FLOWS, OPENED
 from experiments.multi_hoa import KNOWN, SCHEMES
@@ -172,9 +172,10 @@ def test_summary_and_figure_come_from_the_folder_alone(tmp_path: Path) -> None:
     assert rows["works", "multi_as", "files", "as-loss"]["median"] == 147
     assert rows["back", "multi_hoa", "files", "as-cut"]["median"] == 12000
     assert ("back", "multi_as", "files", "as-cut") not in rows
-    lines = multi_hoa_summary.overview(list(rows.values()))
-    assert ["an HoA for each AS", "as-cut", "on HoA 1", "stopped", "3000", "3"] in lines
-    assert ["an HoA for each AS", "as-cut", "new", "967", "48 flows", "3"] in lines
+    lines = report.multi_hoa(read_summary(folder)).splitlines()
+    assert "| one HoA for both ASes | as-loss | on HoA 1 | 140 (max 140) | 140 | 3 |" in lines
+    assert "| an HoA for each AS | as-cut | on HoA 1 | stopped | 3000 | 3 |" in lines
+    assert "| an HoA for each AS | as-cut | new | 967 (max 967) | 48 flows | 3 |" in lines
     assert plots.plot(folder) == ["multi_hoa"]
     assert (folder / "plots" / "multi_hoa.svg").stat().st_size > 10_000
 
