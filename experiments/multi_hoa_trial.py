@@ -30,10 +30,15 @@ TRANSIT = "t3"
 
 WINDOW_NS = 3 * S
 START_TIMEOUT, CHOICE_TIMEOUT, BACK_TIMEOUT = 15.0, 15.0, 90.0
+CALM_TIMEOUT = 45.0
 
 
 class TrialError(RuntimeError):
     """Something that was awaited did not happen."""
+
+
+class DisturbedError(RuntimeError):
+    """Something happened that the fault did not do: the trial does not count."""
 
 
 ERRORS = (
@@ -68,6 +73,8 @@ class MultiHoaTrial:
         folder = RUNTIME / "probes" / f"{trial:04}"
         flows = self._flows()
         probes = Probes(self.watcher, self._spawn, self._addresses(), flows, folder)
+        if self._several:
+            self.network.agents[MOBILE].wait("calm", _calm, CALM_TIMEOUT)
         try:
             probes.start()
             dead = probes.running(flows, begin_ns, CONSECUTIVE, START_TIMEOUT)
@@ -77,11 +84,16 @@ class MultiHoaTrial:
             self._help(MOBILE, "--target", self._addresses()[CORRESPONDENT], "--records",
                        str(folder / "opened"))  # fmt: skip
             time.sleep(phase_s)  # at random against all timers, and something to see before it
+            if self._several and not _calm(self.network.agents[MOBILE].ask("status")):
+                raise DisturbedError("a home was not heard before the fault")
             self._break(probes, flows)
             streams = probes.stop()
             self._repair()
             self._end_helpers()
             new_flows = records.read(folder / "opened", self._home_addresses())
+        except DisturbedError as error:
+            self.disturbance = str(error)
+            return
         finally:
             probes.kill()
             self._end_helpers(at_once=True)
@@ -90,7 +102,8 @@ class MultiHoaTrial:
             self._log(begin_ns)
         self._write({flow: records.Stream(flow, stream) for flow, stream in streams.items()},
                     new_flows)  # fmt: skip
-        self.folder.event(EventName.TRIAL_END, trial=trial)
+        if not self.disturbance:
+            self.folder.event(EventName.TRIAL_END, trial=trial)
         self.watcher.forget(time.monotonic_ns())
 
     # What happens.
@@ -269,6 +282,12 @@ class MultiHoaTrial:
     def _log(self, begin_ns: int) -> None:
         for seen in self.watcher.since(begin_ns):
             self.folder.event(seen.name, seen.time_ns, **seen.fields)
+
+
+def _calm(status: Mapping[str, Any]) -> bool:
+    """Whether all homes of a mobile node work, and new flows get the first."""
+    homes = status["homes"]
+    return bool(status["home"] == 1 and all(home["standing"] == "working" for home in homes))
 
 
 def _first(

@@ -50,6 +50,7 @@ def test_each_home_is_a_scenario_of_its_own() -> None:
     assert [row["destination"] for row in rows] == [str(anycast(n)) for n in HOMES]
     assert {row["care_of_address"] for row in rows} == {str(COA)}
     assert [row["new_flows"] for row in rows] == [True, False]
+    assert [row["primary"] for row in rows] == [str(own_address(INDEXES[n][0])) for n in HOMES]
     assert len(world.mn.sas()) == 8
     listed = {(row["home"], row["index"]) for row in world.mn.peers()}
     assert listed == {(home, index) for home in HOMES for index in INDEXES[home]}

@@ -239,6 +239,7 @@ class MobileHomes:
     def _number(self, home: _Home) -> Mapping[str, Any]:
         return {
             "home": home.number,
+            "primary": home.engine.acknowledged_by,
             "standing": str(self.choice.standing(home.number)),
             "new_flows": self.choice.chosen == home.number,
         }

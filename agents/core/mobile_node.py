@@ -119,6 +119,9 @@ class MobileNode:
             self._send_update,
             self._events.append,
         )
+        self.acknowledged_by = ""
+        """Own address of the home agent that accepted last, if anything names it: it is primary
+        until another one takes over (draft §2)."""
         self._wanted = False
         if secret is not None:
             self._keys = MobileKeyManagement(
@@ -468,6 +471,7 @@ class MobileNode:
             self._events.append(SidTableInstalled(version, listed))
         if before is not message.multihomed:
             self._events.append(Multihomed(message.multihomed))
+        self.acknowledged_by = self._senders.describe(sender)[0]
 
     def _receive_unprotected(self, payload: bytes, routed: bool) -> None:
         """Take nothing but a Binding Error, which nobody can protect, and believe none of it."""
