@@ -99,6 +99,6 @@ an echo service; it is unanswered if nothing has come back 1 s later. `works` is
 fault until new flows are answered, all of them; `chosen` and `back` are the times at which the MN's
 rule 14 (agents/core/DECISIONS.md) chose HoA 2, after the fault, and HoA 1, after the repair.
 
-A trial is void when a new flow began more than 20 ms late or a BFD session was lost without a
-fault; an outage does not count when its sender paused for more than 3 ms, from 100 ms before the
-fault on."""
+A trial is void when a new flow began more than 20 ms late, a BFD session was lost without a fault,
+or a link that was not cut had no room for packets (a delay line that was late, say); an outage does
+not count when its sender paused for more than 3 ms, from 100 ms before the fault on."""

@@ -104,6 +104,10 @@ class MultiHoa:
             if self._one(topology, fault, first=not counted):
                 counted += 1
                 yield self.number
+        if counted < self.parameters.trials:
+            self.console.print(
+                f"{topology}, {fault}: {counted} trials count; the rest was disturbed"
+            )
 
     def _one(self, topology: str, fault: str, first: bool) -> bool:
         """Run one trial; return whether it counts."""

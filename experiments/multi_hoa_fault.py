@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from topologies.network import Network
 from topologies.plan import LinkPlan, Protocol, Role
 
 FAILING = 1
 """The number of the AS that fails."""
+
+_TX_DROPPED = 11
+"""Its place in a line of /proc/net/dev (proc_pid_net(5))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,22 @@ def outer_links(network: Network) -> list[LinkPlan]:
 def outer_interfaces(network: Network) -> set[str]:
     """Return both ends of the links to other ASes; interfaces have names of their own."""
     return {interface for link in outer_links(network) for _, interface, _ in link.ends()}
+
+
+def dropped(network: Network) -> dict[str, int]:
+    """Return how many packets each interface of a router had no room for, so far.
+
+    Of a delayed link these are packets that waited for a delay line that was late.
+    """
+    found = {}
+    for node in network.plan.nodes.values():
+        if node.role.is_host:
+            continue
+        for line in Path(f"/proc/{network.nodes[node.name].pid}/net/dev").read_text().splitlines():
+            interface, colon, numbers = line.partition(":")
+            if colon and "-" in interface:  # a link's end is named by both its nodes
+                found[interface.strip()] = int(numbers.split()[_TX_DROPPED])
+    return found
 
 
 def _kill(network: Network) -> int:

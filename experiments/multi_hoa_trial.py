@@ -13,7 +13,7 @@ from experiments import multi_hoa_records as records
 from experiments import opener
 from experiments.data import EventName
 from experiments.data_multi_hoa import DELIVERED, HOME_FLOWS, NEW_FLOWS, OPENED
-from experiments.multi_hoa_fault import FAILING, Fault, outer_interfaces
+from experiments.multi_hoa_fault import FAILING, Fault, dropped, outer_interfaces
 from experiments.probes import Flow, ProbeError, Probes, keep
 from experiments.run import REPOSITORY, RunFolder
 from experiments.streams import CONSECUTIVE
@@ -56,6 +56,7 @@ class MultiHoaTrial:
     watcher: Watcher
     folder: RunFolder
     first: bool
+    begin_ns: int = 0
     fault_ns: int = 0
     repair_ns: int = 0
     disturbance: str = ""
@@ -65,7 +66,7 @@ class MultiHoaTrial:
     def run(self, phase_s: float) -> None:
         """Run it; one of `ERRORS` if the testbed does not do its part."""
         trial = self.cell["trial"]
-        begin_ns = time.monotonic_ns()
+        self.begin_ns = begin_ns = time.monotonic_ns()
         self.folder.event(
             EventName.TRIAL_BEGIN, begin_ns, trial=trial, fault=self.cell["fault"],
             detection=self.cell["detection"],
@@ -86,13 +87,17 @@ class MultiHoaTrial:
             time.sleep(phase_s)  # at random against all timers, and something to see before it
             if self._several and not _calm(self.network.agents[MOBILE].ask("status")):
                 raise DisturbedError("a home was not heard before the fault")
+            before = dropped(self.network)
             self._break(probes, flows)
             streams = probes.stop()
+            self._check_drops(before)
             self._repair()
             self._end_helpers()
             new_flows = records.read(folder / "opened", self._home_addresses())
         except DisturbedError as error:
             self.disturbance = str(error)
+            if self.fault_ns:
+                self._repair()
             return
         finally:
             probes.kill()
@@ -247,16 +252,24 @@ class MultiHoaTrial:
                 for row in stream.steps(self.fault_ns, end_ns):
                     self.folder.row(DELIVERED, **self.cell, **row)
 
+    def _check_drops(self, before: Mapping[str, int]) -> None:
+        """Raise DisturbedError where a link that was not cut had no room for packets."""
+        cut = outer_interfaces(self.network) if self.fault.cuts else set()
+        for interface, count in dropped(self.network).items():
+            if interface not in cut and count > before.get(interface, count):
+                more = count - before[interface]
+                raise DisturbedError(f"{interface} dropped {more} packets; is the machine busy?")
+
     def _lost_sessions(self) -> list[str]:
-        """Return the interfaces at which BFD went down without being meant to."""
+        """Return the interfaces at which BFD was not up, other than those that were cut."""
         meant = outer_interfaces(self.network) if self.fault.cuts else set()
-        downs = [
+        return [
             str(seen.fields["interface"])
-            for seen in self.watcher.since(self.fault_ns - records.BEFORE_NS)
-            if seen.matches(EventName.BFD, state="Down", outgoing=True)
+            for seen in self.watcher.since(self.begin_ns)
+            if seen.name is EventName.BFD
             and seen.time_ns < self.fault_ns + WINDOW_NS
+            and seen.fields["interface"] not in meant
         ]
-        return [interface for interface in downs if interface not in meant]
 
     def _times(self) -> dict[str, float | None]:
         """Return when routing and the MN knew, in ms since the fault or the repair."""

@@ -19,7 +19,7 @@ from experiments.multi_hoa_summary import works_target
 pytestmark = [pytest.mark.emulation, pytest.mark.timeout(200)]
 
 RUN = [sys.executable, "-m", "experiments.multi_hoa", "TRIALS=1", "SCHEME=two-hoas",
-       "FAULT=as-cut", "SET=hold=1"]  # fmt: skip
+       "FAULT=as-cut", "SET=hold=1 delays=off"]  # fmt: skip
 
 
 @dataclass(frozen=True)
