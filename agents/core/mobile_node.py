@@ -469,9 +469,9 @@ class MobileNode:
             assert table is not None
             listed = {index: str(own) for index, own in table.items()}
             self._events.append(SidTableInstalled(version, listed))
+        self.acknowledged_by = self._senders.describe(sender)[0]
         if before is not message.multihomed:
             self._events.append(Multihomed(message.multihomed))
-        self.acknowledged_by = self._senders.describe(sender)[0]
 
     def _receive_unprotected(self, payload: bytes, routed: bool) -> None:
         """Take nothing but a Binding Error, which nobody can protect, and believe none of it."""
