@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
 
-from experiments import data_catchment, data_hijack
+from experiments import data_catchment, data_hijack, data_multi_hoa
 from experiments.schema import Column as Column
 from experiments.schema import DataError as DataError
 from experiments.schema import Table as Table
@@ -430,6 +430,7 @@ TABLES: Mapping[str, Table] = {
         TAKEOVERS,
         *data_catchment.TABLES,
         *data_hijack.TABLES,
+        *data_multi_hoa.TABLES,
     )
 }
 
@@ -523,6 +524,7 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("renewal", "failover_ike"): ("exchanges", ("mode",)),
     **data_catchment.METRICS,
     **data_hijack.METRICS,
+    **data_multi_hoa.METRICS,
 }
 
 
@@ -661,6 +663,7 @@ def markdown() -> str:
     lines += [f"| `{name}` | {text} |" for name, text in EXCHANGE_NAMES.items()]
     lines += ["", "## Forms of what the hijacker sends", "", "| form | what |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in data_hijack.FORMS.items()]
+    lines += ["", "## Several home addresses", "", data_multi_hoa.TEXT]
     lines += ["", "## summary.json", "", _SUMMARY, ""]
     lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]
     lines += [

@@ -478,6 +478,18 @@ def plot_hijack(folder: Path, meta: Row) -> list[str]:
     return ["hijack"]
 
 
+def plot_multi_hoa(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a multi-hoa run; return its name."""
+    from experiments.data_multi_hoa import TABLES
+    from experiments.multi_hoa_plots import figure
+
+    flows, new, opened, steps = (read_table(folder, table) for table in TABLES)
+    if not new:
+        raise DataError(f"{folder}: no trial, nothing to plot")
+    save(figure(meta, flows, new, opened, steps), folder, "multi_hoa")
+    return ["multi_hoa"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
@@ -487,6 +499,7 @@ PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "renewal": plot_renewal,
     "catchment": plot_catchment,
     "hijack": plot_hijack,
+    "multi_hoa": plot_multi_hoa,
 }
 
 

@@ -14,8 +14,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import hijack_summary, metric_summary, palette, renewal_summary
-from experiments.data import MOVES, read_table
+from experiments import (
+    hijack_summary,
+    metric_summary,
+    multi_hoa_summary,
+    palette,
+    renewal_summary,
+)
+from experiments.data import MOVES, SummaryRow, read_table
 from experiments.data_hijack import ENDS
 from experiments.hijack_cases import texts
 from experiments.replay_model import sharing_loss
@@ -148,6 +154,12 @@ def metric(rows: Sequence[Row]) -> str:
     header = ["part", "wish", "served by", "primary of mn", "primary of mn2"]
     header += ["ms until the route", "packets lost, most", "streams"]
     return _table(header, metric_summary.overview(rows))
+
+
+def multi_hoa(summary: Sequence[SummaryRow]) -> str:
+    """Return what became of flows that existed, and when new ones worked, by fault of AS 1."""
+    header = ["", "fault", "flows", "ms until they work", "packets lost", "trials"]
+    return _table(header, multi_hoa_summary.overview(summary))
 
 
 def synchronisation(summary: Iterable[Row]) -> str:
