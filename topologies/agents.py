@@ -29,7 +29,9 @@ from agents.config import (
     MobileNodeConfig,
     MobileNodeTimers,
     Mode,
+    OptimisationSettings,
     PeerConfig,
+    RouteOptimisation,
     dump,
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
@@ -74,6 +76,8 @@ class AgentOptions:
     sa_lifetime: float = 0.0
     detector: Detector = Detector.HELLO
     metric_penalty: int = 0
+    route_optimisation: RouteOptimisation = RouteOptimisation.OFF
+    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -360,6 +364,8 @@ class Agents:
             metric=home_metric(node),
             metric_penalty=options.metric_penalty,
             metric_command=metric_command(self._runtime / node.name),
+            route_optimisation=options.route_optimisation,
+            optimisation=options.optimisation,
             key_files=() if options.ike else key_files,
             secret_files=key_files if options.ike else (),
             peers=peers,
@@ -382,6 +388,7 @@ class Agents:
             mode=options.mode,
             origin_option=options.origin_option,
             multi_sender=options.multi_sender,
+            route_optimisation=options.route_optimisation,
             lifetime=options.lifetime,
             path_mtu=options.path_mtu,
             egress_record=options.egress_record,

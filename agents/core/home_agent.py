@@ -317,6 +317,10 @@ class HomeAgent:
         """Return the peers, ready for JSON."""
         return status_report.peers(self._context)
 
+    def paths(self) -> list[dict[str, object]]:
+        """Return the paths to correspondents that this primary knows, ready for JSON."""
+        return [] if self._optimiser is None else self._optimiser.paths(self._now)
+
     def status(self) -> dict[str, object]:
         """Return the whole in a few numbers, ready for JSON."""
         return {
