@@ -68,7 +68,7 @@ synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents e
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph
-lab: $(READY)  ## Figure 1 up, with a prompt [NAME=… SET='has=5 mns=2 detector=keepalive']
+lab: $(READY)  ## Figure 1 up, with a prompt [TOPO=multi_as NAME=… SET='has=5 mns=2']
 	@exec $(PYTHON) -m experiments.lab
 
 shell: $(READY)  ## a shell in a running lab's node: NODE=HA1 [NAME=…]

@@ -1,5 +1,6 @@
-"""`make lab`: Figure 1 with its agents, and a prompt. ``NAME=…`` tells several labs apart.
+"""`make lab`: a topology with its agents, and a prompt. ``NAME=…`` tells several labs apart.
 
+``TOPO=multi_as`` takes Figure 2 instead of Figure 1;
 ``SET='has=5 mns=2 mode=draft keys=files detector=keepalive penalty=100'`` changes what comes up.
 
 The outermost process, like every run's: its end, however it comes, ends everything it started.
@@ -11,15 +12,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from agents.config import Detector, Mode
 from experiments.owner import INSIDE
-from experiments.parameters import Known, ParameterError, one_of, parse, whole_number
+from experiments.parameters import (
+    Known,
+    ParameterError,
+    Parameters,
+    one_of,
+    parse,
+    whole_number,
+)
 from experiments.run import REPOSITORY, RunError, give_to_caller, results_folder, writing
+from experiments.sizes import SIZES, topology
 from topologies import sandbox
 from topologies.advertise import AdvertiserError
 from topologies.agents import AgentError, AgentOptions
@@ -27,28 +34,27 @@ from topologies.cli import LabCLI
 from topologies.frr import RoutingError
 from topologies.network import Network
 from topologies.nodes import ShellError
-from topologies.single_as import SingleAs
+from topologies.registry import TOPOLOGIES
 
 NAME = "lab"
 """The name of a lab that was given none."""
 KNOWN = Known(
-    topologies=("single_as",),
+    topologies=tuple(TOPOLOGIES),
     trials=1,
     quick_trials=1,
     settings={
-        "has": whole_number(1, 9),
-        "mns": whole_number(1, 9),
         "mode": one_of(Mode),
         "keys": one_of(("ike", "files")),
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
     },
+    sizes=SIZES,
 )
 
 
-def chosen() -> Mapping[str, Any]:
-    """Return what SET asks for; raises ParameterError."""
-    return parse(KNOWN, [], {"SET": os.environ.get("SET", "")}).settings
+def chosen() -> Parameters:
+    """Return what TOPO and SET ask for; raises ParameterError."""
+    return parse(KNOWN, [], {name: os.environ.get(name, "") for name in ("TOPO", "SET")})
 
 
 def outside(name: str) -> int:
@@ -73,16 +79,17 @@ def make_folder(name: str) -> Path:
 def inside(folder: Path) -> int:
     """Bring everything up and run the prompt."""
     begin = time.monotonic()
-    print(f"Figure 1 comes up; logs below {folder}", flush=True)
-    settings = chosen()
-    topology = SingleAs(static=False, has=settings.get("has", 3), mns=settings.get("mns", 1))
+    parameters = chosen()
+    settings = parameters.settings
+    topo = topology(parameters.topology, settings)
+    print(f"{topo.plan.title} comes up; logs below {folder}", flush=True)
     options = AgentOptions(
         mode=Mode(settings.get("mode", Mode.HARDENED)),
         ike=settings.get("keys", "ike") == "ike",
         detector=Detector(settings.get("detector", Detector.HELLO)),
         metric_penalty=settings.get("penalty", 0),
     )
-    network = Network(topology, folder, agents=options)
+    network = Network(topo, folder, agents=options)
     try:
         network.start()
         network.start_agents()

@@ -32,6 +32,7 @@ class Known:
     """What an experiment knows: the values of each list, its defaults, and the keys of SET.
 
     `settings` turns the text of each key into its value; ValueError says what is wrong with it.
+    `sizes` has the same for keys that one topology has and another has not.
     """
 
     topologies: tuple[str, ...]
@@ -39,6 +40,11 @@ class Known:
     quick_trials: int
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
+    sizes: Mapping[str, Mapping[str, Callable[[str], Any]]] = field(default_factory=dict)
+
+    def settings_of(self, topology: str) -> dict[str, Callable[[str], Any]]:
+        """Return the keys of SET for a topology: those of its size come first."""
+        return {**self.sizes.get(topology, {}), **self.settings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +114,14 @@ def parse(
     values = _collect(known, arguments, os.environ if environment is None else environment)
     quick = _flag(values, "QUICK")
     default = known.quick_trials if quick else known.trials
+    topology = _choose(values, "TOPO", known.topologies, known.topologies[:1])[0]
     return Parameters(
         trials=_number(values, "TRIALS", default, least=1),
         seed=_number(values, "SEED", 1, least=0),
         quick=quick,
         capture=_flag(values, "CAPTURE"),
-        topology=_choose(values, "TOPO", known.topologies, known.topologies[:1])[0],
-        settings=_settings(values.get("SET", ""), known.settings),
+        topology=topology,
+        settings=_settings(values.get("SET", ""), known.settings_of(topology)),
         chosen={name: _choose(values, name, all_, all_) for name, all_ in known.lists.items()},
         given=frozenset(values),
     )

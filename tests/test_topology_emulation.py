@@ -18,9 +18,10 @@ def test_scenario(name: str, sandbox: Callable[..., Any]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("topology", ["single_as", "single_as,has=5"])
+@pytest.mark.parametrize("topology", ["single_as", "single_as,has=5", "multi_as", "multi_hoa"])
 def test_plain_mininet_runs_the_topology_file(person: Person, topology: str) -> None:
-    command = [sys.executable, f"{sys.prefix}/bin/mn", "--custom", "topologies/single_as.py"]
+    file = f"topologies/{topology.partition(',')[0]}.py"
+    command = [sys.executable, f"{sys.prefix}/bin/mn", "--custom", file]
     done = person.run([*command, "--topo", topology, "--test", "pingall"], timeout=120)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said

@@ -1,5 +1,6 @@
 """The plan of Figure 1 and what is derived from it: costs, routes, FRR's files, the picture."""
 
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from xml.etree import ElementTree
 
@@ -19,10 +20,8 @@ from topologies.tables import table
 
 def home_agent_costs(plan: Plan, router: str) -> dict[str, int]:
     """What OSPFv3 compares: the way to each home agent plus its metric of type 1."""
-    interior = Plan(
-        plan.name,
-        plan.nodes,
-        tuple(link for link in plan.links if link.protocol is Protocol.OSPF),
+    interior = replace(
+        plan, links=tuple(link for link in plan.links if link.protocol is Protocol.OSPF)
     )
     reached = distances(interior, router)
     return {ha.name: reached[ha.name][0] + ha.index for ha in plan.of_role(Role.HOME_AGENT)}
@@ -148,20 +147,32 @@ ipv6 prefix-list HOME seq 5 permit fd00:192:168:1::/64
 route-map HOME-ONLY permit 10
  match ipv6 address prefix-list HOME
 exit
+bgp as-path access-list OWN permit ^$
+route-map OWN-PREFIXES permit 10
+ match as-path OWN
+exit
+route-map OWN-PREFIXES-BACKUP permit 10
+ match as-path OWN
+ set as-path prepend 1 1
+exit
 router bgp 1
  bgp router-id 10.0.0.7
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
  no bgp network import-check
+ bgp bestpath compare-routerid
  neighbor fd00:100:1::1 remote-as 100
  neighbor fd00:100:1::1 timers 1 4
  neighbor fd00:100:1::1 timers connect 1
  neighbor fd00:100:1::1 advertisement-interval 0
  address-family ipv6 unicast
+  maximum-paths 1
+  maximum-paths ibgp 1
   network fd00:1::/32
   redistribute ospf6 route-map HOME-ONLY
   aggregate-address fd00:192:168::/48 summary-only
   neighbor fd00:100:1::1 activate
+  neighbor fd00:100:1::1 route-map OWN-PREFIXES out
  exit-address-family
 exit
 """

@@ -24,9 +24,25 @@ INTERFACE_TOKEN = IPv6Address("::100")
 """The interface identifier that a mobile node takes on every visited link."""
 
 HOME_AS = 1
+HOME_ASES = (1, 2, 4, 5)
+"""The ASes that can have home agents, in order; AS 3 is the one that has none and says it had."""
+
+HIJACKER_AS = 3
 TRANSIT_AS = 100
+"""Figure 1's transit; Figure 2's are 101, 102, ..."""
+
 MAX_HOME_AGENTS = 63
 """A home agent's index has six bits of the sender id, and 0 is kept."""
+
+
+def home_prefix(number: int) -> IPv6Network:
+    """Return the n-th home network, counted from 1: the draft's, then that of its §4.2."""
+    return IPv6Network(f"fd00:192:{167 + number}:1::/64")
+
+
+def home_aggregate(number: int) -> IPv6Network:
+    """Return what the other ASes see of the n-th home network."""
+    return IPv6Network(f"fd00:192:{167 + number}::/48")
 
 
 def home_address(mobile_node: int = 1) -> IPv6Address:

@@ -36,7 +36,6 @@ from agents.config import (
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
 from agents.shared_secrets import write_pair_secret, write_secret_file
-from topologies import addressing
 from topologies.frr import metric_command
 from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
@@ -295,7 +294,8 @@ class Agents:
 
     def write_mobile_keys(self, mobile: NodePlan, holder: NodePlan) -> Path:
         """Write a fresh set of SAs for a mobile node: signalling and payload, both directions."""
-        home, anycast = addressing.home_address(mobile.index), addressing.HOME_AGENT_ADDRESS
+        network = self.plan.homes[0]
+        home, anycast = network.home_address(mobile.index), network.home_agent_address
         transform = Transform(self.options.mode.transform)
         generation = next(self._generation)
         low = mobile.index << 16 | generation << 1
@@ -316,7 +316,9 @@ class Agents:
         has = [self.plan.nodes[name] for name in self.home_agents]
         write_pair = self._write_pair_secret if self.options.ike else self._write_pair_keys
         pairs = {
-            frozenset((a.name, b.name)): write_pair(a, b) for a, b in itertools.combinations(has, 2)
+            frozenset((a.name, b.name)): write_pair(a, b)
+            for home in self.plan.homes
+            for a, b in itertools.combinations(self.plan.home_agents(home), 2)
         }
         holder = self.plan.nodes[self.key_holder]
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
@@ -329,7 +331,7 @@ class Agents:
                     peer.name, peer.index, self.plan.address_of(peer.name),
                     **{kind: pairs[frozenset((node.name, peer.name))]},
                 )
-                for peer in has
+                for peer in self.plan.home_agents(self.plan.home_of(node.name))
                 if peer is not node
             )  # fmt: skip
             # Of secrets every home agent has a copy, of SAs one, which tells the others.
@@ -344,14 +346,14 @@ class Agents:
         self, node: NodePlan, peers: tuple[PeerConfig, ...], key_files: tuple[Path, ...]
     ) -> HomeAgentConfig:
         """Return a home agent's configuration; `key_files` hold secrets where IKE is used."""
-        options = self.options
+        options, home = self.options, self.plan.home_of(node.name)
         return HomeAgentConfig(
             name=node.name,
             index=node.index,
             address=self.plan.address_of(node.name),
             directory=self.home_agents[node.name].directory,
-            home_prefix=addressing.HOME_PREFIX,
-            home_agent_address=addressing.HOME_AGENT_ADDRESS,
+            home_prefix=home.prefix,
+            home_agent_address=home.home_agent_address,
             mode=options.mode,
             origin_option=options.origin_option,
             reuse_after_restart=options.reuse_after_restart,
@@ -374,12 +376,12 @@ class Agents:
 
     def mobile_node_config(self, node: NodePlan, key_file: Path) -> MobileNodeConfig:
         """Return a mobile node's configuration; `key_file` holds a secret where IKE is used."""
-        options = self.options
+        options, home = self.options, self.plan.homes[0]
         return MobileNodeConfig(
             name=node.name,
-            home_address=addressing.home_address(node.index),
-            home_agent_address=addressing.HOME_AGENT_ADDRESS,
-            home_prefix=addressing.HOME_PREFIX,
+            home_address=home.home_address(node.index),
+            home_agent_address=home.home_agent_address,
+            home_prefix=home.prefix,
             directory=self.mobile_nodes[node.name].directory,
             key_file=Path() if options.ike else key_file,
             secret_files=(key_file,) if options.ike else (),
@@ -403,7 +405,8 @@ class Agents:
     def _write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
         """Write a pre-shared key of a mobile node; every home agent reads the same file."""
         path = self._keys / f"{mobile.name}.secret"
-        write_secret_file(path, {addressing.home_address(mobile.index): secrets.token_bytes(32)})
+        home = self.plan.homes[0].home_address(mobile.index)
+        write_secret_file(path, {home: secrets.token_bytes(32)})
         return path
 
     def _write_pair_keys(self, a: NodePlan, b: NodePlan) -> Path:

@@ -13,7 +13,6 @@ from typing import Any, TextIO
 from mininet.cli import CLI
 from mininet.log import error, output
 
-from topologies import addressing
 from topologies.agents import AgentError
 from topologies.capture import Capture, CaptureError
 from topologies.faults import FaultError
@@ -149,13 +148,14 @@ class LabCLI(CLI):  # type: ignore[misc]
         if node is not None:
             return self.network.nodes[self._known(node)].run(["ip", "-6", "route"]).stdout.rstrip()
         rows = []
-        destination = str(addressing.HOME_AGENT_ADDRESS)
         for name, each in self.network.nodes.items():
             if self.network.plan.nodes[name].role.is_host:
                 continue
-            found = each.run(["ip", "-o", "-6", "route", "get", destination]).stdout.split()
-            device = found[found.index("dev") + 1] if "dev" in found else "unreachable"
-            rows.append({"router": name, "to": destination, "by": device})
+            for home in self.network.plan.homes:
+                destination = str(home.home_agent_address)
+                found = each.run(["ip", "-o", "-6", "route", "get", destination]).stdout.split()
+                device = found[found.index("dev") + 1] if "dev" in found else "unreachable"
+                rows.append({"router": name, "to": destination, "by": device})
         return table(rows)
 
     # Breaking and mending.
@@ -198,7 +198,7 @@ class LabCLI(CLI):  # type: ignore[misc]
     def _renew(self, command: str, name: str) -> None:
         """Tell the primary of a mobile node, as the home agents that answer see it."""
         mobile = self.network.plan.nodes[self._mobile_nodes(name)[0]]
-        home = str(addressing.home_address(mobile.index))
+        home = str(self.network.plan.homes[0].home_address(mobile.index))
         for agent in self.network.agents.home_agents.values():
             try:
                 rows = agent.ask("bindings")

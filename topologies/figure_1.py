@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from topologies import addressing
-from topologies.plan import LinkPlan, NodePlan, Plan, Protocol, Role
+from topologies.plan import HomeNetwork, LinkPlan, NodePlan, Plan, Protocol, Role
 
 HOME_LINK_COST = 10
 ROUTER_HOST = 0xFE  # host part of the router's address on a link to a host or a home agent
@@ -73,17 +73,18 @@ def figure_1(*, has: int = 3, mns: int = 1, home_link_mbit: float | None = None)
     for m in range(1, mns + 1):
         name = "mn" if m == 1 else f"mn{m}"
         for i in (1, 2):
-            links.append(_access_link(name, i, m))
+            links.append(access_link(name, i, m))
     originate = {
         home_as: (addressing.as_prefix(home_as),),
         transit: (addressing.as_prefix(transit),),
         visited_as(1): (addressing.visited_prefix(1),),
         visited_as(2): (addressing.visited_prefix(2),),
     }
-    return Plan("single_as", _nodes(has, mns), tuple(links), originate)
+    home = HomeNetwork(1, addressing.HOME_PREFIX, addressing.HOME_AGGREGATE, (home_as,))
+    return Plan("single_as", "Figure 1", _nodes(has, mns), tuple(links), (home,), originate)
 
 
-def _access_link(mobile_node: str, network: int, index: int) -> LinkPlan:
+def access_link(mobile_node: str, network: int, index: int) -> LinkPlan:
     """Each mobile node has its own radio link, and so its own /64, in each visited network."""
     return LinkPlan(
         mobile_node, f"v{network}", Protocol.ACCESS, addressing.visited_prefix(network),

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topologies import addressing
-from topologies.plan import End, NodePlan, Plan, Protocol, Role
+from topologies.plan import End, HomeNetwork, NodePlan, Plan, Protocol, Role
 
 HOME_LIST = "HOME"
+EXPORT_MAP, BACKUP_MAP = "OWN-PREFIXES", "OWN-PREFIXES-BACKUP"
 INTERIOR_PROFILE, EXTERIOR_PROFILE = "interior", "exterior"
 
 
@@ -126,13 +127,13 @@ def bfd_lines(plan: Plan, node: NodePlan, detection: Detection) -> list[str]:
     return [*lines, "exit"]
 
 
-def _home_route_map(kind: str) -> list[str]:
+def _home_route_map(kind: str, home: HomeNetwork) -> list[str]:
     """Let the home network pass and nothing else; before its use, else FRR re-reads it 5 s later.
 
     (``ospf6_asbr.c: ospf6_asbr_distribute_list_update`` waits that long after a change.)
     """
     return [
-        f"ipv6 prefix-list {HOME_LIST} seq 5 permit {addressing.HOME_PREFIX}",
+        f"ipv6 prefix-list {HOME_LIST} seq 5 permit {home.prefix}",
         f"route-map {kind} permit 10",
         f" match ipv6 address prefix-list {HOME_LIST}",
         "exit",
@@ -156,7 +157,7 @@ def home_redistribution(metric: int | str) -> str:
 def _ospf6d(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     lines: list[str] = []
     if node.role is Role.HOME_AGENT:
-        lines += _home_route_map("FROM-AGENT")
+        lines += _home_route_map("FROM-AGENT", plan.home_of(node.name))
     for end in plan.ends_of(node.name):
         if end.link.protocol in (Protocol.OSPF, Protocol.STUB):
             lines += _ospf6_interface(end, options)
@@ -192,27 +193,60 @@ def _ospf6_interface(end: End, options: RoutingOptions) -> list[str]:
 
 
 def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
-    lines = _home_route_map("HOME-ONLY") if node.role is Role.BORDER else []
-    peers = [end for end in plan.ends_of(node.name) if end.link.protocol is Protocol.BGP]
+    home = plan.home_of(node.name) if plan.has_home(node.name) else None
+    lines = _home_route_map("HOME-ONLY", home) if home is not None else []
+    if not plan.is_transit(node.name):
+        lines += _export_route_maps(node)
+    exterior = [end for end in plan.ends_of(node.name) if end.link.protocol is Protocol.BGP]
+    interior = plan.interior_peers(node.name)
     lines += [
         f"router bgp {node.asn}",
         f" bgp router-id {addressing.router_id(node.number)}",
         " no bgp ebgp-requires-policy",
         " no bgp default ipv4-unicast",
         " no bgp network import-check",  # an AS's own /32 is not a route of its routers
+        " bgp bestpath compare-routerid",  # by default the older of two equal ways wins: chance
     ]
-    for end in peers:
+    for end in (*exterior, *interior):
         lines += _bgp_peer(plan, end, options)
     lines.append(" address-family ipv6 unicast")
+    # FRR takes all equal ways by default: one mobile node's packets would be shared out over them.
+    lines += ["  maximum-paths 1", "  maximum-paths ibgp 1"]
     lines += [f"  network {prefix}" for prefix in plan.originate.get(node.asn, ())]
-    if node.role is Role.BORDER:
+    if home is not None:
         # Only a living home agent's route makes the aggregate: no `network` statement for it.
         lines += [
             "  redistribute ospf6 route-map HOME-ONLY",
-            f"  aggregate-address {addressing.HOME_AGGREGATE} summary-only",
+            f"  aggregate-address {home.aggregate} summary-only",
         ]
-    lines += [f"  neighbor {end.neighbour_address} activate" for end in peers]
+    for end in exterior:
+        lines.append(f"  neighbor {end.neighbour_address} activate")
+        if not plan.is_transit(node.name):
+            name = BACKUP_MAP if end.link.backup else EXPORT_MAP
+            lines.append(f"  neighbor {end.neighbour_address} route-map {name} out")
+    for end in interior:
+        lines.append(f"  neighbor {end.neighbour_address} activate")
+        # The other border router's neighbours are in no route of this AS.
+        lines.append(f"  neighbor {end.neighbour_address} next-hop-self")
     return [*lines, " exit-address-family", "exit"]
+
+
+def _export_route_maps(node: NodePlan) -> list[str]:
+    """A stub tells its providers of its own prefixes alone, so that none sends transit through it.
+
+    On a backup link it makes its own way look longer (it prepends its AS number twice).
+    """
+    own = [" match as-path OWN"]
+    return [
+        "bgp as-path access-list OWN permit ^$",
+        f"route-map {EXPORT_MAP} permit 10",
+        *own,
+        "exit",
+        f"route-map {BACKUP_MAP} permit 10",
+        *own,
+        f" set as-path prepend {node.asn} {node.asn}",
+        "exit",
+    ]
 
 
 def _bgp_peer(plan: Plan, end: End, options: RoutingOptions) -> list[str]:

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from topologies import addressing
-from topologies.figure_1 import figure_1
 from topologies.plan import LinkPlan, NodePlan, Plan, Protocol, Role
-
-PLANS: dict[str, Callable[[], Plan]] = {"single_as": figure_1}
+from topologies.registry import TOPOLOGIES
 
 RANKS = {
     Role.MOBILE: 0,
@@ -32,6 +28,7 @@ COLOURS = {
     Role.BORDER: "#666666",
     Role.TRANSIT: "#666666",
     Role.ACCESS: "#009e73",
+    Role.HIJACKER: "#000000",
     Role.MOBILE: "#d55e00",
     Role.CORRESPONDENT: "#cc79a7",
 }
@@ -42,13 +39,16 @@ STYLES = {
     Protocol.ACCESS: "stroke:#d55e00;stroke-dasharray:6 4",
 }
 COLUMN, ROW, MARGIN, RADIUS = 170, 130, 80, 24
+LOW_ROW = 85
 LEGEND = 70
 
 Point = tuple[float, float]
 
 
 def positions(plan: Plan) -> dict[str, Point]:
-    """Return the centre of each node; every rank is centred on the tallest one."""
+    """Return the centre of each node: where its plan has it, else in ranks, each centred."""
+    if plan.places:
+        return _placed(plan)
     ranks: dict[int, list[NodePlan]] = {}
     for node in plan.nodes.values():
         if node.role in RANKS:
@@ -65,6 +65,15 @@ def positions(plan: Plan) -> dict[str, Point]:
     return found
 
 
+def _placed(plan: Plan) -> dict[str, Point]:
+    left = min(column for column, _ in plan.places.values())
+    top = min(row for _, row in plan.places.values())
+    return {
+        name: (MARGIN + (column - left) * COLUMN, MARGIN + (row - top) * LOW_ROW)
+        for name, (column, row) in plan.places.items()
+    }
+
+
 def draw(plan: Plan) -> str:
     """Return the plan as an SVG document."""
     places = positions(plan)
@@ -77,7 +86,7 @@ def draw(plan: Plan) -> str:
         '<rect width="100%" height="100%" fill="white"/>',
         *(_link(link, places) for link in plan.links),
         *(_node(plan, node, places[node.name]) for node in plan.nodes.values()),
-        *_legend(height),
+        *_legend(plan, height),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -85,7 +94,7 @@ def draw(plan: Plan) -> str:
 
 def _link(link: LinkPlan, places: dict[str, Point]) -> str:
     (x1, y1), (x2, y2) = places[link.a], places[link.b]
-    label = str(link.cost) if link.protocol is Protocol.OSPF else ""
+    label = _label(link)
     line = (
         f'<line x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}" '
         f'style="{STYLES[link.protocol]}"><title>{escape(f"{link.name}: {link.prefix}")}</title>'
@@ -97,10 +106,19 @@ def _link(link: LinkPlan, places: dict[str, Point]) -> str:
     return line + f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle" fill="#555">{label}</text>'
 
 
+def _label(link: LinkPlan) -> str:
+    """Say what is different about a link: its cost inside an AS, its delay."""
+    words = [str(link.cost)] if link.protocol is Protocol.OSPF else []
+    words += [f"{link.delay_ms:g} ms"] if link.delay_ms else []
+    return ", ".join(words)
+
+
 def _node(plan: Plan, node: NodePlan, place: Point) -> str:
     x, y = place
-    address = addressing.home_address(node.index) if node.role is Role.MOBILE else None
-    below = str(address or plan.address_of(node.name))
+    addresses = [str(plan.address_of(node.name))]
+    if node.role is Role.MOBILE:
+        addresses = [str(home.home_address(node.index)) for home in plan.homes]
+    below = ", ".join(addresses)
     return (
         f'<g><circle cx="{x:.0f}" cy="{y:.0f}" r="{RADIUS}" fill="{COLOURS[node.role]}">'
         f"<title>{escape(f'{node.role}, AS {node.asn}')}</title></circle>"
@@ -111,7 +129,7 @@ def _node(plan: Plan, node: NodePlan, place: Point) -> str:
     )
 
 
-def _legend(height: float) -> list[str]:
+def _legend(plan: Plan, height: float) -> list[str]:
     entries = [
         (Protocol.OSPF, "OSPFv3, with its cost"),
         (Protocol.BGP, "eBGP"),
@@ -119,10 +137,12 @@ def _legend(height: float) -> list[str]:
         (Protocol.ACCESS, "visited network (router advertisements)"),
     ]
     y = height - LEGEND / 2
-    parts = [
-        f'<text x="{MARGIN / 2:.0f}" y="{y + 24:.0f}" fill="#333">home network '
-        f"{addressing.HOME_PREFIX}, HA address {addressing.HOME_AGENT_ADDRESS} (all HAs)</text>"
-    ]
+    homes = "; ".join(
+        f"home network {home.prefix}, HA address {home.home_agent_address} "
+        f"(HAs in AS {', '.join(map(str, home.ases))})"
+        for home in plan.homes
+    )
+    parts = [f'<text x="{MARGIN / 2:.0f}" y="{y + 24:.0f}" fill="#333">{homes}</text>']
     for i, (protocol, text) in enumerate(entries):
         x = MARGIN / 2 + i * 190
         parts.append(
@@ -136,13 +156,13 @@ def _legend(height: float) -> list[str]:
 def main() -> int:
     """Write results/topology-<TOPO>.svg; an unknown name ends with 2 and the known ones."""
     name = os.environ.get("TOPO") or "single_as"
-    if name not in PLANS:
-        print(f"TOPO={name}: unknown; known: {', '.join(PLANS)}", file=sys.stderr)
+    if name not in TOPOLOGIES:
+        print(f"TOPO={name}: unknown; known: {', '.join(TOPOLOGIES)}", file=sys.stderr)
         return 2
     path = Path("results") / f"topology-{name}.svg"
     try:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(draw(PLANS[name]()), encoding="utf-8")
+        path.write_text(draw(TOPOLOGIES[name].plan()), encoding="utf-8")
     except OSError as error:
         print(f"{path}: cannot be written ({error.strerror})", file=sys.stderr)
         return 2

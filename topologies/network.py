@@ -18,8 +18,8 @@ from topologies.frr_config import RoutingOptions
 from topologies.links import apply_rates
 from topologies.nodes import SixNode
 from topologies.plan import Plan, Role
+from topologies.plan_topo import PlanTopo
 from topologies.routing import Routing
-from topologies.single_as import PlanTopo
 
 RUNTIME = Path("/run/manyhomes")
 """Sockets, keys and configurations, a folder a node: in the sandbox's own /run, gone with it.

@@ -182,6 +182,20 @@ class Router(SixNode):
     }
 
 
+class BorderRouter(Router):
+    """A router between ASes; beside others of its AS, one that has the last word on a packet."""
+
+    def commands(self) -> list[str]:
+        """Let no packet that BGP has no way for go to another border router, and come back.
+
+        Each originates a default route into the AS, and would take the other's.
+        """
+        lines = super().commands()
+        if self.plan.interior_peers(self.name) and not self.params.get("static_routes"):
+            lines.append("route replace unreachable default metric 1024")
+        return lines
+
+
 class HomeAgent(Router):
     """A router that also runs a home agent's process."""
 
@@ -285,4 +299,4 @@ class MobileNode(SixNode):
         """Return the home address; in plain Mininet, without agents, the care-of address."""
         if self.params.get("static_routes"):
             return super().IP()
-        return str(addressing.home_address(self.plan.nodes[self.name].index))
+        return str(self.plan.homes[0].home_address(self.plan.nodes[self.name].index))

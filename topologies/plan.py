@@ -20,6 +20,7 @@ class Role(StrEnum):
     BORDER = "border router"
     TRANSIT = "transit"
     ACCESS = "access router"
+    HIJACKER = "hijacker"
     MOBILE = "mobile node"
     CORRESPONDENT = "correspondent node"
 
@@ -55,6 +56,8 @@ class LinkPlan:
 
     ``cost`` is the OSPFv3 cost, ``rate_mbit`` caps both directions (None: as fast as it goes).
     The first address is None on the mobile node's end of an access link: SLAAC gives it one.
+    ``delay_ms`` (one way) and ``loss`` (a fraction) hold for each direction. ``backup``: the second
+    end announces its prefixes here as a way for bad times (it prepends its AS number).
     """
 
     a: str
@@ -65,7 +68,10 @@ class LinkPlan:
     b_host: int
     cost: int = 10
     rate_mbit: float | None = None
+    delay_ms: float = 0.0
+    loss: float = 0.0
     up: bool = True
+    backup: bool = False
 
     @property
     def name(self) -> str:
@@ -81,6 +87,25 @@ class LinkPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class HomeNetwork:
+    """A home network: its prefix, what other ASes see of it, and the ASes that have it (§4)."""
+
+    number: int
+    prefix: IPv6Network
+    aggregate: IPv6Network
+    ases: tuple[int, ...]
+
+    @property
+    def home_agent_address(self) -> IPv6Address:
+        """The one address that all its home agents answer to (anycast)."""
+        return self.prefix[0x254]
+
+    def home_address(self, mobile_node: int = 1) -> IPv6Address:
+        """Return the home address (HoA) of the n-th mobile node, counted from 1."""
+        return self.prefix[0x100 + mobile_node - 1]
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """One end of a link as its node sees it."""
 
@@ -93,12 +118,48 @@ class End:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole network."""
+    """A whole network.
+
+    ``originate`` are the prefixes that each AS announces at all times; those of its home network
+    come and go with its home agents. ``places`` (column, row) says where a picture has a node.
+    """
 
     name: str
+    title: str
     nodes: dict[str, NodePlan]
     links: tuple[LinkPlan, ...]
+    homes: tuple[HomeNetwork, ...]
     originate: Mapping[int, tuple[IPv6Network, ...]] = field(default_factory=dict)
+    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def home_of(self, name: str) -> HomeNetwork:
+        """Return the home network that a node's AS has; KeyError names the node if it has none."""
+        for home in self.homes:
+            if self.nodes[name].asn in home.ases:
+                return home
+        raise KeyError(f"{name} is in AS {self.nodes[name].asn}, which has no home network")
+
+    def has_home(self, name: str) -> bool:
+        """Return whether a node is in an AS that has a home network."""
+        return any(self.nodes[name].asn in home.ases for home in self.homes)
+
+    def home_agents(self, home: HomeNetwork) -> list[NodePlan]:
+        """Return the home agents of a home network, in order."""
+        return [node for node in self.of_role(Role.HOME_AGENT) if node.asn in home.ases]
+
+    def interior_peers(self, name: str) -> list[End]:
+        """Return a border router's ends to the other border routers of its AS (iBGP)."""
+        if self.nodes[name].role is not Role.BORDER:
+            return []
+        return [
+            end
+            for end in self.ends_of(name)
+            if end.link.protocol is Protocol.OSPF and self.nodes[end.neighbour].role is Role.BORDER
+        ]
+
+    def is_transit(self, name: str) -> bool:
+        """Return whether a node's AS carries other ASes' packets; all others are stubs."""
+        return self.nodes[name].role is Role.TRANSIT
 
     def of_role(self, role: Role) -> list[NodePlan]:
         """Return the nodes of one role, in order."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv6Network
 from pathlib import Path
 
-from topologies import addressing
 from topologies.frr import NodeRouting, RoutingError, start_all
 from topologies.frr_config import RoutingOptions
 from topologies.netlink import Netlink, RouteMonitor, overrun
@@ -43,6 +42,18 @@ def expected_prefixes(plan: Plan, name: str) -> set[IPv6Network]:
         outside = foreign if plan.speaks(name, Protocol.BGP) else {DEFAULT}
         return own | interior | outside
     return own | foreign
+
+
+def home_prefixes(plan: Plan, name: str) -> set[IPv6Network]:
+    """Return what a router's table holds of home networks while home agents serve them.
+
+    In an AS that has one, its /64; of the others' the aggregate, unless a default route says it.
+    """
+    asn = plan.nodes[name].asn
+    outside = plan.speaks(name, Protocol.BGP)
+    return {home.prefix for home in plan.homes if asn in home.ases} | {
+        home.aggregate for home in plan.homes if asn not in home.ases and outside
+    }
 
 
 class FibWatch:
@@ -179,6 +190,8 @@ class Routing:
                 continue
             protocols = (protocol,) if protocol else (Protocol.OSPF, Protocol.BGP)
             wanted = sum(e.link.protocol in protocols for e in self.plan.ends_of(name))
+            if Protocol.BGP in protocols:
+                wanted += len(self.plan.interior_peers(name))
             try:
                 states = ask(routing)
             except OSError:  # its socket is not there yet
@@ -189,16 +202,14 @@ class Routing:
         return lacking
 
     def wait_home_prefix(self, home_agents: set[str], timeout: float = 10.0) -> None:
-        """Wait until every other router has a route to the home network (or its aggregate).
+        """Wait until every other router has a route to every home network (or its aggregate).
 
         Raises RoutingError naming those that do not.
         """
-        roles = {name: self.plan.nodes[name].role for name in self._nodes}
-        inside = {n for n in roles if self.plan.nodes[n].asn == addressing.HOME_AS}
         expected = {
-            name: {addressing.HOME_PREFIX if name in inside else addressing.HOME_AGGREGATE}
-            for name, role in roles.items()
-            if role is not Role.HOME_AGENT or name in home_agents
+            name: home_prefixes(self.plan, name)
+            for name in self._nodes
+            if self.plan.nodes[name].role is not Role.HOME_AGENT or name in home_agents
         }
         fib = FibWatch({name: self._nodes[name] for name in expected})
         until = time.monotonic() + timeout

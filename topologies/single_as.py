@@ -33,53 +33,8 @@ if "__file__" not in globals():  # executed by mn, not imported: run mn in the s
         raise SystemExit("run .venv/bin/mn of this repository, after `make setup`") from error
     ensure_sandbox()
 
-from typing import Any
-
-from mininet.net import Mininet
-from mininet.topo import Topo
-
 from topologies.figure_1 import figure_1
-from topologies.links import VethLink
-from topologies.nodes import AccessRouter, Correspondent, HomeAgent, MobileNode, Router
-from topologies.plan import Plan, Role
-from topologies.static_routes import static_routes
-
-Mininet.inited = True  # else it tries to raise limits of the host, and says that it could not
-
-NODE_CLASSES = {
-    Role.HOME_AGENT: HomeAgent,
-    Role.ROUTER: Router,
-    Role.BORDER: Router,
-    Role.TRANSIT: Router,
-    Role.ACCESS: AccessRouter,
-    Role.MOBILE: MobileNode,
-    Role.CORRESPONDENT: Correspondent,
-}
-
-
-class PlanTopo(Topo):  # type: ignore[misc]
-    """A Mininet topology made from a plan.
-
-    ``static``: give every node static routes (plain Mininet); without it routing is FRR's task,
-    and the mobile nodes wait for router advertisements. ``dad``: see MobileNode.
-    """
-
-    plan: Plan
-
-    def add_plan(self, plan: Plan, static: bool, dad: str) -> None:
-        """Add the plan's nodes and links."""
-        self.plan = plan
-        for node in plan.nodes.values():
-            extra: dict[str, Any] = {"dad": dad} if node.role is Role.MOBILE else {}
-            routes = static_routes(plan, node.name) if static else []
-            self.addHost(
-                node.name, cls=NODE_CLASSES[node.role], plan=plan, static_routes=routes, **extra
-            )
-        for number, link in enumerate(plan.links):
-            (a, a_interface, _), (b, b_interface, _) = link.ends()
-            self.addLink(
-                a, b, cls=VethLink, number=number, intfName1=a_interface, intfName2=b_interface
-            )
+from topologies.plan_topo import PlanTopo
 
 
 class SingleAs(PlanTopo):

@@ -1,0 +1,58 @@
+"""A Mininet topology made from a plan: what every topology file's class is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mininet.net import Mininet
+from mininet.topo import Topo
+
+from topologies.links import VethLink
+from topologies.nodes import (
+    AccessRouter,
+    BorderRouter,
+    Correspondent,
+    HomeAgent,
+    MobileNode,
+    Router,
+)
+from topologies.plan import Plan, Role
+from topologies.static_routes import static_routes
+
+Mininet.inited = True  # else it tries to raise limits of the host, and says that it could not
+
+NODE_CLASSES = {
+    Role.HOME_AGENT: HomeAgent,
+    Role.ROUTER: Router,
+    Role.BORDER: BorderRouter,
+    Role.TRANSIT: Router,
+    Role.ACCESS: AccessRouter,
+    Role.HIJACKER: Router,
+    Role.MOBILE: MobileNode,
+    Role.CORRESPONDENT: Correspondent,
+}
+
+
+class PlanTopo(Topo):  # type: ignore[misc]
+    """A Mininet topology made from a plan.
+
+    ``static``: give every node static routes (plain Mininet); without it routing is FRR's task,
+    and the mobile nodes wait for router advertisements. ``dad``: see MobileNode.
+    """
+
+    plan: Plan
+
+    def add_plan(self, plan: Plan, static: bool, dad: str) -> None:
+        """Add the plan's nodes and links."""
+        self.plan = plan
+        for node in plan.nodes.values():
+            extra: dict[str, Any] = {"dad": dad} if node.role is Role.MOBILE else {}
+            routes = static_routes(plan, node.name) if static else []
+            self.addHost(
+                node.name, cls=NODE_CLASSES[node.role], plan=plan, static_routes=routes, **extra
+            )
+        for number, link in enumerate(plan.links):
+            (a, a_interface, _), (b, b_interface, _) = link.ends()
+            self.addLink(
+                a, b, cls=VethLink, number=number, intfName1=a_interface, intfName2=b_interface
+            )
