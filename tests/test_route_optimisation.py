@@ -495,6 +495,19 @@ def test_the_primary_dies_under_a_map() -> None:
     assert world.primaries() == {"HA2"}
 
 
+def test_what_comes_to_an_own_address_moves_no_role() -> None:
+    world = optimised()
+    world.trouble = lambda packet: [] if packet[24:40] == ANYCAST.packed else [packet]
+    world.kill(1)
+    world.talk(3.0, to=(FAR,))
+    assert world.primaries() == {"HA1"}
+    asked = world.has[2].counters["sent.BindingRefreshRequest"]
+    assert 2 <= asked <= 4  # once a second
+    world.trouble = lambda packet: [packet]
+    world.talk(3.0, to=(FAR,))
+    assert world.primaries() == {"HA2"}
+
+
 def test_the_primary_dies_and_another_than_the_mapped_one_has_the_address() -> None:
     world = optimised()
     world.order = [1, 3, 2]
