@@ -85,12 +85,13 @@ class HomeAgentTimers:
 class OptimisationSettings:
     """How paths are measured and chosen; times in seconds.
 
-    A path is left for one that costs less by more than the share `hysteresis`, and not within
-    `hold` of the last change. `refresh` is how often a mobile node that holds a map registers.
+    A path is left for one that costs less by more than the share `hysteresis` and by `least_gain`,
+    and not within `hold` of the last change. `refresh` is how often a mobile node that holds a map registers.
     """
 
     interval: float = 1.0
     hysteresis: float = 0.2
+    least_gain: float = 0.001
     hold: float = 10.0
     refresh: float = 20.0
 

@@ -225,8 +225,14 @@ def test_means_are_weighed_by_traffic() -> None:
     assert mean_costs({}) is None
     assert mean_costs({0: (0, 1.0, 2.0)}) is None
     assert mean_costs({0: (3, 1.0, 2.0), 1: (1, 5.0, 2.0)}) == (2.0, 2.0)
-    assert is_better(79, 100, 0.2)
-    assert not is_better(80, 100, 0.2)
+
+
+def test_a_gain_must_be_worth_a_change() -> None:
+    settings = OptimisationSettings()
+    assert is_better(79, 100, settings)
+    assert not is_better(80, 100, settings)
+    assert not is_better(0.0005, 0.0014, settings)  # 64 %, and less than a millisecond
+    assert is_better(0.0005, 0.0016, settings)
 
 
 def even_world(arm: RouteOptimisation, settings: OptimisationSettings) -> DistantWorld:
@@ -253,7 +259,9 @@ def bursts(world: DistantWorld, seconds: float) -> None:
 
 
 def test_two_correspondents_make_the_role_oscillate_only_without_hysteresis_and_hold() -> None:
-    naive = even_world(RouteOptimisation.SWITCH, OptimisationSettings(hysteresis=0, hold=0))
+    naive = even_world(
+        RouteOptimisation.SWITCH, OptimisationSettings(hysteresis=0, least_gain=0, hold=0)
+    )
     bursts(naive, 60.0)
     assert naive.switches() >= 10
     sober = even_world(RouteOptimisation.SWITCH, OptimisationSettings())

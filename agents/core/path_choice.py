@@ -1,8 +1,8 @@
 """Which home agent a correspondent's packets take, and when that changes (design §10, rule 11).
 
 A path costs the round-trip time between mobile node and home agent, and that between home agent
-and correspondent. One that is 20 % cheaper replaces another, and then stays for 10 s: what is
-measured wavers, and every change may reorder packets.
+and correspondent. One that is 20 % and 1 ms cheaper replaces another, and then stays for 10 s: what
+is measured wavers, and every change may reorder packets.
 """
 
 import math
@@ -39,9 +39,9 @@ class Path:
         return {index: cost for index, (cost, when) in self.costs.items() if when >= oldest}
 
 
-def is_better(cost: float, than: float, hysteresis: float) -> bool:
+def is_better(cost: float, than: float, settings: OptimisationSettings) -> bool:
     """Whether a path costs so much less that it is worth a change."""
-    return cost < than * (1 - hysteresis)
+    return cost < min(than * (1 - settings.hysteresis), than - settings.least_gain)
 
 
 def best(
@@ -66,7 +66,7 @@ def best(
     if len(costs) < expected and now - path.listed < PATIENCE * settings.interval:
         return path.chosen
     cheapest = min(costs, key=lambda index: (costs[index], index))
-    return cheapest if is_better(costs[cheapest], current, settings.hysteresis) else path.chosen
+    return cheapest if is_better(costs[cheapest], current, settings) else path.chosen
 
 
 def mean_costs(shares: Mapping[int, tuple[float, float, float]]) -> tuple[float, float] | None:

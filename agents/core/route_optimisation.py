@@ -286,7 +286,7 @@ class Optimiser:
         costs = mean_costs(shares)
         if costs is None or now - since < self._settings.hold:
             return
-        if is_better(costs[0], costs[1], self._settings.hysteresis):
+        if is_better(costs[0], costs[1], self._settings):
             self._take_role(binding, now)
 
     # Within.
