@@ -86,7 +86,8 @@ class OptimisationSettings:
     """How paths are measured and chosen; times in seconds.
 
     A path is left for one that costs less by more than the share `hysteresis` and by `least_gain`,
-    and not within `hold` of the last change. `refresh` is how often a mobile node that holds a map registers.
+    and not within `hold` of the last change. `refresh` is how often a mobile node that holds a map
+    registers.
     """
 
     interval: float = 1.0
