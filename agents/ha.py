@@ -162,12 +162,14 @@ class HomeAgentProcess(Agent):
         self.drain(self._tun.read, self.engine.receive, now)
 
     def _on_peer(self, opened: PacketReader, now: float) -> None:
+        packets = []
         for _ in range(BATCH):
             packet = opened.read()
             if packet is None:
                 break
             if packet:
-                self.feed(self.engine.receive, (packet,), now)
+                packets.append(packet)
+        self.feed(self.engine.receive, packets, now)
         self.pump(now)
 
     def _on_change(self, now: float) -> None:
