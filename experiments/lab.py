@@ -15,7 +15,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agents.config import Detector, Mode
+from agents.config import Detector, Mode, RouteOptimisation
 from experiments.owner import INSIDE
 from experiments.parameters import (
     Known,
@@ -47,6 +47,7 @@ KNOWN = Known(
         "keys": one_of(("ike", "files")),
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
+        "optimisation": one_of(RouteOptimisation),
     },
     sizes=SIZES,
 )
@@ -88,6 +89,7 @@ def inside(folder: Path) -> int:
         ike=settings.get("keys", "ike") == "ike",
         detector=Detector(settings.get("detector", Detector.HELLO)),
         metric_penalty=settings.get("penalty", 0),
+        route_optimisation=RouteOptimisation(settings.get("optimisation", RouteOptimisation.OFF)),
     )
     network = Network(topo, folder, agents=options)
     try:
