@@ -90,6 +90,15 @@ def test_the_switch_moves_the_role_and_no_packet() -> None:
     assert world.maps() == []
 
 
+def test_the_switch_leaves_a_mobile_node_with_one_window_alone() -> None:
+    world = DistantWorld(RouteOptimisation.SWITCH, OptimisationSettings(hold=1.0))
+    world.start_all()
+    world.start_mn(multi_sender=False)
+    world.talk(8.0, to=(FAR,))
+    assert world.switches() == 0
+    assert world.primaries() == {"HA1"}
+
+
 def test_off_measures_nothing() -> None:
     world = optimised(RouteOptimisation.OFF)
     assert world.via(FAR) == 1

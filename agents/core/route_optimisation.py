@@ -160,8 +160,10 @@ class Optimiser:
                 self._reported(peer, binding, entry, now)
         for home, entries in requests.items():
             self._asked[home] = now, tuple(each.correspondent for each in entries[:LISTED])
-            if self._arm is RouteOptimisation.SWITCH:
-                self._compare(home, entries, now)
+            binding = self._context.cache.by_octets(home)
+            # Of a mobile node with one window the primary alone sends (rule 7): it stays.
+            if self._arm is RouteOptimisation.SWITCH and binding and binding.multi_sender:
+                self._compare(home, binding, entries, now)
 
     def _reported(
         self, peer: Peer, binding: Binding, entry: inter_ha.PathEntry, now: float
@@ -270,9 +272,9 @@ class Optimiser:
 
     # Draft §4.1: the role moves to whoever has the better paths.
 
-    def _compare(self, home: bytes, entries: list[inter_ha.PathEntry], now: float) -> None:
-        binding = self._context.cache.by_octets(home)
-        assert binding is not None
+    def _compare(
+        self, home: bytes, binding: Binding, entries: list[inter_ha.PathEntry], now: float
+    ) -> None:
         role, since = self._roles.get(home, ((0, 0), now))
         if role != binding.role:
             since = now
