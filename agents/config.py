@@ -79,6 +79,10 @@ class HomeAgentTimers:
     hold_packets: int = 32
     hold_time: float = 0.05
     metric_hold: float = 1.0
+    free_returns: int = 2
+    hold_first: float = 1.0
+    hold_most: float = 60.0
+    stable_time: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,9 @@ class HomeAgentConfig:
     routing: a command line in which `{metric}` is replaced.
 
     `route_optimisation` is to be the same at all home agents.
+
+    `hold_down`: wait before advertising again after more than `free_returns` returns in a row,
+    each within `stable_time` of the last, while another home agent serves.
     """
 
     name: str
@@ -151,6 +158,7 @@ class HomeAgentConfig:
     metric_command: tuple[str, ...] = ()
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
+    hold_down: bool = True
     tun: str = "home"
     path_mtu: int = 1500
     egress_record: bool = False

@@ -48,6 +48,7 @@ KNOWN = Known(
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
         "optimisation": one_of(RouteOptimisation),
+        "hold_down": one_of(("on", "off")),
     },
     sizes=SIZES,
 )
@@ -90,6 +91,7 @@ def inside(folder: Path) -> int:
         detector=Detector(settings.get("detector", Detector.HELLO)),
         metric_penalty=settings.get("penalty", 0),
         route_optimisation=RouteOptimisation(settings.get("optimisation", RouteOptimisation.OFF)),
+        hold_down=settings.get("hold_down", "off") == "on",
     )
     network = Network(topo, folder, agents=options)
     try:

@@ -59,6 +59,8 @@ class AgentOptions:
 
     With `ike` a mobile node and its home agents share a secret and agree on SAs by IKEv2, and so
     does every pair of home agents; without, SAs come from key files, and cannot be renewed.
+
+    `hold_down` is off: here home agents are made to come and go.
     """
 
     mode: Mode = Mode.HARDENED
@@ -77,6 +79,7 @@ class AgentOptions:
     metric_penalty: int = 0
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
+    hold_down: bool = False
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -365,6 +368,7 @@ class Agents:
             detector=options.detector,
             metric=home_metric(node),
             metric_penalty=options.metric_penalty,
+            hold_down=options.hold_down,
             metric_command=metric_command(self._runtime / node.name),
             route_optimisation=options.route_optimisation,
             optimisation=options.optimisation,

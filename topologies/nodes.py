@@ -192,6 +192,11 @@ class Router(SixNode):
         "ipv6/conf/default/accept_ra": 0,
     }
 
+    def __init__(self, name: str, plan: Plan, **params: Any) -> None:
+        super().__init__(name, plan, **params)
+        if plan.ecmp is not None:
+            set_sysctls(self.pid, {"ipv6/fib_multipath_hash_policy": plan.ecmp.policy})
+
 
 class BorderRouter(Router):
     """A router between ASes; beside others of its AS, one that has the last word on a packet."""
