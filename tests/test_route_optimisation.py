@@ -9,6 +9,8 @@ from world import COA, COA2, HOA, own_address
 
 from agents.config import Mode, OptimisationSettings, RouteOptimisation
 from agents.core.correspondent_map import HeldMap
+from agents.core.counters import Dropped
+from agents.core.esp_processing import MAX_MEANT
 from agents.core.failure_detection import detection_bound
 from agents.core.path_choice import Path, best, is_better, mean_costs
 from agents.core.path_costs import PATIENCE
@@ -377,6 +379,32 @@ def test_numbers_for_each_home_agent_meant() -> None:
     }
     numbers = sorted(number for spi, sid, number in world.sealed if (spi, sid) == mine)
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_numbers_go_on_when_a_home_agent_comes_back_into_the_map() -> None:
+    world = optimised(settings=OptimisationSettings(hold=1.0))
+    world.set("far", {1: 1})
+    world.talk(4.0)
+    assert world.maps()[-1] == {}
+    world.set("far", {1: 50})
+    world.talk(4.0)
+    assert len(world.maps()) == 3
+    assert world.via(FAR) == 2
+    assert set(world.sealed.values()) == {1}
+
+
+def test_counters_are_bounded_and_never_forgotten() -> None:
+    world = optimised()
+    assert world.mn is not None
+    tunnel, esp = world.mn._held.tunnel, world.mn._esp
+    assert tunnel is not None
+    others = range(3 << 10, (3 << 10) + MAX_MEANT)
+    with pytest.raises(Dropped, match="too-many-meant"):
+        for sid in others:
+            esp.seal_for(tunnel, sid, bytes(40), ipv6.IPV6)
+    assert len(tunnel.meant) == MAX_MEANT
+    assert world.via(FAR) == 2
+    assert set(world.sealed.values()) == {1}
 
 
 @pytest.mark.parametrize("where", ["the home agent address", "another", "the same"])
