@@ -5,7 +5,7 @@ Correspondents and the mobile node's host answer echoes.
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 from world import ANYCAST, COA, HOME, World, home_address, own_address, udp
 
@@ -16,10 +16,16 @@ from agents.wire import icmpv6, ipv6
 
 NEAR = IPv6Address("fd00:c1::1")
 FAR = IPv6Address("fd00:c2::2")
+PLACES = {"near": IPv6Network("fd00:c1::/64"), "far": IPv6Network("fd00:c2::/64")}
 MS = 0.001
 
 _ORIGIN = slice(48, 64)
 _TYPE = 40
+
+
+def place(address: IPv6Address) -> str | None:
+    """Return where a correspondent is, None for what is none."""
+    return next((name for name, prefix in PLACES.items() if address in prefix), None)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class DistantWorld(World):
         self.say(to, b"timed")
         self.run(0.3)
         (found,) = [each for each in self.passed[before:] if each.data == b"timed"]
-        return (found.left - sent) / MS + self.between(found.via, "near" if to == NEAR else "far")
+        return (found.left - sent) / MS + self.between(found.via, place(to) or "mn")
 
     def via(self, to: IPv6Address) -> int:
         """Return the HA by which a packet to `to` leaves."""
@@ -140,11 +146,11 @@ class DistantWorld(World):
 
     def _place(self, packet: bytes, *, source: bool) -> str | int:
         address = IPv6Address(packet[8:24] if source else packet[24:40])
-        if address in (NEAR, FAR):
-            return "near" if address == NEAR else "far"
+        if (named := place(address)) is not None:
+            return named
         for index in self.indexes:
-            named = source and packet[6] == ipv6.DESTINATION_OPTIONS and packet[_ORIGIN]
-            if own_address(index) == address or named == own_address(index).packed:
+            origin = source and packet[6] == ipv6.DESTINATION_OPTIONS and packet[_ORIGIN]
+            if own_address(index) == address or origin == own_address(index).packed:
                 return index
         if address == ANYCAST or address in HOME:
             return self.nearest() or 0
@@ -161,7 +167,7 @@ class DistantWorld(World):
             super()._arrive(packet)
             return
         source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
-        here = destination in (NEAR, FAR) or destination in self.mn_addresses
+        here = place(destination) is not None or destination in self.mn_addresses
         if here and destination not in self.mute:
             head = ipv6.HEADER_LENGTH
             identifier = int.from_bytes(packet[head + 4 : head + 6])

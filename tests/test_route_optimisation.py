@@ -182,6 +182,19 @@ def test_echoes_are_few_and_for_the_busiest_alone() -> None:
     assert world.via(FAR) == 2
 
 
+def test_a_map_has_the_busiest_alone() -> None:
+    world = DistantWorld()
+    world.begin()
+    far = [FAR + number for number in range(12)]
+    for busy in (far[:LISTED], far[-LISTED:]):
+        for _ in range(120):
+            for each in far:
+                world.say(each, bytes(300 if each in busy else 10))
+            world.run(0.1)
+        assert set(world.maps()[-1]) == {str(each) for each in busy}
+    assert all(len(each) <= LISTED for each in world.maps())
+
+
 def test_counts_are_bounded() -> None:
     traffic = Traffic()
     for number in range(1000):
@@ -387,7 +400,7 @@ def test_numbers_go_on_when_a_home_agent_comes_back_into_the_map() -> None:
     world.talk(4.0)
     assert world.maps()[-1] == {}
     world.set("far", {1: 50})
-    world.talk(4.0)
+    world.talk(8.0)
     assert len(world.maps()) == 3
     assert world.via(FAR) == 2
     assert set(world.sealed.values()) == {1}
@@ -398,10 +411,10 @@ def test_counters_are_bounded_and_never_forgotten() -> None:
     assert world.mn is not None
     tunnel, esp = world.mn._held.tunnel, world.mn._esp
     assert tunnel is not None
-    others = range(3 << 10, (3 << 10) + MAX_MEANT)
+    for sid in range(3 << 10, (3 << 10) + MAX_MEANT - 1):
+        esp.seal_for(tunnel, sid, bytes(40), ipv6.IPV6)
     with pytest.raises(Dropped, match="too-many-meant"):
-        for sid in others:
-            esp.seal_for(tunnel, sid, bytes(40), ipv6.IPV6)
+        esp.seal_for(tunnel, 4 << 10, bytes(40), ipv6.IPV6)
     assert len(tunnel.meant) == MAX_MEANT
     assert world.via(FAR) == 2
     assert set(world.sealed.values()) == {1}

@@ -204,7 +204,8 @@ class TrafficBegan(Event):
 class PathChosen(Event):
     """The primary chose another `home_agent` for packets to a correspondent (rule 11).
 
-    Costs in ms, None where not known; `cause`: `cost`, `unmeasured`, `idle` or `peer-gone`.
+    Costs in ms, None where not known; `cause`: `cost`, `unmeasured`, `peer-gone`, or `idle`, which
+    is also said of one that is not among the busiest any more.
     """
 
     kind: ClassVar[str] = "path-chosen"

@@ -14,7 +14,7 @@ from agents.config import OptimisationSettings
 from agents.core.path_costs import PATIENCE
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Path:
     """One correspondent of one mobile node: traffic, costs by home agent, and the choice.
 

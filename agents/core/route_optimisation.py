@@ -213,7 +213,11 @@ class Optimiser:
             for path in served.age():
                 self._choose(served, path, self._own, "idle", now)
             group = []
-            for path in served.busiest():
+            busiest = served.busiest(self._own)
+            for path in served.paths.values():
+                if path not in busiest:
+                    self._choose(served, path, self._own, "idle", now)
+            for path in busiest:
                 entry = self._entry(served.binding, path.correspondent, round(path.octets), now)
                 group.append(entry)
                 cost = _cost(entry)
@@ -297,7 +301,7 @@ class Optimiser:
         targets = []
         for served in self._served:
             targets.append(served.binding.care_of_address)
-            targets += [path.correspondent for path in served.busiest()]
+            targets += [path.correspondent for path in served.busiest(self._own)]
         for home, (_, correspondents) in self._asked.items():
             binding = self._context.cache.by_octets(home)
             if binding is not None and binding.bound:

@@ -77,9 +77,13 @@ class Served:
                 idle.append(self.paths.pop(key))
         return idle
 
-    def busiest(self) -> list[Path]:
-        """Return the paths to measure."""
-        return nlargest(LISTED, self.paths.values(), key=lambda path: path.octets)
+    def busiest(self, own_index: int) -> list[Path]:
+        """Return the paths to measure; one with another home agent yields to twice its traffic."""
+        return nlargest(
+            LISTED,
+            self.paths.values(),
+            key=lambda path: path.octets * (1 if path.chosen == own_index else 2),
+        )
 
 
 class ServedPaths:
