@@ -13,10 +13,11 @@ from ipaddress import IPv6Address
 import ike_samples
 import ike_world
 import wire_samples as samples
+from distant_world import FAR, DistantWorld
 from ike_world import IkeWorld
 from world import ANYCAST, COA, HOA, World, own_address
 
-from agents.config import Mode
+from agents.config import Mode, RouteOptimisation
 from agents.core.ike.endpoint import Datagram
 from agents.wire import icmpv6, ipv6
 from agents.wire.checksum import pseudo_header_checksum
@@ -98,9 +99,9 @@ def whole_packets(mode: Mode = Mode.HARDENED) -> list[bytes]:
     return world.seen[-600:]
 
 
-def talking(mode: Mode) -> World:
+def talking(mode: Mode, **home_agent: object) -> World:
     """Return two home agents and a mobile node that have said most of what can be said."""
-    world = World(2, mode)
+    world = World(2, mode, **home_agent)
     world.start_all()
     world.start_mn()
     world.up()
@@ -178,6 +179,38 @@ def home_agent(mode: Mode) -> Callable[[], Run]:
     return make
 
 
+@cache
+def packets_by_map() -> list[bytes]:
+    """What reached an HA's own address while a CN → HA map was made and used."""
+    own = own_address(2).packed
+    return [packet for packet in mapped().seen if packet[24:40] == own][-200:]
+
+
+def mapped() -> DistantWorld:
+    """Return home agents and a mobile node that sends to HA2's own address."""
+    world = DistantWorld()
+    world.begin()
+    world.talk(5.0)
+    return world
+
+
+def home_agent_by_map() -> Run:
+    """Anybody's packets to the own address: no exception, no change, and flows go on."""
+    world, count = mapped(), itertools.count(1)
+    engine = world.has[2]
+    before = [(e["care_of_address"], e["sequence"]) for e in engine.bindings()]
+
+    def run(octets: bytes) -> None:
+        engine.receive(octets, world.now)
+        assert [(e["care_of_address"], e["sequence"]) for e in engine.bindings()] == before
+        if next(count) % 100 == 0:
+            engine.packets_to_send(world.now)
+            assert world.via(FAR) == 2
+            world.seen.clear()
+
+    return run
+
+
 def alive(world: World) -> None:
     """The positive probe after packets that get no answer."""
     before = len(world.at_mobile)
@@ -207,7 +240,7 @@ def renewed(make: Callable[[], Run]) -> Callable[[], Run]:
 
 def home_agent_under_peers_key() -> Run:
     """A peer that is out of its mind: authentic, and still no exception."""
-    world = talking(Mode.HARDENED)
+    world = talking(Mode.HARDENED, route_optimisation=RouteOptimisation.MAP)
     engine, other = world.has[1], world.has[2]._context
     peer = other.peers.by_index(1)
     assert peer is not None
@@ -417,6 +450,7 @@ TARGETS: dict[str, Target] = {
     "home agent, draft-cbc": Target(
         lambda: whole_packets(Mode.DRAFT_CBC), home_agent(Mode.DRAFT_CBC)
     ),
+    "home agent, by a map": Target(packets_by_map, home_agent_by_map),
     "home agent, a peer's key": Target(headers, renewed(home_agent_under_peers_key), 2),
     "home agent, a mobile node's key": Target(headers, renewed(home_agent_under_mobile_key), 2),
     "mobile node": Target(mobile_node_packets(Mode.HARDENED), mobile_node(Mode.HARDENED), 2),

@@ -135,6 +135,8 @@ def test_a_peer_has_a_key_file_or_a_secret_file(tmp_path: Path) -> None:
         ("hello_misses = 3", "hello_misses = -3", ["timers.hello_misses", "negative"]),
         ("hello_misses = 3", "hello_misses = 0", ["timers.hello_misses", "more than zero"]),
         ("keepalive_interval = 0.1", "keepalive_interval = 0.0", ["timers.keepalive_interval"]),
+        ("interval = 1.0", "interval = 0.0", ["optimisation.interval", "more than zero"]),
+        ('route_optimisation = "off"', 'route_optimisation = "on"', ["route_optimisation", "on"]),
         ('detector = "hello"', 'detector = "ping"', ["detector", "ping"]),
         ('mode = "hardened"', 'mode = "soft"', ["mode", "soft"]),
         ("index = 1", "index = ", ["not TOML"]),

@@ -234,7 +234,7 @@ exit
             "fault: link HA3-r3 cut", "fault: r3 silent", "does not answer", "mn at v2",
             "agent of HA2 goes on", "agent of mn restarted", "no node 'HA9'",
             "no node 'r9'", "t1 br r1", "the same way", "HA1 sends no packets home",
-            "usage: show bc|bul|sa|peers|routes|counters", "unknown command or node: bogus",
+            "usage: show bc|bul|sa|peers|paths|routes|counters", "unknown command or node: bogus",
             "from a node",
         ):  # fmt: skip
             assert wanted in said, f"{wanted!r} is not in\n{said}"

@@ -29,7 +29,9 @@ from agents.config import (
     MobileNodeConfig,
     MobileNodeTimers,
     Mode,
+    OptimisationSettings,
     PeerConfig,
+    RouteOptimisation,
     dump,
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
@@ -75,6 +77,8 @@ class AgentOptions:
     sa_lifetime: float = 0.0
     detector: Detector = Detector.HELLO
     metric_penalty: int = 0
+    route_optimisation: RouteOptimisation = RouteOptimisation.OFF
+    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     hold_down: bool = False
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
@@ -389,6 +393,8 @@ class Agents:
             metric_penalty=options.metric_penalty,
             hold_down=options.hold_down,
             metric_command=metric_command(self._runtime / node.name),
+            route_optimisation=options.route_optimisation,
+            optimisation=options.optimisation,
             key_files=() if options.ike else key_files,
             secret_files=key_files if options.ike else (),
             peers=peers,
@@ -413,6 +419,7 @@ class Agents:
             mode=options.mode,
             origin_option=options.origin_option,
             multi_sender=options.multi_sender,
+            route_optimisation=options.route_optimisation,
             lifetime=options.lifetime,
             tun=f"mobile{'' if home is self.plan.homes[0] else home.number}",
             path_mtu=options.path_mtu,

@@ -77,11 +77,12 @@ class LabCLI(CLI):  # type: ignore[misc]
 
     @verb
     def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|routes|counters|catchment [NODE]: tables of agents and routers.
+        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: tables of agents and routers.
 
         bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
-        security associations; peers: what home agents think of one another; routes: the way to
-        the home network on every router; counters: what was sent, taken and dropped, and why;
+        security associations; peers: what home agents think of one another; paths: round trips to
+        correspondents in ms, as primaries know them (SET=optimisation=map); routes: the way to the
+        home network on every router; counters: what was sent, taken and dropped, and why;
         catchment: which home agent serves each correspondent node and visited network.
         """
         shows: dict[str, Callable[[str | None], str]] = {
@@ -89,6 +90,7 @@ class LabCLI(CLI):  # type: ignore[misc]
             "bul": lambda node: self._ask("bindings", self._mobile_nodes(node)),
             "sa": lambda node: self._ask("sas", self._everyone(node)),
             "peers": lambda node: self._ask("peers", self._home_agents(node)),
+            "paths": lambda node: self._ask("paths", self._home_agents(node)),
             "routes": self._routes,
             "counters": self._counters,
             "catchment": self._catchment,

@@ -85,6 +85,17 @@ class SidTableInstalled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CorrespondentMapInstalled(Event):
+    """Where packets to correspondents go, as the acknowledgement says: correspondent → address.
+
+    All others go to the home agent address.
+    """
+
+    kind: ClassVar[str] = "correspondent-map"
+    correspondents: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class OriginChanged(Event):
     """The first tunnel packet of a home agent that was silent for `QUIET` seconds, or for ever.
 

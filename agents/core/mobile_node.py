@@ -11,14 +11,21 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable
 from ipaddress import IPv6Address
 
-from agents.config import MobileNodeConfig, Mode
+from agents.config import MobileNodeConfig, Mode, RouteOptimisation
 from agents.core import mobile_status
 from agents.core.binding_update_list import Acknowledgement, HomeRegistration, Update
+from agents.core.correspondent_map import HeldMap
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord, EspProcessor
 from agents.core.events import Event
 from agents.core.mobile_associations import MobileAssociations
-from agents.core.mobile_events import Moved, Multihomed, OriginChanged, SidTableInstalled
+from agents.core.mobile_events import (
+    CorrespondentMapInstalled,
+    Moved,
+    Multihomed,
+    OriginChanged,
+    SidTableInstalled,
+)
 from agents.core.mobile_key_management import MobileKeyManagement
 from agents.core.mobile_registration import State
 from agents.core.outer_header import OuterHeader
@@ -108,6 +115,7 @@ class MobileNode:
         hardened = config.mode is Mode.HARDENED
         # SID 0 stands for the HA address (design §10, rule 11).
         self._esp = EspProcessor(random_bytes, 0 if hardened else None, record)
+        self._map = HeldMap(hardened=hardened)
         self._last_sender: Hashable = self  # nobody yet
         self._last_heard: dict[Hashable, float] = {}
         self._error_limit = RateLimit(ERRORS_PER_SECOND)
@@ -235,6 +243,9 @@ class MobileNode:
         elif self._held.tunnel is None:
             self.counters.drop("no-sa")
         else:
+            route = self._map.routes.get(packet[24:40]) if self._map.routes else None
+            if route is not None and self._send_by_map(*route, packet):
+                return
             try:
                 sealed = self._seal(self._held.tunnel, packet, now)
             except Dropped as dropped:
@@ -242,6 +253,22 @@ class MobileNode:
                 return
             self._to_send.append(self._upstream.wrap(sealed))
             self.counters["tunnel.sent"] += 1
+
+    def _send_by_map(self, sid: int, header: OuterHeader, packet: bytes) -> bool:
+        """Send to the home agent that the map names; return False if the SA has no number left."""
+        tunnel = self._held.tunnel
+        assert tunnel is not None
+        try:
+            if sid:
+                sealed = self._esp.seal_for(tunnel, sid, packet, ipv6.IPV6)
+            else:
+                sealed = self._esp.seal(tunnel, packet, ipv6.IPV6, 0)
+        except Dropped:
+            return False
+        self._to_send.append(header.wrap(sealed))
+        self.counters["tunnel.sent"] += 1
+        self.counters["tunnel.sent-by-map"] += 1
+        return True
 
     def _seal(self, association: SecurityAssociation, packet: bytes, now: float) -> bytes:
         try:
@@ -295,7 +322,12 @@ class MobileNode:
 
     def status(self) -> dict[str, object]:
         """Return the state of the registration, ready for JSON; times on the engine's clock."""
-        return mobile_status.status(self.config, self.registration, self._addresses, self._senders)
+        return {
+            **mobile_status.status(self.config, self.registration, self._addresses, self._senders),
+            "correspondents": {
+                str(each.correspondent): str(each.address) for each in self._map.entries
+            },
+        }
 
     def bindings(self) -> list[dict[str, object]]:
         """Return the Binding Update List, ready for JSON."""
@@ -472,6 +504,18 @@ class MobileNode:
         self.acknowledged_by = self._senders.describe(sender)[0]
         if before is not message.multihomed:
             self._events.append(Multihomed(message.multihomed))
+        if self.config.route_optimisation is RouteOptimisation.MAP:
+            self._take_map(message)
+
+    def _take_map(self, message: BindingAcknowledgement) -> None:
+        """Where packets to some correspondents go from now on (design §10, rule 11)."""
+        options = message.options if message.multihomed else ()
+        if self._map.install(options, self._senders.table):
+            entries = self._map.entries
+            listed = {str(each.correspondent): str(each.address) for each in entries}
+            self._events.append(CorrespondentMapInstalled(listed))
+        if self._map.refused:
+            self.counters["map-entries-refused"] = self._map.refused
 
     def _receive_unprotected(self, payload: bytes, routed: bool) -> None:
         """Take nothing but a Binding Error, which nobody can protect, and believe none of it."""
@@ -571,6 +615,7 @@ class MobileNode:
         elif self._upstream is None or self._upstream_source != care_of:
             self._upstream = OuterHeader(care_of, self.config.home_agent_address, ipv6.ESP)
             self._upstream_source = care_of
+            self._map.attach(care_of)
 
     def _begin_without_keys(self, now: float) -> None:
         """The mobile node begins when it has no SA (design §10, rule 8)."""

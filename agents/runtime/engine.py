@@ -111,6 +111,10 @@ class HomeAgentEngine(Engine, Protocol):
         """Renew a mobile node's SAs; raises `ValueError` where that is impossible."""
         ...
 
+    def paths(self) -> Any:
+        """Return the paths to correspondents that this HA decides about, ready for JSON."""
+        ...
+
     def revoke(self, home_address: IPv6Address, now: float, /) -> None:
         """Renew them and end the old ones at once; raises `ValueError`."""
         ...

@@ -22,6 +22,8 @@ _RECEIVE_BUFFER: Final = 8 << 20
 _SO_RCVBUFFORCE: Final = 33
 
 _ESP: Final = 50
+_ECHO_REPLY: Final = 129
+_ICMPV6_FILTER: Final = 1
 _IPV6_PACKET: Final = struct.Struct("!IHBB16s16s")
 
 INBOUND_NEXT_HEADERS: Final = (43, 50, 60, 135)
@@ -113,16 +115,18 @@ class InboundSocket:
 
 
 class PeerSocket:
-    """ESP to a home agent's own address. The kernel strips the IPv6 header; it is put back.
+    """ESP to a home agent's own address: from peers, and, by a map, from mobile nodes.
 
-    An open raw socket also keeps the kernel from answering ESP with Parameter Problem.
+    The kernel strips the IPv6 header; it is put back. An open raw socket also keeps the kernel from
+    answering ESP with Parameter Problem.
     """
 
-    def __init__(self, address: IPv6Address) -> None:
+    def __init__(self, address: IPv6Address, protocol: int = _ESP) -> None:
         """Open it; raises `OSError`, with EADDRNOTAVAIL if the host lacks `address`."""
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         self._address = address.packed
-        self._socket = socket.socket(socket.AF_INET6, kind, _ESP)
+        self._protocol = protocol
+        self._socket = socket.socket(socket.AF_INET6, kind, protocol)
         _enlarge(self._socket)
         try:
             self._socket.bind((str(address), 0))
@@ -151,12 +155,24 @@ class PeerSocket:
                 self._sources.clear()
             source = IPv6Address(sender[0]).packed
             self._sources[sender[0]] = source
-        header = _IPV6_PACKET.pack(6 << 28, len(payload), _ESP, 64, source, self._address)
+        header = _IPV6_PACKET.pack(6 << 28, len(payload), self._protocol, 64, source, self._address)
         return header + payload
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+class EchoSocket(PeerSocket):
+    """ICMPv6 Echo Replies to a home agent's own address; the kernel has checked their checksum."""
+
+    def __init__(self, address: IPv6Address) -> None:
+        """Open it; raises `OSError`."""
+        super().__init__(address, socket.IPPROTO_ICMPV6)
+        # RFC 3542 §3.2: one bit for each type; those that are set stay out.
+        passed = bytearray(b"\xff" * 32)
+        struct.pack_into("=L", passed, _ECHO_REPLY // 32 * 4, 0xFFFFFFFF ^ 1 << _ECHO_REPLY % 32)
+        self._socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, passed)
 
 
 class OutboundSocket:
