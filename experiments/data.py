@@ -145,10 +145,10 @@ def _field(table: str, column: Column, value: Any) -> str:
 
 def _value(table: str, column: Column, fields: Mapping[str, str]) -> Any:
     text = fields.get(column.name)
-    if text is None or (text == "" and not column.optional and column.kind is not str):
-        raise DataError(f"{table}.csv: column {column.name} is missing")
-    if text == "" and column.optional:
+    if not text and column.optional:
         return None
+    if text is None or (text == "" and column.kind is not str):
+        raise DataError(f"{table}.csv: column {column.name} is missing")
     if column.kind is bool:
         return text == "true"
     try:
@@ -184,6 +184,26 @@ TRIALS = Table(
             "resynchronised_first",
             bool,
             "the repaired agent had its table before it advertised the prefix",
+            optional=True,
+        ),
+        Column(
+            "agreement_ms",
+            float,
+            "from the repair until all HAs agreed again: all peers up, the same bindings, one "
+            "primary",
+            optional=True,
+        ),
+        Column(
+            "carrier_at_both_ends",
+            bool,
+            "both ends of every link that was cut saw its carrier go; empty: none was cut",
+            optional=True,
+        ),
+        Column(
+            "route_changes",
+            int,
+            "changes of the routes that had to move, from fault to recovery: more than one each "
+            "where routing tried several ways",
             optional=True,
         ),
         Column(
@@ -516,12 +536,16 @@ EXCHANGE_NAMES: Mapping[str, str] = {
 }
 
 PHASE_NAMES: Mapping[str, str] = {
-    "detected": "somebody knows: the TUN is gone, the watchdog acts, BFD or OSPFv3 says down",
-    "withdrawn": "the router of the failed HA has lost its route for the home prefix",
-    "fib-changed": "the border router forwards to another HA",
+    "detected": "somebody knows: the TUN is gone, the watchdog acts, BFD, OSPFv3 or BGP says down, "
+    "a carrier is gone",
+    "withdrawn": "the router of the failed HA has lost its route for the home prefix; of a failed "
+    "AS, every border or neighbour",
+    "fib-changed": "the border router forwards to another HA; between ASes: every transit or stub "
+    "that had to",
+    "fib-settled": "such a router changed its route once more, for the last time",
     "first-packet": "a packet sent after the fault arrives through the new HA",
     "new-primary": "another HA has taken over as primary (absent in a failover without takeover)",
-    "peers-in-sync": "every other HA has marked the failed one invalid",
+    "peers-in-sync": "every other HA has marked the failed ones invalid",
 }
 
 DIRECTIONS = ("up", "down")
@@ -555,6 +579,8 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
         ("scheme", "topology", "fault", "detection", "direction"),
     ),
     ("failover", "signalling"): ("exchanges", ("scheme", "topology", "fault", "detection")),
+    ("failover", "agreement"): ("ms", ("scheme", "topology", "fault", "detection")),
+    ("failover", "carrier_seen"): ("1", ("scheme", "topology", "fault", "detection")),
     ("failover", "ready"): ("s", ("topology", "detection")),
     ("throughput", "goodput"): (
         "Mbit/s",
@@ -678,7 +704,10 @@ def read_table(folder: Path, table: Table) -> list[dict[str, Any]]:
         return []
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        if list(reader.fieldnames or ()) != table.header:
+        there = list(reader.fieldnames or ())
+        # An older run lacks columns that came later: these may be empty.
+        wanted = [c.name for c in table.columns if not c.optional or c.name in there]
+        if there != wanted:
             raise DataError(f"{path}: columns are not those of schema {SCHEMA}")
         return [table.parse(row) for row in reader]
 
@@ -750,6 +779,9 @@ _SUMMARY = """A list of objects: `experiment`, `metric`, `unit`, `conditions` (o
 reduce to the worst. `met` compares the 95th percentile of times, the maximum of packet counts and
 the median of goodput with `target`; both are null where there is no target. Disturbed rows of the
 renewal experiment count for packets and exchanges, not for times.
+
+Of `failover`: `agreement` is the time from the repair until all HAs agree again, `carrier_seen` 1
+in a trial where both ends of every cut link saw its carrier go, else 0.
 
 Of `replay`: `replays_accepted` sums the forms of an attack in a trial. Its target is the bound of
 rule 5 for `new-primary`; for the others 0 in hardened mode, and none in the draft modes, where they

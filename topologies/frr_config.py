@@ -202,6 +202,7 @@ def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     lines += [
         f"router bgp {node.asn}",
         f" bgp router-id {addressing.router_id(node.number)}",
+        " bgp log-neighbor-changes",
         " no bgp ebgp-requires-policy",
         " no bgp default ipv4-unicast",
         " no bgp network import-check",  # an AS's own /32 is not a route of its routers
