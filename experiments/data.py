@@ -770,7 +770,8 @@ fault, minus send time of the last one delivered before it, minus 1 ms (probes r
 packet is *after* the fault when it was sent after it; what arrives only after the repair (out of
 a hung agent's queues) counts as not delivered. A trial is **void**, counted and repeated,
 when a sender paused for more than 3 ms between the fault and the recovery (from 100 ms before the
-fault on), when a BFD session was lost without a fault, or when the injection took over 15 ms.
+fault on; with BGP's default timers, where this lasts minutes, for more than 90 ms), when a BFD
+session was lost without a fault, or when the injection took over 15 ms.
 """
 _EVENTS = """One JSON object a line. `time_ns` is CLOCK_MONOTONIC, one clock for all nodes. An event
 may have more fields than those listed."""

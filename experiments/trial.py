@@ -353,10 +353,14 @@ class Trial:
                 return Failed(f"{flow.sender} to {flow.receiver} did not recover")
         for flow, stream in self.recorded.items():
             pause = streams.longest_pause_ns(stream.sent, self.fault_ns - BEFORE_NS, self.end())
-            if pause > PAUSE_NS:
+            if pause > self._pause_limit_ns():
                 return Void(f"the sender in {flow.sender} paused for {pause / MS:.1f} ms")
         lost = self._lost_session()
         return Void(lost) if lost else Valid()
+
+    def _pause_limit_ns(self) -> float:
+        """Return how long a sender may pause: 3 ms, and no great part of what BGP waits for."""
+        return max(PAUSE_NS, self.network.options.detection.bgp_hold * 1000 * MS / 2000)
 
     def outage(self, flow: Flow) -> streams.Outage | None:
         """Return a stream's outage, by what had been delivered before the repair."""
