@@ -205,8 +205,11 @@ class Trial:
         self._await_running(probes, moved_ns, "after the fault")
         self.recovered_ns = time.monotonic_ns()
         self.folder.event(EventName.RECOVERED, self.recovered_ns, trial=self.number)
-        if not fault.repairs_itself and self.case.estranged:
-            self.watcher.wait(self._peers_know, SYNC_TIMEOUT)
+        if not fault.repairs_itself:
+            # Long enough for the time line, and to see that what took over stays.
+            self._await_running(probes, self.recovered_ns, "since the recovery", TAIL_PACKETS)
+            if self.case.estranged:
+                self.watcher.wait(self._peers_know, SYNC_TIMEOUT)
         self.signalling = _difference(before, self._signalling())
 
     def _await_moves(self) -> int:

@@ -3,6 +3,7 @@
 One network for all, run by an ordinary user; each test leaves it as it was.
 """
 
+import tempfile
 import time
 from ipaddress import IPv6Network
 
@@ -13,6 +14,7 @@ from tests.figure_1.inside import inside
 from tests.figure_1.lab import CARE_OF, HOME_ADDRESS
 from tests.figure_2.lab import SERVING, Figure2
 from tests.test_figure_1_faults import check_no_signalling, check_nothing_lost, origins, signalling
+from tests.topology_scenarios import typed
 from topologies import addressing
 from topologies.plan import Role
 
@@ -189,6 +191,44 @@ def test_a_cut_takes_the_carrier_at_both_ends(figure_2: Figure2) -> None:
         fault.repair(figure_2.network)
     figure_2.wait("carriers", lambda: all(carrier(figure_2, end) == "up" for end in fault.cut))
     figure_2.wait_settled()
+
+
+SCRIPT = """
+show routes
+show routes t3
+fail HA12
+status
+show peers HA22
+cut br11 t1
+silence t2
+partition 1
+partition 7
+status
+heal
+move mn v3
+show bul
+move mn v1
+exit
+"""
+
+
+@inside
+def test_the_lab_prompt_on_figure_2(figure_2: Figure2) -> None:
+    figure_2.wait_settled()
+    with tempfile.TemporaryFile("w+") as stdin:
+        stdin.write(SCRIPT)
+        stdin.seek(0)
+        said = typed(figure_2.network, stdin)
+    for wanted in (
+        "br12-HA12", "t3-br12", "c1-t1", "agent of HA12 killed at", "does not run",
+        "link br11-t1 cut at", "t2 silent at", "HA11, HA12 parted from HA21, HA22 at",
+        "usage: partition AS, one of several with home agents; there are 1, 2",
+        "fault: HA11 parted from other home agents", "fault: t2 silent",
+        "healed: link t1-br11 cut, t2 silent", "agent of HA12 started", "mn at v3 at",
+    ):  # fmt: skip
+        assert wanted in said, f"{wanted!r} is not in\n{said}"
+    figure_2.wait_settled()
+    figure_2.pings("cn1", HOME_ADDRESS)
 
 
 def carrier(lab: Figure2, interface: str) -> str:

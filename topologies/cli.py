@@ -225,6 +225,23 @@ class LabCLI(CLI):  # type: ignore[misc]
         self._tell(f"link {words[0]}-{words[1]} cut", self.network.faults.cut(*words))
 
     @verb
+    def do_partition(self, words: list[str]) -> None:
+        """partition AS: home agents of an AS and all others hear nothing of one another.
+
+        All else still passes. `heal` lets them hear one another again.
+        """
+        nodes = self.network.plan.of_role(Role.HOME_AGENT)
+        here = [node.name for node in nodes if words == [str(node.asn)]]
+        there = [node.name for node in nodes if node.name not in here]
+        if not here or not there:
+            numbers = ", ".join(dict.fromkeys(str(node.asn) for node in nodes))
+            raise UsageError(f"partition AS, one of several with home agents; there are {numbers}")
+        self._tell(
+            f"{', '.join(here)} parted from {', '.join(there)}",
+            self.network.faults.partition(here, there),
+        )
+
+    @verb
     def do_heal(self, words: list[str]) -> None:
         """heal: mend cut links, end silence, let hung agents go on, start killed ones."""
         if words:
