@@ -131,10 +131,15 @@ def terminal_table(summary: Sequence[SummaryRow]) -> TerminalTable:
         target = "" if row["target"] is None else f"{row['target']:.0f}"
         colour = {None: "", True: "[green]", False: "[red]"}[row["met"]]
         table.add_row(
-            *map(str, cell), str(row["n"]), f"{row['median']:.1f}", f"{colour}{worst:.1f}", target,
+            *map(str, cell), str(row["n"]), _short(row["median"]), colour + _short(worst), target,
             f"{lost['median']:.0f}", f"{failback['max']:.0f}",
         )  # fmt: skip
     return table
+
+
+def _short(ms: float) -> str:
+    """Return a time with a decimal where that says something."""
+    return f"{ms:.1f}" if ms < 10_000 else f"{ms:.0f}"
 
 
 def _order(row: SummaryRow) -> tuple[int, int, str]:

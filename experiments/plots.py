@@ -134,7 +134,7 @@ def _outage_axis(axis: Axes, bottom: float, top: float) -> None:
     axis.set_ylabel("outage")
     ticks = [
         t
-        for t in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
+        for t in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 300000)
         if axis.get_ylim()[0] <= t <= axis.get_ylim()[1]
     ]
     axis.set_yticks(ticks, [])

@@ -21,12 +21,13 @@ from experiments.streams import CONSECUTIVE, PAUSE_NS, Stream
 from experiments.watch import Observation, Watcher
 from topologies.agents import AgentError
 from topologies.frr import RoutingError
+from topologies.frr_config import DETECTIONS
 from topologies.netlink import Netlink
 from topologies.network import RUNTIME, Network
 
 MS = 1_000_000
 SETTLE_S = 0.3
-PHASE_S = 1.0  # the longest timer that a fault can fall into: OSPFv3's hello
+PHASE_S = 1.0  # the longest timer that a fault can fall into, but BGP's: OSPFv3's hello
 BEFORE_NS = 100 * MS
 INJECTION_LIMIT_NS = 15 * MS
 RECOVERY_TIMEOUT = 15.0
@@ -112,7 +113,8 @@ class Trial:
         """Run the trial; `chance` in [0, 1) is the phase of the fault against all timers."""
         self.begin_ns = time.monotonic_ns()
         self.load = _load()
-        self.phase_s = SETTLE_S + chance * PHASE_S
+        keepalive = DETECTIONS[self.cell.detection].bgp_keepalive
+        self.phase_s = SETTLE_S + chance * max(PHASE_S, keepalive)
         self.folder.event(
             EventName.TRIAL_BEGIN, self.begin_ns, trial=self.number, fault=self.cell.fault,
             detection=self.cell.detection,

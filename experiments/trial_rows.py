@@ -89,7 +89,7 @@ def _write_packets(trial: Trial) -> None:
     for flow, stream in trial.recorded.items():
         in_time = stream.until(trial.repair_ns)
         first = stream.index(trial.inject_ns - int(SHOWN_BEFORE_MS * MS))
-        last = stream.index(end + int(SHOWN_AFTER_MS * MS))
+        last = stream.index(min(end + int(SHOWN_AFTER_MS * MS), trial.repair_ns))
         for sequence in range(first, last):
             arrived = in_time.delivered.get(sequence)
             trial.folder.row(
