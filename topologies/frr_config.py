@@ -206,9 +206,9 @@ def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
         " no bgp ebgp-requires-policy",
         " no bgp default ipv4-unicast",
         " no bgp network import-check",  # an AS's own /32 is not a route of its routers
-        # A new session's routes are told at once. By default others that might join are waited for,
-        # 1 s and more; each end for itself, so that packets come to a border router that announces
-        # its prefix again and has no way for their answers yet (seen: 200 ms long).
+        # A new session's routes are told at once. By default peers that might join are waited for,
+        # 1 s and more where there are many: a stub that returns would draw packets before its
+        # provider has told it a way for the answers.
         " coalesce-time 0",
         " bgp bestpath compare-routerid",  # by default the older of two equal ways wins: chance
     ]
