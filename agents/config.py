@@ -65,6 +65,10 @@ class HomeAgentTimers:
     hold_packets: int = 32
     hold_time: float = 0.05
     metric_hold: float = 1.0
+    free_returns: int = 2
+    hold_first: float = 1.0
+    hold_most: float = 60.0
+    stable_time: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,9 @@ class HomeAgentConfig:
     `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
     added while mobile nodes would rather be served by another home agent. `metric_command` tells
     routing: a command line in which `{metric}` is replaced.
+
+    `hold_down`: wait before advertising again after more than `free_returns` returns in a row,
+    each within `stable_time` of the last, while another home agent serves.
     """
 
     name: str
@@ -117,6 +124,7 @@ class HomeAgentConfig:
     metric: int = 1
     metric_penalty: int = 0
     metric_command: tuple[str, ...] = ()
+    hold_down: bool = True
     tun: str = "home"
     path_mtu: int = 1500
     egress_record: bool = False

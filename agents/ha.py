@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, load_home_agent
+from agents.core.mtu import inner_mtu
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
@@ -22,8 +23,8 @@ from agents.runtime.engine import EngineEvent, HomeAgentEngine
 from agents.runtime.hook import Hook
 from agents.runtime.incarnation import next_incarnation
 from agents.runtime.journal import Journal
-from agents.runtime.mtu import inner_mtu
 from agents.runtime.netlink import Monitor, Netlink
+from agents.runtime.returns import read_returns, write_returns
 from agents.runtime.sockets import OutboundSocket, PeerSocket
 from agents.runtime.tun import Tun
 from agents.runtime.watchdog import Watchdog, WatchdogDied
@@ -84,6 +85,7 @@ class HomeAgentProcess(Agent):
         super().__init__(engine, journal, egress)
         self._config = config
         self._own = config.address.packed
+        self._returns = config.directory / "returns"
         self._watchdog = watchdog
         self._netlink = devices.netlink
         self._monitor = devices.monitor
@@ -132,6 +134,8 @@ class HomeAgentProcess(Agent):
                 metric=HOME_METRIC,
                 locked_mtu=inner_mtu(self._config.path_mtu, self._config.mode),
             )
+            if self.engine.last_advertised is not None:
+                write_returns(self._returns, self.engine.last_advertised)
         elif event.kind == "withdraw-prefix":
             self._remove_home_route()
         elif event.kind == "metric-changed":
@@ -280,6 +284,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         egress.record if egress is not None else None,
         secrets=secrets,
         peer_secrets=peer_secrets,
+        last_advertised=read_returns(config.directory / "returns"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
     agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress)

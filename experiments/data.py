@@ -659,7 +659,7 @@ META_FIELDS: Mapping[str, tuple[type, str]] = {
     "python": (str, "version of Python"),
     "packages": (dict, "versions of the dependencies"),
     "data_plane": (str, "what carries the packets of a tunnel"),
-    "delay": (str, "what delays packets: none, netem or its stand-in"),
+    "delay": (str, "what delays packets: none, netem, or delay-line, which stands in for it"),
     "load": (list, "load averages of 1, 5 and 15 minutes at the start"),
 }
 

@@ -40,7 +40,7 @@ class Fault:
     `noticed` says what its detection is.
     `made_at`: the nodes at which it is made; `witnesses`: those whose routing daemons tell of it.
     `sessions`: interfaces whose BFD sessions end with it, and are no reason to void a trial.
-    `cut`: the interfaces at both ends of every link that is cut.
+    `cut`: the links that are cut, by the names of their ends.
     `repairs_itself`: nothing is left to repair once it was injected.
     """
 
@@ -50,7 +50,7 @@ class Fault:
     made_at: tuple[str, ...] = ()
     witnesses: tuple[str, ...] = ()
     sessions: frozenset[str] = frozenset()
-    cut: frozenset[str] = frozenset()
+    cut: tuple[tuple[str, str], ...] = ()
     repairs_itself: bool = False
 
 
@@ -77,7 +77,7 @@ def at_home_agent(target: Target) -> dict[str, Fault]:
             made_at=link,
             witnesses=(target.router,),
             sessions=target.ends,
-            cut=target.ends,
+            cut=(link,),
         ),
     }
 
@@ -108,7 +108,7 @@ def cut_links(links: Sequence[tuple[str, str]]) -> Fault:
         made_at=tuple(name for pair in links for name in pair),
         witnesses=tuple(name for pair in links for name in pair),
         sessions=ends,
-        cut=ends,
+        cut=tuple(links),
     )
 
 

@@ -47,6 +47,7 @@ KNOWN = Known(
         "keys": one_of(("ike", "files")),
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
+        "hold_down": one_of(("on", "off")),
     },
     sizes=SIZES,
 )
@@ -88,6 +89,7 @@ def inside(folder: Path) -> int:
         ike=settings.get("keys", "ike") == "ike",
         detector=Detector(settings.get("detector", Detector.HELLO)),
         metric_penalty=settings.get("penalty", 0),
+        hold_down=settings.get("hold_down", "off") == "on",
     )
     network = Network(topo, folder, agents=options)
     try:

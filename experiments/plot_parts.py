@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from topologies.delay import delay_caption
+
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
 
 Row = Mapping[str, Any]
@@ -17,6 +19,8 @@ def footer(figure: Figure, meta: Row, text: str) -> None:
     """Write below a figure what it shows and where it was measured."""
     commit = meta["git_commit"][:10] + ("+changes" if meta["git_dirty"] else "")
     where = f"seed {meta['seed']} · commit {commit} · Linux {meta['kernel']} · {meta['cpus']} CPUs"
+    if caption := delay_caption(meta["delay"]):
+        where += f" · {caption}"
     state = "" if meta["state"] == "complete" else " · RUN ABORTED"
     figure.supxlabel(f"{text}\n{where}{state}", fontsize=8, color="#555555", x=0.01, ha="left")
 

@@ -12,8 +12,6 @@ the CPU to what it measures.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import gc
 import os
 import select
@@ -25,13 +23,12 @@ from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from topologies.scheduling import hurry
+
 PERIOD_NS = 1_000_000
 PACKET = struct.Struct("!IHHQ")  # sequence, flow, zero, send time (CLOCK_MONOTONIC, ns)
 PADDING = bytes(48)
 RECORD = struct.Struct("<HHIQQ")  # flow, zero, sequence, send time, arrival time
-SLICE_NS = 100_000
-SCHED_ATTRIBUTES = struct.Struct("=IIQiIQQQ")  # struct sched_attr, see sched_setattr(2)
-SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 BACKLOG_NS = 100_000_000
 """A sender further behind than this does not catch up. Its trial is void anyway."""
 
@@ -150,21 +147,6 @@ class Probe:
         (records / f"{name}.received").write_bytes(self.received)
         for flow in (*self.flows, *self.drained):
             (records / f"{name}.{flow.number}.sent").write_bytes(flow.sent.tobytes())
-
-
-def hurry() -> None:
-    """Ask the scheduler to run this process as soon as it wakes: its pauses spoil a trial.
-
-    A short time slice (SLICE_NS; Linux 6.12, no privilege needed) lets it go before those with
-    longer ones; real-time priority, where this user may have it, before all. Kernels that know
-    neither leave things as they are.
-    """
-    attributes = SCHED_ATTRIBUTES.pack(SCHED_ATTRIBUTES.size, 0, 0, 0, 0, SLICE_NS, 0, 0)
-    number = SCHED_SETATTR.get(os.uname().machine)
-    if number is not None:
-        ctypes.CDLL(None).syscall(number, 0, attributes, 0)
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 def _flow(text: str) -> Flow:

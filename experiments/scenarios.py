@@ -104,8 +104,8 @@ class Scenario:
         for case in self.cases.values():
             for way in (*case.withdrawn, *case.moves):
                 found.setdefault(way.router, set()).add(way.prefix)
-            for interface in case.fault.cut:
-                found.setdefault(interface.partition("-")[0], set())
+            for name in (name for link in case.fault.cut for name in link):
+                found.setdefault(name, set())
         return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.parameters import one_of, positive, whole_number
 from topologies.figure_2 import TransitGraph
+from topologies.plan import MultipathHash
 from topologies.registry import TOPOLOGIES
 
 _FIGURE_2: Mapping[str, Callable[[str], Any]] = {
@@ -19,7 +20,11 @@ _FIGURE_2: Mapping[str, Callable[[str], Any]] = {
     "rate_mbit": positive,
 }
 SIZES: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
-    "single_as": {"has": whole_number(1, 9), "mns": whole_number(1, 9)},
+    "single_as": {
+        "has": whole_number(1, 9),
+        "mns": whole_number(1, 9),
+        "ecmp": one_of(MultipathHash),
+    },
     "multi_as": _FIGURE_2,
     "multi_hoa": _FIGURE_2,
 }

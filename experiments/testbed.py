@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 
@@ -36,6 +37,7 @@ class Testbed:
         routing = RoutingOptions(detection=DETECTIONS[detection])
         self.network = Network(topology, folder.path / "logs", routing, agents)
         self.watcher = Watcher()
+        folder.note(delay=self.network.delay)
         folder.event(EventName.NETWORK_STARTED, setting=detection)
         begin = time.monotonic()
         try:
@@ -73,11 +75,26 @@ class Testbed:
                     watcher.watch_file(log, partial(_neighbour_down, watcher, name))
         for agent in (*network.agents.home_agents.values(), *network.agents.mobile_nodes.values()):
             watcher.watch_agent(agent.name, agent.events)
+        watch_delay_line(watcher, network)
 
     def close(self) -> None:
         """End the network and the watcher."""
         self.network.stop()
         self.watcher.close()
+
+
+def watch_delay_line(watcher: Watcher, network: Network) -> None:
+    """Let all who wait hear at once (DelayLineError) when the delay line and its links go."""
+    line = network.topo.delay_line
+    if line.pid is None:
+        return
+    descriptor = os.pidfd_open(line.pid)
+
+    def ended(_: int) -> None:
+        watcher.remove(descriptor)
+        line.check_alive()
+
+    watcher.add(descriptor, ended)
 
 
 def _neighbour_down(watcher: Watcher, node: str, line: str, now: int) -> None:

@@ -36,8 +36,8 @@ from experiments.statistics import group, summary_row
 from topologies import addressing
 from topologies.agents import AgentOptions
 from topologies.frr_config import DETECTIONS, RoutingOptions
-from topologies.links import rate_commands
 from topologies.network import Network
+from topologies.shaping import rate_commands
 from topologies.single_as import SingleAs
 
 NAME = "throughput"

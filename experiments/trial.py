@@ -11,8 +11,9 @@ from typing import Any
 
 from experiments import detection, streams
 from experiments.agreement import Agreement
+from experiments.carrier import both_ends_saw
 from experiments.data import EventName
-from experiments.faults import DOWN_STATES, HOME_TUN
+from experiments.faults import HOME_TUN
 from experiments.phases import phases
 from experiments.probes import Flow, ProbeError, Probes, keep
 from experiments.run import REPOSITORY, RunFolder
@@ -315,14 +316,9 @@ class Trial:
         """Return whether the carrier was seen to go at both ends of each cut link; None: no cut."""
         if not self.case.fault.cut:
             return None
-        seen = {
-            o.fields["interface"]
-            for o in self.watcher.since(self.inject_ns)
-            if o.name is EventName.LINK
-            and o.time_ns <= self.repair_ns
-            and o.fields["state"] in DOWN_STATES
-        }
-        return self.case.fault.cut <= seen
+        seen = [o for o in self.watcher.since(self.inject_ns) if o.time_ns <= self.repair_ns]
+        links = [self.network.plan.link_between(*pair) for pair in self.case.fault.cut]
+        return all(both_ends_saw(seen, link, self.inject_ns) for link in links)
 
     def route_changes(self) -> int | None:
         """Return how often the routers whose routes moved changed them until traffic ran again."""

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import EventName
-from experiments.probe import hurry
 from topologies import netlink
 from topologies.namespaces import call_in
+from topologies.scheduling import hurry
 
 SO_ATTACH_FILTER = 26
 ETH_P_ALL = 3
@@ -105,7 +105,7 @@ class Watcher:
         with self._changed:
             held = self._changed.wait_for(lambda: self._error is not None or wanted(), timeout)
         if self._error is not None:
-            raise RuntimeError("the watcher ended") from self._error
+            raise RuntimeError(f"the watcher ended: {self._error}") from self._error
         return held
 
     def wait_for(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from leftovers import MARK, await_none, end
+from leftovers import MARK, await_none, end, snapshot
 from people import Person, ordinary_user, root
 
 from tests.figure_1.inside import Remote
@@ -145,3 +145,16 @@ def figure_2(no_sandbox_because: str) -> Iterator[Remote]:
         remote = Remote(person.home, "hardened", person.popen, server=server)
         yield remote
         remote.close()
+
+
+@pytest.fixture(scope="module")
+def distance(no_sandbox_because: str) -> Iterator[Remote]:
+    """The network of tests/distance/lab.py, run by an ordinary user who leaves nothing."""
+    if no_sandbox_because:
+        pytest.skip(no_sandbox_because)
+    before = snapshot()
+    with ordinary_user() as person:
+        remote = Remote(person.home, "", person.popen, server="tests.distance.lab")
+        yield remote
+        remote.close()
+    assert snapshot().since(before) == []

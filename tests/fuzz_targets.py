@@ -145,6 +145,12 @@ def errors_about(octets: bytes) -> object:
     )
 
 
+def packet_too_big(octets: bytes) -> object:
+    """What a router says of whatever it got, cut off anywhere."""
+    answer = icmpv6.packet_too_big(samples.HA1, octets, 1300)
+    return answer and icmpv6.parse_packet_too_big(ipv6.parse(answer)).quoted
+
+
 # Engines.
 
 
@@ -371,6 +377,7 @@ TARGETS: dict[str, Target] = {
     "ESP, AES-GCM": Target(esp_packets, parser(GCM.open)),
     "ESP, AES-CBC": Target(esp_packets, parser(CBC.open)),
     "ICMPv6 errors": Target(whole_packets, parser(errors_about)),
+    "Packet Too Big": Target(whole_packets, parser(packet_too_big)),
     "home agent": Target(whole_packets, home_agent(Mode.HARDENED), 2),
     "home agent, draft": Target(lambda: whole_packets(Mode.DRAFT), home_agent(Mode.DRAFT)),
     "home agent, draft-cbc": Target(

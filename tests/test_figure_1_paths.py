@@ -7,7 +7,6 @@ import hashlib
 import json
 import random
 import socket
-import threading
 
 import pytest
 
@@ -23,6 +22,7 @@ from tests.figure_1.lab import (
     Lab,
 )
 from tests.figure_1.streams import MAGIC
+from tests.figure_1.transfer import transfer
 from tests.figure_1.tshark import decode
 from topologies.namespaces import call_in
 from topologies.network import RUNTIME
@@ -218,7 +218,6 @@ def send_esp(lab: Lab, payload: bytes) -> None:
         sender.sendto(payload, (HOME_AGENT_ADDRESS, 0))
 
 
-TCP_PORT = 7300
 TCP_OCTETS = 3_000_000
 
 
@@ -230,31 +229,6 @@ def test_tcp_transfer_is_intact(figure_1: Lab, correspondent: str, direction: st
     data = random.Random(8).randbytes(TCP_OCTETS)
     received = transfer(figure_1, *ends, data)
     assert received == hashlib.sha256(data).hexdigest()
-
-
-def transfer(lab: Lab, sender: str, receiver: str, data: bytes) -> str:
-    """Send data by TCP; return the hash of what arrived."""
-    listening = (lab.address(receiver), TCP_PORT)
-    server = call_in(
-        lab.node(receiver).pid,
-        lambda: socket.create_server(listening, family=socket.AF_INET6, backlog=1),
-    )
-    client = call_in(lab.node(sender).pid, lambda: socket.socket(socket.AF_INET6))
-    with server, client:
-        for each in (server, client):
-            each.settimeout(60)
-        client.bind((lab.address(sender), 0))
-        thread = threading.Thread(target=lambda: (client.connect(listening), client.sendall(data)))
-        thread.start()
-        connection, _ = server.accept()
-        connection.settimeout(60)
-        digest, count = hashlib.sha256(), 0
-        while count < len(data) and (part := connection.recv(1 << 16)):
-            digest.update(part)
-            count += len(part)
-        thread.join()
-        connection.close()
-    return digest.hexdigest()
 
 
 # What must not be seen.

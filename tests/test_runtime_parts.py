@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.config import Mode
+from agents.core.mtu import inner_mtu
 from agents.runtime.agent import Agent
 from agents.runtime.care_of import CareOfAddresses, Movement
 from agents.runtime.control import CommandError, ControlServer
@@ -23,7 +24,6 @@ from agents.runtime.egress import RECORD, EgressFile
 from agents.runtime.incarnation import next_incarnation
 from agents.runtime.journal import Journal
 from agents.runtime.loop import Loop
-from agents.runtime.mtu import inner_mtu
 from agents.runtime.netlink import Address, Link
 from tests.runtime_lab import request
 
@@ -385,6 +385,13 @@ def test_a_dump_replaces_what_was_known() -> None:
 
 
 # Sizes
+
+
+@pytest.mark.parametrize(
+    ("mode", "least"), [(Mode.HARDENED, 1380), (Mode.DRAFT, 1380), (Mode.DRAFT_CBC, 1400)]
+)
+def test_the_least_path_that_ipv6_can_live_in(mode: Mode, least: int) -> None:
+    assert inner_mtu(least, mode) >= 1280 > inner_mtu(least - 1, mode)
 
 
 def test_inner_mtu_of_an_ethernet_path() -> None:

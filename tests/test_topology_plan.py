@@ -12,7 +12,7 @@ from topologies.frr import rejected_lines
 from topologies.frr_config import DETECTIONS, RoutingOptions, daemons, render
 from topologies.graph import draw
 from topologies.graph import main as graph_main
-from topologies.plan import Plan, Protocol, Role
+from topologies.plan import MultipathHash, Plan, Protocol, Role
 from topologies.routing import expected_prefixes
 from topologies.static_routes import distances, static_routes
 from topologies.tables import table
@@ -34,6 +34,26 @@ def test_no_router_has_two_equal_ways_to_home_agents(has: int) -> None:
         if node.role in (Role.ROUTER, Role.BORDER, Role.HOME_AGENT):
             costs = home_agent_costs(plan, node.name)
             assert len(set(costs.values())) == has, f"{node.name}: {costs}"
+
+
+@pytest.mark.parametrize("has", [2, 3, 9])
+def test_equal_ways_are_made_at_the_border_alone(has: int) -> None:
+    plan = figure_1(has=has, ecmp=MultipathHash.L4)
+    costs = home_agent_costs(plan, "br")
+    assert costs["HA1"] == costs["HA2"] == min(costs.values())
+    assert len(set(costs.values())) == has - 1
+    for node in plan.of_role(Role.ROUTER):
+        ordered = sorted(home_agent_costs(plan, node.name).values())
+        assert ordered[0] < ordered[1]
+
+
+def test_kernels_know_the_hashes_by_number() -> None:
+    assert [each.policy for each in map(MultipathHash, ("l3", "l4", "inner"))] == [0, 1, 2]
+
+
+def test_equal_ways_need_two_home_agents() -> None:
+    with pytest.raises(ValueError, match="ecmp"):
+        figure_1(has=1, ecmp=MultipathHash.L3)
 
 
 def test_distances_are_those_of_the_figure() -> None:

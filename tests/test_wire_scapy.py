@@ -219,6 +219,16 @@ def test_icmpv6_errors() -> None:
         assert inet6.in6_chksum(ipv6.ICMPV6, decoded, ours[40:]) == 0
 
 
+def test_a_packet_too_big_of_scapys_is_read() -> None:
+    asked = ipv6.build(samples.COA, samples.HA, ipv6.UDP, bytes(1400))
+    quoting = inet6.ICMPv6PacketTooBig(mtu=1300) / Raw(asked[:1232])
+    theirs = bytes(inet6.IPv6(src=HA, dst=COA) / quoting)
+    found = icmpv6.parse_packet_too_big(ipv6.parse(theirs))
+    assert (found.router, found.mtu) == (samples.HA, 1300)
+    assert (found.quoted.source, found.quoted.destination) == (samples.COA, samples.HA)
+    assert found.quoted.payload == bytes(1232 - 40)
+
+
 @pytest.mark.parametrize("length", [8, 9, 1001])
 def test_checksum(length: int) -> None:
     from agents.wire.checksum import pseudo_header_checksum

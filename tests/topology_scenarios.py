@@ -202,6 +202,11 @@ capture off
 heal
 hang HA2
 silence r3
+check br strict
+check t1 feasible
+check r1 feasible
+check br sideways
+check t1 off
 cut HA3 r3
 move mn v2
 status
@@ -222,6 +227,8 @@ exit
         for wanted in (
             "care of address", "fd00:10:10:10::100", "aes-128-gcm", "br-r1", "0% packet loss",
             "agent of HA1 killed at", "capture.pcapng", "healed: agent of HA1 started",
+            "fault: br checks sources (strict)", "t1 checks no sources at", "r1 knows no sources",
+            "usage: check ROUTER strict|feasible|loose|off",
             "fault: link HA3-r3 cut", "fault: r3 silent", "does not answer", "mn at v2",
             "agent of HA2 goes on", "agent of mn restarted", "no node 'HA9'",
             "no node 'r9'",

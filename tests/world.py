@@ -17,6 +17,7 @@ from typing import Any
 
 from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
 from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
+from agents.core.hold_down import Advertised
 from agents.core.home_agent import HomeAgent
 from agents.core.mobile_node import MobileNode
 from agents.core.security_associations import SecurityAssociation
@@ -84,6 +85,8 @@ class World:
         self.has: dict[int, HomeAgent] = {}
         self.incarnations = dict.fromkeys(self.indexes, 0)
         self.advertising: set[int] = set()
+        self.last_advertised: dict[int, Advertised | None] = {}
+        """What each HA's last life left to the next, as in a file beside it."""
         self.events: dict[int | str, list[Event]] = {index: [] for index in self.indexes}
         self.events["mn"] = []
         self.mobiles: dict[int, Mobile] = {1: Mobile()}
@@ -147,6 +150,7 @@ class World:
             }
             if self.peer_secrets
             else None,
+            self.last_advertised.get(index),
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -374,6 +378,7 @@ class World:
                 self.events[index].append(event)
                 if isinstance(event, AdvertisePrefix):
                     self.advertising.add(index)
+                    self.last_advertised[index] = engine.last_advertised
                 elif isinstance(event, WithdrawPrefix):
                     self.advertising.discard(index)
         for number, mobile in self.mobiles.items():

@@ -57,6 +57,8 @@ class AgentOptions:
 
     With `ike` a mobile node and its home agents share a secret and agree on SAs by IKEv2, and so
     does every pair of home agents; without, SAs come from key files, and cannot be renewed.
+
+    `hold_down` is off: here home agents are made to come and go.
     """
 
     mode: Mode = Mode.HARDENED
@@ -73,6 +75,7 @@ class AgentOptions:
     sa_lifetime: float = 0.0
     detector: Detector = Detector.HELLO
     metric_penalty: int = 0
+    hold_down: bool = False
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -361,6 +364,7 @@ class Agents:
             detector=options.detector,
             metric=home_metric(node),
             metric_penalty=options.metric_penalty,
+            hold_down=options.hold_down,
             metric_command=metric_command(self._runtime / node.name),
             key_files=() if options.ike else key_files,
             secret_files=key_files if options.ike else (),

@@ -19,6 +19,7 @@ from topologies.faults import FaultError
 from topologies.frr import RoutingError
 from topologies.network import Network
 from topologies.plan import Role
+from topologies.source_validation import SourceCheck, feasible_sources
 from topologies.tables import table
 
 NANOSECONDS = 1_000_000_000
@@ -242,8 +243,22 @@ class LabCLI(CLI):  # type: ignore[misc]
         )
 
     @verb
+    def do_check(self, words: list[str]) -> None:
+        """check ROUTER strict|feasible|loose|off: the router checks sources (docs/anycast.md)."""
+        if len(words) != 2 or words[1] not in (*SourceCheck, "off"):
+            raise UsageError("check ROUTER " + "|".join((*SourceCheck, "off")))
+        name, faults = self._known(words[0]), self.network.faults
+        if words[1] == "off":
+            self._tell(f"{name} checks no sources", faults.trust_sources(name))
+            return
+        check, sources = SourceCheck(words[1]), None
+        if check is SourceCheck.FEASIBLE and name in self.network.routing.on:
+            sources = feasible_sources(self.network.plan, self.network.routing.on[name])
+        self._tell(f"{name} checks sources", faults.check_sources(name, check, sources))
+
+    @verb
     def do_heal(self, words: list[str]) -> None:
-        """heal: mend cut links, end silence, let hung agents go on, start killed ones."""
+        """heal: mend links, end silence and checks, let hung agents go on, start killed ones."""
         if words:
             raise UsageError("heal")
         done = self.network.faults.heal() + self.network.agents.heal()

@@ -34,15 +34,18 @@ REJECTED = ("No such command", "Unknown command", "% ")
 
 def main() -> None:
     """Try everything; a probe that raises is a finding too."""
-    probes: list[Callable[[], Finding]] = [ipv6, links, bridge, nftables, rate, delay, kernel_esp]
+    probes: list[Callable[[], Finding]] = [ipv6, links, bridge, nftables, kernel_esp]
     if "--no-tun" not in sys.argv:
         probes[3:3] = [tun_offload]
-    if sys.version_info >= (3, 11) and shutil.which("zebra"):
-        probes.append(frr_configuration)
+    known_python = sys.version_info >= (3, 11)  # older ones cannot import what these need
+    if known_python:
+        probes[-1:-1] = [rate, delay]
+        if shutil.which("zebra"):
+            probes.append(frr_configuration)
     for probe in probes:
         try:
             finding = probe()
-        except OSError as error:
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             subject = probe.__name__.replace("_", " ")
             finding = Finding(CANNOT, subject, str(error), "the kernel refuses what this needs")
         print(json.dumps(finding), flush=True)
@@ -118,22 +121,40 @@ def nftables() -> Finding:
 
 
 def rate() -> Finding:
-    """Cap a link's rate (HTB)."""
-    result = run(["tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb"])
+    """Cap a link's rate (HTB) and let routing pass a full queue (u32), with the real lines."""
+    from topologies.shaping import rate_commands
+
+    lines = "\n".join(rate_commands("lo", 10.0)) + "\n"
+    result = subprocess.run(
+        ["tc", "-batch", "-"], input=lines, capture_output=True, text=True, check=False
+    )
     if result.returncode != 0:
-        cure = "sudo modprobe sch_htb; `make throughput` caps home links with it"
-        return Finding(DEGRADED, "rates", last_line(result), cure)
+        cure = "sudo modprobe -a sch_htb cls_u32; links with a rate need them (`make throughput`)"
+        return Finding(DEGRADED, "rates", (result.stderr.splitlines() or ["?"])[0], cure)
     run(["tc", "qdisc", "del", "dev", "lo", "root"])
-    return Finding(OK, "rates", "HTB")
+    return Finding(OK, "rates", "HTB, routing's packets first")
 
 
 def delay() -> Finding:
-    """Delay and lose packets (netem)."""
-    result = run(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"])
-    if result.returncode != 0:
-        said = "this kernel has no netem: links have no added delay or loss"
-        return Finding(DEGRADED, "delay", said, "sudo modprobe sch_netem; Figure 1 adds none")
-    return Finding(OK, "delay", "netem")
+    """Delay packets: netem, or the delay line and what it does here, measured.
+
+    The figures are of this moment, so they are told and change no verdict.
+    """
+    from topologies.delay import has_netem
+    from topologies.delay_bench import measure
+
+    if has_netem():
+        return Finding(OK, "delay", "netem")
+    if "--no-tun" in sys.argv:
+        said = "no netem, and no delay line without /dev/net/tun: no link can have delay or loss"
+        return Finding(DEGRADED, "delay", said, "sudo modprobe sch_netem; Figure 1 has no delay")
+    found = measure()
+    small, large = (f"{found.packets_s[size] / 1e3:.0f}" for size in (100, 1400))
+    said = (
+        f"delay line (no netem): {small},000 packets/s of 100 octets, {large},000 of 1400, "
+        f"TCP {found.tcp_mbit_s:.0f} Mbit/s; adds {found.median_ms:.2f} ms (p99 {found.p99_ms:.2f})"
+    )
+    return Finding(OK, "delay", said)
 
 
 def kernel_esp() -> Finding:

@@ -14,6 +14,13 @@ from topologies.netlink import Netlink
 from topologies.nftables import Nftables, NftablesError
 from topologies.nodes import SixNode
 from topologies.plan import LinkPlan, Plan, Protocol, Role
+from topologies.source_validation import (
+    Feasible,
+    SourceCheck,
+    checked_interfaces,
+    removal,
+    rules,
+)
 
 SILENCE = """\
 table inet silence {
@@ -46,6 +53,7 @@ class Faults:
         self._cut: dict[str, LinkPlan] = {}
         self._silent: set[str] = set()
         self._parted: list[str] = []
+        self._checking: dict[str, SourceCheck] = {}
         self._nftables: dict[str, Nftables] = {}
 
     def close(self) -> None:
@@ -64,6 +72,7 @@ class Faults:
             [f"link {name} cut" for name in self._cut]
             + [f"{name} silent" for name in sorted(self._silent)]
             + [f"{name} parted from other home agents" for name in self._parted]
+            + [f"{name} checks sources ({check})" for name, check in self._checking.items()]
         )
 
     def prepare(self, *names: str) -> None:
@@ -140,6 +149,22 @@ class Faults:
             self._run_nft(self._parted.pop(), "delete table inet partition")
         return time.monotonic_ns()
 
+    def check_sources(self, name: str, check: SourceCheck, feasible: Feasible | None = None) -> int:
+        """Have a router drop what its check of sources does not let pass; see source_validation."""
+        self._node(name)
+        interfaces = checked_interfaces(self._plan, name)
+        if not (feasible if check is SourceCheck.FEASIBLE else interfaces):
+            raise FaultError(f"{name} knows no sources to check by: {check} is for other routers")
+        self._nft(name).run(rules(check, interfaces, feasible))
+        self._checking[name] = check
+        return time.monotonic_ns()
+
+    def trust_sources(self, name: str) -> int:
+        """Let a router forward packets from anywhere again."""
+        self._nft(name).run(removal())
+        self._checking.pop(name, None)
+        return time.monotonic_ns()
+
     def heal(self) -> list[str]:
         """Repair every fault that stands; return what was repaired."""
         healed = self.active
@@ -148,6 +173,8 @@ class Faults:
         for name in sorted(self._silent):
             self.unsilence(name)
         self.rejoin()
+        for name in list(self._checking):
+            self.trust_sources(name)
         return healed
 
     def move(self, mobile_node: str, access: str) -> int:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from topologies import addressing
-from topologies.plan import HomeNetwork, LinkPlan, NodePlan, Plan, Protocol, Role
+from topologies.plan import (
+    HomeNetwork,
+    LinkPlan,
+    MultipathHash,
+    NodePlan,
+    Plan,
+    Protocol,
+    Role,
+)
 
 HOME_LINK_COST = 10
+ECMP_COSTS = {1: 11, 2: 10}
+"""From the border to r1 and r2: with the home agents' metrics, 1 and 2, the sums are equal."""
+
 ROUTER_HOST = 0xFE  # host part of the router's address on a link to a host or a home agent
 
 
@@ -34,16 +45,23 @@ def visited_as(network: int) -> int:
     return 10 * network
 
 
-def figure_1(*, has: int = 3, mns: int = 1, home_link_mbit: float | None = None) -> Plan:
+def figure_1(
+    *, has: int = 3, mns: int = 1, home_link_mbit: float | None = None,
+    ecmp: str | None = None,
+) -> Plan:  # fmt: skip
     """Return the plan of Figure 1.
 
     ``has`` home agents (1 to 9) hang on as many interior routers at growing distance from the
     border; ``mns`` mobile nodes each reach both visited networks; ``home_link_mbit`` caps the
     links of the home agents. Costs are such that no router has two equal paths to two home
     agents (a test computes it): equal paths would split one mobile node's packets over both.
+    ``ecmp`` is that fault: HA1 and HA2 are equally near to the border, whose kernel hashes so.
     """
     if not 1 <= has <= 9:
         raise ValueError(f"has={has}: Figure 1 takes 1 to 9 home agents")
+    hashed = MultipathHash(ecmp) if ecmp is not None else None
+    if hashed is not None and has < 2:
+        raise ValueError(f"ecmp={ecmp}: equal paths need two home agents, has={has}")
     if not 1 <= mns <= 9:
         raise ValueError(f"mns={mns}: Figure 1 takes 1 to 9 mobile nodes")
     home_as, transit = addressing.HOME_AS, addressing.TRANSIT_AS
@@ -56,7 +74,8 @@ def figure_1(*, has: int = 3, mns: int = 1, home_link_mbit: float | None = None)
         )  # fmt: skip
     for i in range(1, has + 1):
         prefix = addressing.link_prefix(home_as, f"10{i}")
-        links.append(LinkPlan("br", f"r{i}", Protocol.OSPF, prefix, 1, 2, 10 * i))
+        cost = ECMP_COSTS.get(i, 10 * i) if ecmp is not None else 10 * i
+        links.append(LinkPlan("br", f"r{i}", Protocol.OSPF, prefix, 1, 2, cost))
     for i in range(1, has):
         prefix = addressing.link_prefix(home_as, f"20{i}")
         links.append(LinkPlan(f"r{i}", f"r{i + 1}", Protocol.OSPF, prefix, 1, 2, 15))
@@ -81,7 +100,9 @@ def figure_1(*, has: int = 3, mns: int = 1, home_link_mbit: float | None = None)
         visited_as(2): (addressing.visited_prefix(2),),
     }
     home = HomeNetwork(1, addressing.HOME_PREFIX, addressing.HOME_AGGREGATE, (home_as,))
-    return Plan("single_as", "Figure 1", _nodes(has, mns), tuple(links), (home,), originate)
+    return Plan(
+        "single_as", "Figure 1", _nodes(has, mns), tuple(links), (home,), originate, ecmp=hashed
+    )
 
 
 def access_link(mobile_node: str, network: int, index: int) -> LinkPlan:

@@ -1,4 +1,4 @@
-"""Links: pairs of virtual Ethernet interfaces, and rate caps by HTB, which every kernel has."""
+"""Links: pairs of virtual Ethernet interfaces; those with delay may be two TAPs of a process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 from mininet.link import Link
 
+from topologies import delay
+from topologies.delay import DelayLine
 from topologies.nodes import SixNode
-from topologies.plan import Plan
+from topologies.plan import LinkPlan
 
 FIRST_INDEX = 100
 
@@ -38,29 +40,22 @@ class VethLink(Link):  # type: ignore[misc]
             raise RuntimeError(f"link {name1}: {result.stderr.strip()}")
 
 
-def rate_commands(interface: str, mbit: float) -> list[str]:
-    """Return the lines for ``tc -batch`` that cap what leaves an interface.
+class DistantLink(VethLink):
+    """A link with delay or loss: a veth pair that netem shapes, or two TAPs of the delay line."""
 
-    The queue holds about 20 ms at the given rate, at least 30 full packets: enough for TCP to
-    fill the link, short enough not to swamp a delay measurement.
-    """
-    packets = max(30, int(mbit * 1e6 * 0.02 / 12000))
-    burst = max(3200, int(mbit * 1e6 / 8 / 250))  # what HTB may send at once: 4 ms
-    rate = f"{mbit * 1e6:.0f}bit"
-    return [
-        f"qdisc replace dev {interface} root handle 1: htb default 1",
-        f"class replace dev {interface} parent 1: classid 1:1 htb rate {rate} ceil {rate} "
-        f"burst {burst} cburst {burst} quantum 1514",
-        f"qdisc replace dev {interface} parent 1:1 handle 10: pfifo limit {packets}",
-    ]
+    def __init__(self, node1: SixNode, node2: SixNode, link: LinkPlan, line: DelayLine,
+                 number: int = 0, **params: Any) -> None:  # fmt: skip
+        """``link``: its plan; ``line`` takes it where the kernel has no netem."""
+        self._link, self._line = link, line
+        super().__init__(node1, node2, number, **params)
 
-
-def apply_rates(plan: Plan, nodes: dict[str, SixNode]) -> None:
-    """Cap every link of the plan that has a rate, in both directions."""
-    for name, node in nodes.items():
-        lines: list[str] = []
-        for end in plan.ends_of(name):
-            if end.link.rate_mbit is not None:
-                lines += rate_commands(end.interface, end.link.rate_mbit)
-        if lines:
-            node.run(["tc", "-batch", "-"], "\n".join(lines) + "\n", check=True)
+    def makeIntfPair(  # noqa: N802
+        self, name1: str, name2: str, *_addresses: Any, **_params: Any
+    ) -> None:
+        """Make the pair with each end in its node."""
+        if delay.has_netem():
+            super().makeIntfPair(name1, name2, *_addresses, **_params)
+            return
+        a, b = _addresses[2], _addresses[3]
+        ends = ((name1, self._index, a.pid), (name2, self._index + 1, b.pid))
+        self._line.add(self._link.name, ends, self._link.delay_ms, self._link.loss)

@@ -31,7 +31,7 @@ TABLE_MAIN = 254
 RTN_UNICAST, RTN_BLACKHOLE, RTN_UNREACHABLE = 1, 6, 7
 
 _HEADER = struct.Struct("=IHHII")
-_LINK = struct.Struct("=BxHiII")
+LINK = struct.Struct("=BxHiII")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 
@@ -69,7 +69,8 @@ class LinkState:
     running: bool
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (kind, value) of each attribute; stops at one that is malformed."""
     offset = 0
     while offset + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
@@ -79,7 +80,8 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         offset += (length + 3) & ~3
 
 
-def _attribute(kind: int, data: bytes) -> bytes:
+def pack_attribute(kind: int, data: bytes) -> bytes:
+    """Return one attribute, padded to 4 octets."""
     return _ATTRIBUTE.pack(4 + len(data), kind) + data + bytes(-len(data) % 4)
 
 
@@ -96,7 +98,7 @@ def _parse_route(body: bytes) -> Route | None:
     if family != socket.AF_INET6 or flags & 0x200:  # RTM_F_CLONED: a cache entry
         return None
     destination, gateway, interface, metric, paths = b"", None, 0, 0, 1
-    for attribute, data in _attributes(body[_ROUTE.size :]):
+    for attribute, data in attributes(body[_ROUTE.size :]):
         if attribute == RTA_DST:
             destination = data
         elif attribute == RTA_GATEWAY:
@@ -123,9 +125,10 @@ def _hops(data: bytes) -> Iterator[bytes]:
         offset += (length + 3) & ~3
 
 
-def _parse_link(body: bytes) -> LinkState | None:
-    _family, _type, index, flags, _change = _LINK.unpack_from(body)
-    for attribute, data in _attributes(body[_LINK.size :]):
+def parse_link(body: bytes) -> LinkState | None:
+    """Return the link that a RTM_NEWLINK message describes; None if it has no name."""
+    _family, _type, index, flags, _change = LINK.unpack_from(body)
+    for attribute, data in attributes(body[LINK.size :]):
         if attribute == IFLA_IFNAME:
             name = data.rstrip(b"\0").decode()
             return LinkState(index, name, bool(flags & IFF_UP), bool(flags & IFF_RUNNING))
@@ -136,7 +139,7 @@ class Netlink:
     """A request socket in the network namespace of process ``pid``. Not for several threads."""
 
     def __init__(self, pid: int) -> None:
-        self._socket = call_in(pid, lambda: _open(0))
+        self._socket = call_in(pid, lambda: open_socket(0))
         self._sequence = 0
 
     def close(self) -> None:
@@ -146,23 +149,24 @@ class Netlink:
     def set_link(self, index: int, *, up: bool) -> None:
         """Set an interface administratively up or down. Raises OSError."""
         flags = IFF_UP if up else 0
-        body = _LINK.pack(socket.AF_UNSPEC, 0, index, flags, IFF_UP)
-        self._request(RTM_NEWLINK, body, NLM_F_ACK)
+        body = LINK.pack(socket.AF_UNSPEC, 0, index, flags, IFF_UP)
+        self.request(RTM_NEWLINK, body, NLM_F_ACK)
 
     def links(self) -> dict[str, LinkState]:
         """Return the interfaces by name."""
-        found = self._request(RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0), NLM_F_DUMP)
-        states = (_parse_link(body) for kind, body in found if kind == RTM_NEWLINK)
+        found = self.request(RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0), NLM_F_DUMP)
+        states = (parse_link(body) for kind, body in found if kind == RTM_NEWLINK)
         return {state.name: state for state in states if state is not None}
 
     def routes(self, table: int = TABLE_MAIN) -> list[Route]:
         """Return the IPv6 routes of one table."""
         body = _ROUTE.pack(socket.AF_INET6, 0, 0, 0, 0, 0, 0, 0, 0)
-        found = self._request(RTM_GETROUTE, body, NLM_F_DUMP)
+        found = self.request(RTM_GETROUTE, body, NLM_F_DUMP)
         routes = (_parse_route(body) for kind, body in found if kind == RTM_NEWROUTE)
         return [route for route in routes if route is not None and route.table == table]
 
-    def _request(self, kind: int, body: bytes, flags: int) -> list[tuple[int, bytes]]:
+    def request(self, kind: int, body: bytes, flags: int) -> list[tuple[int, bytes]]:
+        """Send one request (flags with ACK or DUMP) and return the answers. Raises OSError."""
         self._sequence += 1
         header = _HEADER.pack(16 + len(body), kind, NLM_F_REQUEST | flags, self._sequence, 0)
         self._socket.send(header + body)
@@ -183,7 +187,7 @@ class RouteMonitor:
     """Tells of every change of a node's IPv6 routes. ``fileno`` makes it fit for selectors."""
 
     def __init__(self, pid: int, table: int = TABLE_MAIN) -> None:
-        self._socket = call_in(pid, lambda: _open(RTMGRP_IPV6_ROUTE))
+        self._socket = call_in(pid, lambda: open_socket(RTMGRP_IPV6_ROUTE))
         self._socket.setblocking(False)
         self._table = table
 
@@ -217,7 +221,7 @@ class RouteMonitor:
 
 def open_monitor(pid: int) -> socket.socket:
     """Return a non-blocking socket that tells of link and IPv6 route changes of a node."""
-    opened = call_in(pid, lambda: _open(RTMGRP_LINK | RTMGRP_IPV6_ROUTE))
+    opened = call_in(pid, lambda: open_socket(RTMGRP_LINK | RTMGRP_IPV6_ROUTE))
     opened.setblocking(False)
     return opened
 
@@ -228,7 +232,7 @@ def decode(data: bytes) -> Iterator[tuple[bool, Route | LinkState]]:
         if kind in (RTM_NEWROUTE, RTM_DELROUTE):
             found: Route | LinkState | None = _parse_route(body)
         elif kind in (RTM_NEWLINK, RTM_DELLINK):
-            found = _parse_link(body)
+            found = parse_link(body)
         else:
             continue
         if found is not None:
@@ -240,7 +244,8 @@ def overrun(error: OSError) -> bool:
     return error.errno == errno.ENOBUFS
 
 
-def _open(groups: int) -> socket.socket:
+def open_socket(groups: int) -> socket.socket:
+    """Return an rtnetlink socket of the calling thread's namespace, a member of these groups."""
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     opened.bind((0, groups))

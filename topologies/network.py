@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,9 +16,9 @@ from mininet.net import Mininet
 
 from topologies.advertise import Advertiser
 from topologies.agents import AgentOptions, Agents
+from topologies.delay import DelayLineError, Means, means_of
 from topologies.faults import Faults
 from topologies.frr_config import RoutingOptions
-from topologies.links import apply_rates
 from topologies.nodes import SixNode
 from topologies.plan import Plan, Role
 from topologies.plan_topo import PlanTopo
@@ -66,13 +69,39 @@ class Network:
         """Note that a step is done."""
         self.timings[step] = time.monotonic() - self._begin
 
+    @property
+    def delay(self) -> Means:
+        """What delays its packets; the field `delay` of a run's metadata."""
+        return means_of(self.plan)
+
+    def check_alive(self) -> None:
+        """Raise the error of whatever has ended; delayed links come first (DelayLineError)."""
+        self.topo.delay_line.check_alive()
+        for advertiser in self.advertisers:
+            advertiser.check_alive()
+        if hasattr(self, "agents"):
+            self.agents.check_alive()
+
+    @contextlib.contextmanager
+    def _causes_first(self) -> Iterator[None]:
+        """Where a wait was in vain because links are gone, say that and not what it led to."""
+        try:
+            yield
+        except Exception:
+            self.check_alive()
+            raise
+
     def start(self) -> None:
         """Bring up nodes, links, advertisements, routing; wait until every route is there."""
+        with self._causes_first():
+            self._start()
+        self.check_alive()
+
+    def _start(self) -> None:
         self._begin = time.monotonic()
         setLogLevel("output")
         self.mininet = Mininet(topo=self.topo, controller=None)
         self.nodes = {node.name: node for node in self.mininet.hosts}
-        apply_rates(self.plan, self.nodes)
         self.faults = Faults(self.plan, self.nodes)
         self.record("network started")
         for access in self.plan.of_role(Role.ACCESS):
@@ -83,8 +112,6 @@ class Network:
             self.advertisers.append(advertiser)
         self.routing = Routing(self.plan, self.nodes, self.options, RUNTIME, self.logs)
         self.routing.start(self.record)
-        for advertiser in self.advertisers:
-            advertiser.check_alive()
 
     def start_agents(self) -> None:
         """Start all agents; wait until every mobile node is bound and faults will be noticed.
@@ -92,6 +119,10 @@ class Network:
         Home agents come first: a mobile node's first Binding Update would be lost otherwise, and
         its repetition waits for 1.5 s (RFC 6275 §12).
         """
+        with self._causes_first():
+            self._start_agents()
+
+    def _start_agents(self) -> None:
         self.agents = Agents(self.plan, self.nodes, RUNTIME, self.logs, self.agent_options)
         self.agents.start_home_agents()
         self.wait_home_agents()
@@ -111,6 +142,13 @@ class Network:
         """Wait until silent neighbours will be noticed as fast as configured."""
         self.routing.wait_detection(self.record)
 
+    def _log_delay_line(self) -> None:
+        """Keep what became of the frames: one that overflowed would spoil a measurement."""
+        with contextlib.suppress(DelayLineError):
+            if counters := self.topo.delay_line.counters():
+                self.logs.mkdir(parents=True, exist_ok=True)
+                (self.logs / "delay-line.json").write_text(json.dumps(counters, indent=1) + "\n")
+
     def stop(self) -> None:
         """End everything that was started."""
         if hasattr(self, "agents"):
@@ -121,9 +159,11 @@ class Network:
             self.routing.stop()
         for advertiser in self.advertisers:
             advertiser.stop()
+        self._log_delay_line()
         if self.mininet is not None:
             self.mininet.stop()
             self.mininet = None
+        self.topo.delay_line.stop()
         # Keys end with their network; and an incarnation left here would make the next one's
         # home agents take themselves for restarted.
         shutil.rmtree(RUNTIME, ignore_errors=True)

@@ -18,8 +18,10 @@ from typing import Any, ClassVar
 from mininet.node import Node
 
 from topologies import addressing
+from topologies.delay import Means, means_of
 from topologies.namespaces import set_sysctls
 from topologies.plan import Plan, Protocol
+from topologies.shaping import link_commands
 
 PROMPT = chr(127)
 SHELL_DEADLINE = 5.0  # seconds; a shell starts in 20 ms
@@ -53,6 +55,7 @@ class SixNode(Node):  # type: ignore[misc]
 
     def __init__(self, name: str, plan: Plan, **params: Any) -> None:
         self.plan = plan
+        self._shaped = False
         params.setdefault("privateDirs", ["/run/frr"])
         super().__init__(name, **params)
         set_sysctls(self.pid, COMMON_SYSCTLS | self.sysctls)
@@ -114,12 +117,20 @@ class SixNode(Node):  # type: ignore[misc]
         return False
 
     def config(self, **_params: Any) -> dict[str, Any]:
-        """Give the links of this node their addresses and routes, all at once."""
-        lines = ["link set lo up", *self.commands()]
-        result = self.run(["ip", "-6", "-batch", "-"], "\n".join(lines) + "\n")
-        if result.returncode != 0:
-            raise RuntimeError(f"{self.name}: ip -batch: {result.stderr.strip()}")
+        """Give the links of this node their addresses, routes and rates, all at once."""
+        self._batch(["ip", "-6", "-batch", "-"], ["link set lo up", *self.commands()])
+        if not self._shaped:
+            netem = means_of(self.plan) is Means.NETEM
+            self._batch(["tc", "-batch", "-"], link_commands(self.plan, self.name, netem=netem))
+            self._shaped = True
         return {}
+
+    def _batch(self, command: list[str], lines: list[str]) -> None:
+        if not lines:
+            return
+        result = self.run(command, "\n".join(lines) + "\n")
+        if result.returncode != 0:
+            raise RuntimeError(f"{self.name}: {command[0]} -batch: {result.stderr.strip()}")
 
     def commands(self) -> list[str]:
         """Return the lines for ``ip -6 -batch`` that configure this node."""
@@ -180,6 +191,11 @@ class Router(SixNode):
         "ipv6/conf/all/accept_ra": 0,
         "ipv6/conf/default/accept_ra": 0,
     }
+
+    def __init__(self, name: str, plan: Plan, **params: Any) -> None:
+        super().__init__(name, plan, **params)
+        if plan.ecmp is not None:
+            set_sysctls(self.pid, {"ipv6/fib_multipath_hash_policy": plan.ecmp.policy})
 
 
 class BorderRouter(Router):

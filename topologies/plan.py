@@ -39,6 +39,19 @@ class Protocol(StrEnum):
     ACCESS = "access"  # a visited network: router advertisements, SLAAC
 
 
+class MultipathHash(StrEnum):
+    """What a router's kernel hashes to choose among equal paths (fib_multipath_hash_policy)."""
+
+    L3 = "l3"  # addresses, flow label, next header
+    L4 = "l4"  # addresses, protocol, ports; of ESP the SPI
+    INNER = "inner"  # L3 of what is inside a tunnel that it can look into, else L3
+
+    @property
+    def policy(self) -> int:
+        """The number by which the kernel knows it."""
+        return list(MultipathHash).index(self)
+
+
 @dataclass(frozen=True, slots=True)
 class NodePlan:
     """One node. ``number`` makes the router id; ``index`` counts within the role, from 1."""
@@ -122,6 +135,7 @@ class Plan:
 
     ``originate`` are the prefixes that each AS announces at all times; those of its home network
     come and go with its home agents. ``places`` (column, row) says where a picture has a node.
+    ``ecmp``: there are equal paths to two home agents, among which routers choose by this hash.
     """
 
     name: str
@@ -131,6 +145,7 @@ class Plan:
     homes: tuple[HomeNetwork, ...]
     originate: Mapping[int, tuple[IPv6Network, ...]] = field(default_factory=dict)
     places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ecmp: MultipathHash | None = None
 
     def home_of(self, name: str) -> HomeNetwork:
         """Return the home network that a node's AS has; KeyError names the node if it has none."""

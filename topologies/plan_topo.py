@@ -7,7 +7,8 @@ from typing import Any
 from mininet.net import Mininet
 from mininet.topo import Topo
 
-from topologies.links import VethLink
+from topologies.delay import DelayLine, is_distant
+from topologies.links import DistantLink, VethLink
 from topologies.nodes import (
     AccessRouter,
     BorderRouter,
@@ -38,13 +39,15 @@ class PlanTopo(Topo):  # type: ignore[misc]
 
     ``static``: give every node static routes (plain Mininet); without it routing is FRR's task,
     and the mobile nodes wait for router advertisements. ``dad``: see MobileNode.
+    ``delay_line`` serves the links with delay or loss where the kernel has no netem.
     """
 
     plan: Plan
+    delay_line: DelayLine
 
     def add_plan(self, plan: Plan, static: bool, dad: str) -> None:
         """Add the plan's nodes and links."""
-        self.plan = plan
+        self.plan, self.delay_line = plan, DelayLine()
         for node in plan.nodes.values():
             extra: dict[str, Any] = {"dad": dad} if node.role is Role.MOBILE else {}
             routes = static_routes(plan, node.name) if static else []
@@ -53,6 +56,7 @@ class PlanTopo(Topo):  # type: ignore[misc]
             )
         for number, link in enumerate(plan.links):
             (a, a_interface, _), (b, b_interface, _) = link.ends()
-            self.addLink(
-                a, b, cls=VethLink, number=number, intfName1=a_interface, intfName2=b_interface
-            )
+            kind: dict[str, Any] = {"cls": VethLink}
+            if is_distant(link):
+                kind = {"cls": DistantLink, "link": link, "line": self.delay_line}
+            self.addLink(a, b, number=number, intfName1=a_interface, intfName2=b_interface, **kind)

@@ -42,10 +42,10 @@ class SingleAs(PlanTopo):
 
     def build(
         self, static: bool = True, dad: str = "optimistic", has: int = 3, mns: int = 1,
-        home_link_mbit: float | None = None,
+        home_link_mbit: float | None = None, ecmp: str | None = None,
     ) -> None:  # fmt: skip
         """Add Figure 1's nodes and links."""
-        plan = figure_1(has=has, mns=mns, home_link_mbit=home_link_mbit)
+        plan = figure_1(has=has, mns=mns, home_link_mbit=home_link_mbit, ecmp=ecmp)
         self.add_plan(plan, static, dad)
 
 

@@ -134,6 +134,7 @@ class BindingCache:
         """`on_expiry(binding, now)` is told after a lifetime has run out."""
         self._bindings: dict[IPv6Address, Binding] = {}
         self._by_octets: dict[bytes, Binding] = {}
+        self._by_care_of: dict[IPv6Address, Binding] = {}
         self._timers = timers
         self._on_expiry = on_expiry
         self._most = most
@@ -159,9 +160,17 @@ class BindingCache:
         """Return the entry for an address as it stands in a packet."""
         return self._by_octets.get(home_address)
 
+    def by_care_of(self, care_of_address: IPv6Address) -> Binding | None:
+        """Return the entry that was the last to take this care-of address, or None."""
+        return self._by_care_of.get(care_of_address)
+
     def put(self, binding: Binding) -> None:
         """Keep `binding` in place of whatever was held for its home address."""
-        before = _priority(self._bindings.get(binding.home_address))
+        held = self._bindings.get(binding.home_address)
+        before = _priority(held)
+        if held is not None:
+            self._leave(held)
+        self._by_care_of[binding.care_of_address] = binding
         self._bindings[binding.home_address] = binding
         self._by_octets[binding.home_address.packed] = binding
         self._watch(binding)
@@ -216,9 +225,15 @@ class BindingCache:
         if binding.state is BindingState.ENDED:
             del self._bindings[binding.home_address]
             del self._by_octets[binding.home_address.packed]
+            self._leave(binding)
             return
         self.end(binding, now)
         self._on_expiry(binding, now)
+
+    def _leave(self, binding: Binding) -> None:
+        """Its care-of address is not its own any more."""
+        if self._by_care_of.get(binding.care_of_address) is binding:
+            del self._by_care_of[binding.care_of_address]
 
 
 def _priority(binding: Binding | None) -> int:

@@ -61,6 +61,9 @@ class Context:
             config.timers.retransmit_limit,
         )
         self.error_limit = RateLimit(ERRORS_PER_SECOND)
+        self.inner_limits: dict[IPv6Address, int] = {}
+        """By care-of address, the octets of the largest inner packet: where less passes than is
+        configured. See `path_mtu`."""
 
     @property
     def hardened(self) -> bool:

@@ -32,6 +32,15 @@ class AdvertisePrefix(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldDown(Event):
+    """The HA is ready, but has come back so often that it waits so many `seconds` first."""
+
+    kind: ClassVar[str] = "held-down"
+    seconds: float
+    returns: int
+
+
+@dataclass(frozen=True, slots=True)
 class WithdrawPrefix(Event):
     """The HA must not draw traffic: take its home route away."""
 
@@ -232,3 +241,22 @@ class AssociationsDeleted(Event):
     kind: ClassVar[str] = "sa-deleted"
     home_address: IPv6Address
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathMtuLowered(Event):
+    """`router` lets only `path_mtu` octets pass to a care-of address: so many go `inside`."""
+
+    kind: ClassVar[str] = "path-mtu-lowered"
+    care_of_address: IPv6Address
+    path_mtu: int
+    inside: int
+    router: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class PathMtuEnded(Event):
+    """The configured size is tried again on the way to a care-of address."""
+
+    kind: ClassVar[str] = "path-mtu-ended"
+    care_of_address: IPv6Address

@@ -4,8 +4,8 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `signalling` answers them, `tunnel` carries payload, `inter_ha_receiver` takes what peers send,
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
 `primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
-`renewal` replace SAs that end, `metric` heeds what mobile nodes wish for. This file leads each
-packet to the part that it is for.
+`renewal` replace SAs that end, `metric` heeds what mobile nodes wish for, `path_mtu` what routers
+say of sizes. This file leads each packet to the part that it is for.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -21,6 +21,7 @@ from agents.core.esp_processing import EgressRecord
 from agents.core.events import Event, Notice, TableReceived
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
+from agents.core.hold_down import Advertised
 from agents.core.inter_ha_receiver import InterHaReceiver
 from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
@@ -28,6 +29,7 @@ from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
+from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.primary_role import PrimaryRole
@@ -61,6 +63,7 @@ class HomeAgent:
         key_exchange: KeyExchange | None = None,
         secrets: Mapping[IPv6Address, bytes] | None = None,
         peer_secrets: Mapping[int, bytes] | None = None,
+        last_advertised: Advertised | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
 
@@ -69,8 +72,8 @@ class HomeAgent:
         `peer_keys` are the two associations with each peer, by index. `record` is told of every
         packet sealed. With `secrets`, pre-shared keys by home address, IKEv2 is the source of
         keys; without, and without another `key_exchange`, SAs cannot be renewed. `peer_secrets`,
-        by index, do the same for peers, which then are not in `peer_keys`. Raises `ConfigError`
-        for a peer without either.
+        by index, do the same for peers, which then are not in `peer_keys`. `last_advertised` is
+        what an earlier life of this HA left. Raises `ConfigError` for a peer without either.
         """
         self.incarnation = incarnation
         by_ike = peer_secrets or {}
@@ -105,7 +108,9 @@ class HomeAgent:
             self._table_requested,
         )
         self._metric = MetricControl(context, self._signalling.ask_for_update)
-        self._membership = Membership(context, self._table, self._obstacle, self._metric)
+        self._membership = Membership(
+            context, self._table, self._obstacle, self._metric, last_advertised
+        )
         timers = config.timers
         self._held = HeldPackets(
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
@@ -135,6 +140,7 @@ class HomeAgent:
             self._became_primary,
             moves_keys=self._keys is not None,
         )
+        self._path_mtu = PathMtu(context)
         self._inter_ha = InterHaReceiver(
             context,
             self._membership,
@@ -142,6 +148,7 @@ class HomeAgent:
             self._table,
             self._floors,
             self._tunnel,
+            self._path_mtu,
             self._requests,
             self._keys,
             self._peer_keys,
@@ -260,6 +267,11 @@ class HomeAgent:
         """What a `key_exchange` of the caller's reports to."""
         return self._renewal
 
+    @property
+    def last_advertised(self) -> Advertised | None:
+        """When this HA last began to advertise: for its next life (see `hold_down`)."""
+        return self._membership.hold_down.last
+
     def key_counters(self) -> dict[str, int]:
         """Return the counters of key management."""
         managed = (self._keys, self._peer_keys)
@@ -304,7 +316,7 @@ class HomeAgent:
         if not binding.bound:
             self._unreachable(packet, now)
             return
-        association = self._tunnel.send(binding, packet)
+        association = self._tunnel.send(binding, packet, now)
         if association is not None and not binding.multi_sender:
             self._floors.sent(association, now)
 
@@ -407,6 +419,8 @@ class HomeAgent:
             self._receive_transport(parsed, packet, now)
         elif parsed.next_header == ipv6.UDP and self._keys is not None:
             self._keys.receive(parsed, packet, now, relayed=False)
+        elif icmpv6.is_packet_too_big(parsed):
+            self._path_mtu.receive(parsed, packet, now, relayed=False)
         else:
             self._signalling.unprotected(parsed, now)
 

@@ -8,6 +8,7 @@ from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
+from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.renew_requests import RenewRequests
@@ -16,7 +17,7 @@ from agents.core.replay_window import INCARNATION_MASK
 from agents.core.synchronisation import Synchronisation
 from agents.core.table_transfer import TableTransfer
 from agents.core.tunnel import Tunnel
-from agents.wire import inter_ha, ipv6
+from agents.wire import icmpv6, inter_ha, ipv6
 from agents.wire.errors import WireError
 
 _SPI = slice(0, 4)
@@ -33,6 +34,7 @@ class InterHaReceiver:
         table: TableTransfer,
         floors: Floors,
         tunnel: Tunnel,
+        path_mtu: PathMtu,
         renew_requests: RenewRequests,
         keys: KeyManagement | None,
         peer_keys: PeerKeyManagement | None,
@@ -46,6 +48,7 @@ class InterHaReceiver:
         self._table = table
         self._floors = floors
         self._tunnel = tunnel
+        self._path_mtu = path_mtu
 
     def receive(self, parsed: ipv6.Packet, now: float) -> None:
         """Take one packet; raise `Dropped` if it is not one of a peer's."""
@@ -84,19 +87,25 @@ class InterHaReceiver:
 
     def _receive_relayed(self, payload: bytes, now: float) -> None:
         if payload[24:40] == self._context.config.home_agent_address.packed:
-            self._receive_relayed_ike(payload, now)
+            self._receive_relayed_control(payload, now)
             return
         binding = self._context.cache.by_octets(payload[24:40])
-        association = self._tunnel.relayed(binding, payload)
+        association = self._tunnel.relayed(binding, payload, now)
         if association is not None and binding is not None and not binding.multi_sender:
             self._floors.sent(association, now)
 
-    def _receive_relayed_ike(self, payload: bytes, now: float) -> None:
-        """A message on an IKE SA of this HA that reached a peer."""
+    def _receive_relayed_control(self, payload: bytes, now: float) -> None:
+        """What came to the HA address, reached a peer, and is for this HA.
+
+        IKE on an IKE SA of its own, or a Packet Too Big about a packet that it sent.
+        """
         try:
             packet = ipv6.parse(payload)
         except WireError as error:
             raise Dropped(str(error.reason)) from error
+        if icmpv6.is_packet_too_big(packet):
+            self._path_mtu.receive(packet, payload, now, relayed=True)
+            return
         if packet.next_header != ipv6.UDP or self._keys is None:
             raise Dropped("relayed-to-home-agent")
         self._keys.receive(packet, payload, now, relayed=True)

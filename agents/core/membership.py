@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from agents.core.context import Context
 from agents.core.counters import Dropped
-from agents.core.events import AdvertisePrefix, Notice, PeerChanged, WithdrawPrefix
+from agents.core.events import AdvertisePrefix, HeldDown, Notice, PeerChanged, WithdrawPrefix
 from agents.core.failure_detection import INTRODUCTIONS, make_detector
+from agents.core.hold_down import Advertised, HoldDown
 from agents.core.metric import MetricControl
 from agents.core.peers import Peer, PeerEvent, PeerState
 from agents.core.table_transfer import TableTransfer
@@ -29,8 +30,12 @@ class Membership:
         table: TableTransfer,
         may_advertise: Callable[[], str | None],
         metric: MetricControl,
+        last_advertised: Advertised | None = None,
     ) -> None:
-        """`may_advertise` names an obstacle, or None; `metric` speaks before the prefix does."""
+        """`may_advertise` names an obstacle, or None; `metric` speaks before the prefix does.
+
+        `last_advertised` is of an earlier life of this HA.
+        """
         self._context = context
         self._table = table
         self._may_advertise = may_advertise
@@ -38,6 +43,8 @@ class Membership:
         self._interval = context.config.detection_interval
         self._detector = make_detector(context, self._send_hello, self._missed)
         self._sequence = 0
+        self.hold_down = HoldDown(context.config.timers, last_advertised)
+        self._hold: Timer | None = None
         self._first_peer: Timer | None = None
         self._waited = False
         self._cut_off = False
@@ -173,14 +180,39 @@ class Membership:
         if obstacle is not None:
             self._context.report(Notice(f"not advertising: {obstacle}"))
             return
+        if found and self._held_down(now):
+            return
         if not found and len(self._context.peers):
             self._context.report(Notice("no peer answered: advertising with what is here"))
+        self._end_hold()
+        self.hold_down.advertised(now)
         self.advertising = True
         self._metric.before_advertising(now)
         self._context.report(AdvertisePrefix(self._context.config.home_prefix))
         for peer in self._context.peers:
             peer.introductions = INTRODUCTIONS
             self._send_hello(peer)
+
+    def _held_down(self, now: float) -> bool:
+        """Tell whether this HA came back too often to serve at once, since another one serves."""
+        if not self._context.config.hold_down:
+            return False
+        until = self.hold_down.until(now)
+        if now >= until:
+            return False
+        if self._hold is None:
+            self._context.report(HeldDown(until - now, self.hold_down.returns))
+            self._hold = self._context.timers.schedule(until, self._hold_over)
+        return True
+
+    def _hold_over(self, now: float) -> None:
+        self._hold = None
+        self.check_ready(now)
+
+    def _end_hold(self) -> None:
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
 
     def _withdraw(self, reason: str) -> None:
         if self.advertising:

@@ -6,6 +6,7 @@ HAs relay to that one (design §10, rule 7).
 """
 
 from ipaddress import IPv6Address
+from typing import NoReturn
 
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
@@ -13,7 +14,7 @@ from agents.core.counters import Dropped
 from agents.core.outer_header import OuterHeader
 from agents.core.peers import Peer
 from agents.core.security_associations import SecurityAssociation
-from agents.wire import ipv6
+from agents.wire import icmpv6, ipv6
 from agents.wire.destination_options import OriginIp, serialize_destination_options
 from agents.wire.transforms import Mode as SaMode
 
@@ -24,13 +25,14 @@ class Tunnel:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._index = context.config.index
+        self._limits = context.inner_limits
         self._origin = b""
         if context.config.origin_option and len(context.peers):
             self._origin = serialize_destination_options(
                 ipv6.ESP, [OriginIp(context.config.address)]
             )
 
-    def send(self, binding: Binding, packet: bytes) -> SecurityAssociation | None:
+    def send(self, binding: Binding, packet: bytes, now: float) -> SecurityAssociation | None:
         """Tunnel `packet` to the mobile node, or relay it; return the SA used.
 
         Raises `Dropped` when neither can be done.
@@ -40,6 +42,8 @@ class Tunnel:
         if not binding.multi_sender and binding.primary != self._index:
             self._relay(binding, packet)
             return None
+        if self._limits and len(packet) > self._limits.get(binding.care_of_address, len(packet)):
+            self._refuse(packet, self._limits[binding.care_of_address], now)
         association = binding.tunnel
         if association is None:
             association = self._find(binding)
@@ -57,11 +61,13 @@ class Tunnel:
         self._context.counters["tunnel.sent"] += 1
         return association
 
-    def relayed(self, binding: Binding | None, packet: bytes) -> SecurityAssociation | None:
+    def relayed(
+        self, binding: Binding | None, packet: bytes, now: float
+    ) -> SecurityAssociation | None:
         """A peer relayed `packet` to the primary: tunnel it, but never relay it again."""
         if binding is None or binding.primary != self._index:
             raise Dropped("relayed-to-non-primary")
-        return self.send(binding, packet)
+        return self.send(binding, packet, now)
 
     def outer(self, care_of_address: IPv6Address, multi_sender: bool) -> OuterHeader:
         """Return the outer header of tunnel packets: ORIGIN_IP before ESP (draft §3.1)."""
@@ -76,6 +82,15 @@ class Tunnel:
     def origin_extension(self, multi_sender: bool) -> bytes:
         """Return the Destination Options header with ORIGIN_IP, or nothing."""
         return self._origin if multi_sender else b""
+
+    def _refuse(self, packet: bytes, limit: int, now: float) -> NoReturn:
+        """Tell the correspondent node how much passes (RFC 2473 §7.1 (a))."""
+        answer = icmpv6.packet_too_big(self._context.config.address, packet, limit)
+        if answer is not None and self._context.error_limit.allow(now):
+            self._context.to_send.append(answer)
+        elif answer is not None:
+            self._context.counters["errors-suppressed"] += 1
+        raise Dropped("too-big-for-path")
 
     def _find(self, binding: Binding) -> SecurityAssociation:
         found = self._context.associations.outbound(binding.home_address, SaMode.TUNNEL)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from ipaddress import IPv6Address
 from typing import Any, Protocol
 
+from agents.core.hold_down import Advertised
 from agents.core.wishes import Wish
 from agents.keys import KeyedAssociation
 
@@ -92,6 +93,11 @@ class Engine(Protocol):
 
 class HomeAgentEngine(Engine, Protocol):
     """A home agent's further verbs."""
+
+    @property
+    def last_advertised(self) -> Advertised | None:
+        """When it last began to advertise: for the next life of this agent."""
+        ...
 
     def connectivity(self, reachable: bool, now: float) -> None:
         """Learn whether there is a route to any peer."""

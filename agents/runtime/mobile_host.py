@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 from agents.config import ConfigError, MobileNodeConfig
-from agents.runtime.mtu import inner_mtu
+from agents.core.mtu import inner_mtu
 from agents.runtime.netlink import (
     PROTOCOL_RA,
     ROUTE_UNICAST,

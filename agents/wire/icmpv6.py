@@ -1,11 +1,16 @@
-"""ICMPv6 errors (RFC 4443): whole packets in answer to a packet that cannot be taken."""
+"""ICMPv6 errors (RFC 4443): whole packets in answer to a packet that cannot be taken.
+
+One kind, Packet Too Big, is also read here.
+"""
 
 import struct
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from agents.wire import ipv6
 from agents.wire.addresses import address
-from agents.wire.checksum import pseudo_header_checksum
+from agents.wire.checksum import is_valid, pseudo_header_checksum
+from agents.wire.errors import Reason, WireError
 
 DESTINATION_UNREACHABLE = 1
 PACKET_TOO_BIG = 2
@@ -21,6 +26,7 @@ UNRECOGNIZED_OPTION = 2
 
 _HEAD = struct.Struct("!BBHL")
 _CHECKSUM = struct.Struct("!H")
+_QUOTED_LENGTH = struct.Struct("!H")
 _QUOTED = ipv6.MINIMUM_MTU - ipv6.HEADER_LENGTH - _HEAD.size
 _LAST_ERROR_TYPE = 127
 
@@ -41,6 +47,42 @@ def destination_unreachable(
 def packet_too_big(source: IPv6Address, packet: bytes, mtu: int) -> bytes | None:
     """Answer a packet longer than `mtu` octets (RFC 4443 §3.2)."""
     return _error(source, packet, PACKET_TOO_BIG, 0, mtu, to_group=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PacketTooBig:
+    """A router's answer: the octets that its next link takes, and as much of the packet as fits."""
+
+    router: IPv6Address
+    mtu: int
+    quoted: ipv6.Packet
+
+
+def is_packet_too_big(packet: ipv6.Packet) -> bool:
+    """Tell whether it is one by its type alone."""
+    return packet.next_header == ipv6.ICMPV6 and packet.payload[:1] == bytes([PACKET_TOO_BIG])
+
+
+def parse_packet_too_big(packet: ipv6.Packet) -> PacketTooBig:
+    """Read a Packet Too Big (RFC 4443 §3.2). Its `quoted` ends where the router cut it off.
+
+    Raises:
+        WireError: `truncated`, `bad-checksum`, or whatever is wrong with the quoted headers; the
+            pointer is None, since errors are not answered by errors (RFC 4443 §2.4 (e.1)).
+    """
+    body = packet.payload
+    if len(body) < _HEAD.size + ipv6.HEADER_LENGTH:
+        raise WireError(Reason.TRUNCATED, f"a Packet Too Big of {len(body)} octets")
+    if not is_valid(packet.source, packet.destination, ipv6.ICMPV6, body):
+        raise WireError(Reason.CHECKSUM, "ICMPv6")
+    quoted = bytearray(body[_HEAD.size :])
+    # The length field tells of the whole packet; what is here is shorter.
+    _QUOTED_LENGTH.pack_into(quoted, 4, len(quoted) - ipv6.HEADER_LENGTH)
+    try:
+        parsed = ipv6.parse(bytes(quoted))
+    except WireError as error:
+        raise WireError(error.reason, f"quoted: {error.message}") from error
+    return PacketTooBig(packet.source, _HEAD.unpack_from(body)[3], parsed)
 
 
 def _error(

@@ -48,15 +48,21 @@ class Association:
 class Lab:
     """A running network, its agents, and what a test asks of them."""
 
-    def __init__(self, folder: Path, mode: Mode, *, ike: bool = False) -> None:
-        """With `ike` the agents agree on keys by IKEv2; else these stand in files."""
+    def __init__(
+        self, folder: Path, mode: Mode, *, ike: bool = False, hold_down: bool = False,
+        **parameters: str,
+    ) -> None:  # fmt: skip
+        """With `ike` the agents agree on keys by IKEv2; else these stand in files.
+
+        `hold_down` is the home agents', `parameters` are the topology's.
+        """
         self.folder, self.mode = folder, mode
         self.logs = folder / "logs"
         self.network = Network(
-            SingleAs(static=False),
+            SingleAs(static=False, **parameters),
             self.logs,
             RoutingOptions(detection=PATIENT),
-            AgentOptions(mode=mode, ike=ike, egress_record=True),
+            AgentOptions(mode=mode, ike=ike, hold_down=hold_down, egress_record=True),
         )
         self.registration: list[Captured] = []
         """The mobile node's link from before its first Binding Update until it was bound."""

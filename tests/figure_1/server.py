@@ -1,6 +1,7 @@
 """Runs in the sandbox: brings Figure 1 up, then calls test functions by name until its input ends.
 
-`python -m tests.figure_1.server FOLDER MODE`; requests and answers are JSON lines.
+`python -m tests.figure_1.server FOLDER MODE[+ike][+hold-down][+key=value...]`, keys being
+parameters of the topology; requests and answers are JSON lines.
 """
 
 import contextlib
@@ -34,8 +35,10 @@ class Served(Protocol):
 
 
 def main() -> None:
-    mode, _, more = sys.argv[2].partition("+")
-    serve(Lab(Path(sys.argv[1]), Mode(mode), ike=more == "ike"))
+    mode, *more = sys.argv[2].split("+")
+    parameters = dict(each.split("=") for each in more if "=" in each)
+    agents = {"ike": "ike" in more, "hold_down": "hold-down" in more}
+    serve(Lab(Path(sys.argv[1]), Mode(mode), **agents, **parameters))
 
 
 def serve(lab: Served) -> None:

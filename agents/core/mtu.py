@@ -1,7 +1,4 @@
-"""How large an inner packet may be.
-
-Sizes are set, not discovered: a Packet Too Big cannot be trusted with an anycast source.
-"""
+"""How large an inner packet may be: what is configured, and what `path_mtu` makes of it."""
 
 from typing import Final
 
