@@ -37,7 +37,7 @@ class Testbed:
         routing = RoutingOptions(detection=DETECTIONS[detection])
         self.network = Network(topology, folder.path / "logs", routing, agents)
         self.watcher = Watcher()
-        folder.note(delay=self.network.delay)
+        folder.note(delay=self.network.delay.value)
         folder.event(EventName.NETWORK_STARTED, setting=detection)
         begin = time.monotonic()
         try:
