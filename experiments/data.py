@@ -233,7 +233,12 @@ STREAMS = Table(
         Column("correspondent", str, "node at the other end"),
         Column("role", str, "affected: through the HA that failed; bystander: through another one"),
         Column("outage_ms", float, "see the definition below"),
-        Column("lost_packets", int, "sent from the fault to the repair, not delivered before it"),
+        Column(
+            "lost_packets",
+            int,
+            "sent from the fault to the repair, not delivered before it; "
+            "with distance those too that were on their way",
+        ),
         Column("late_packets", int, "of these, delivered after the repair (by a hung agent)"),
         Column("duplicated_packets", int, "delivered again, whole trial"),
         Column("reordered_packets", int, "delivered after a later one, fault to repair"),
@@ -768,7 +773,8 @@ folder alone: `python -m experiments.plots FOLDER`.
 **Outage** = send time of the first packet of the first 20 consecutive ones delivered after the
 fault, minus send time of the last one delivered before it, minus 1 ms (probes run at 1 kHz). A
 packet is *after* the fault when it was sent after it; what arrives only after the repair (out of
-a hung agent's queues) counts as not delivered. A trial is **void**, counted and repeated,
+a hung agent's queues) counts as not delivered. Where links have delays, what was on its way when
+the fault struck and is lost counts as sent after it. A trial is **void**, counted and repeated,
 when a sender paused for more than 3 ms between the fault and the recovery (from 100 ms before the
 fault on; with BGP's default timers, where this lasts minutes, for more than 90 ms), when a BFD
 session was lost without a fault, or when the injection took over 15 ms.

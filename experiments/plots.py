@@ -280,7 +280,10 @@ def _lane(axis: Axes, place: int, rows: Sequence[Row]) -> None:
 def _outage_arrow(
     axis: Axes, place: int, row: Row, packets: Sequence[Row], bystander: bool
 ) -> None:
-    before = [r["sent_ms"] for r in packets if r["sent_ms"] < 0 and r["arrived_ms"] is not None]
+    # Lost packets may have been on their way when the fault struck.
+    gap = min((r["sent_ms"] for r in packets if r["arrived_ms"] is None), default=0.0)
+    before = [r["sent_ms"] for r in packets
+              if r["sent_ms"] < min(gap, 0.0) and r["arrived_ms"] is not None]  # fmt: skip
     if bystander or not before or row["outage_ms"] < 1:
         text = "nothing lost" if row["lost_packets"] == 0 else f"{row['lost_packets']} lost"
         axis.annotate(text, (0, place + 0.27), xytext=(3, 1), textcoords="offset points",

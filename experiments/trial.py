@@ -365,7 +365,23 @@ class Trial:
 
     def outage(self, flow: Flow) -> streams.Outage | None:
         """Return a stream's outage, by what had been delivered before the repair."""
-        return streams.outage(self.recorded[flow].until(self.repair_ns), self.fault_ns)
+        return streams.outage(self.recorded[flow].until(self.repair_ns), self.meets_fault_ns(flow))
+
+    def meets_fault_ns(self, flow: Flow) -> int:
+        """Return when the first packet of a stream was sent that may have met the fault."""
+        return streams.meets_fault_ns(
+            self.recorded[flow].until(self.repair_ns), self.fault_ns, self.in_flight_ns(flow)
+        )
+
+    def in_flight_ns(self, flow: Flow) -> int:
+        """Return how long a stream's packets were on their way before the fault; 0 by no distance.
+
+        On links without delays that is what queues and processors take, of no concern here.
+        """
+        if not self._distance_s():
+            return 0
+        begin = self.fault_ns - 5 * BEFORE_NS
+        return int(streams.median_delay_ns(self.recorded[flow], begin, self.fault_ns) or 0)
 
     def end(self) -> int:
         """Return when the last stream ran again, its 20 packets included."""

@@ -64,7 +64,13 @@ def _write_streams(trial: Trial) -> None:
             **trial.cell.columns(),
             **_ends(flow),
             role=trial.case.role(flow),
-            **analysis(stream, trial.fault_ns, trial.recovered_ns, trial.repair_ns),
+            **analysis(
+                stream,
+                trial.fault_ns,
+                trial.recovered_ns,
+                trial.repair_ns,
+                trial.meets_fault_ns(flow),
+            ),
         )
 
 
@@ -88,7 +94,8 @@ def _write_packets(trial: Trial) -> None:
     end = trial.end()
     for flow, stream in trial.recorded.items():
         in_time = stream.until(trial.repair_ns)
-        first = stream.index(trial.inject_ns - int(SHOWN_BEFORE_MS * MS))
+        shown = int(SHOWN_BEFORE_MS * MS) + trial.in_flight_ns(flow)
+        first = stream.index(trial.inject_ns - shown)
         last = stream.index(min(end + int(SHOWN_AFTER_MS * MS), trial.repair_ns))
         for sequence in range(first, last):
             arrived = in_time.delivered.get(sequence)
@@ -103,20 +110,25 @@ def _write_packets(trial: Trial) -> None:
             )
 
 
-def analysis(stream: Stream, fault_ns: int, recovered_ns: int, repair_ns: int) -> dict[str, Any]:
-    """Return what one stream says about one trial, as columns of `streams.csv`."""
+def analysis(
+    stream: Stream, fault_ns: int, recovered_ns: int, repair_ns: int, meets_fault_ns: int
+) -> dict[str, Any]:
+    """Return what one stream says about one trial, as columns of `streams.csv`.
+
+    `meets_fault_ns`: the send time of the first packet that may have met the fault.
+    """
     in_time = stream.until(repair_ns)
-    found = streams.outage(in_time, fault_ns)
+    found = streams.outage(in_time, meets_fault_ns)
     assert found is not None
     end = stream.sent[-1] + 1
     runs_again = stream.sent[found.first_after]
-    missed = streams.lost(in_time, fault_ns, runs_again)
+    missed = streams.lost(in_time, meets_fault_ns, runs_again)
     before = streams.median_delay_ns(stream, fault_ns - 5 * BEFORE_NS, fault_ns)
     after = streams.median_delay_ns(stream, recovered_ns, repair_ns)
     return {
         "outage_ms": _ms(found.length_ns),
         "lost_packets": missed + streams.lost(stream, runs_again, repair_ns),
-        "late_packets": missed - streams.lost(stream, fault_ns, runs_again),
+        "late_packets": missed - streams.lost(stream, meets_fault_ns, runs_again),
         "duplicated_packets": streams.duplicated(stream),
         "reordered_packets": streams.reordered(in_time, fault_ns, repair_ns),
         "longest_gap_ms": _ms(streams.longest_gap_ns(in_time, fault_ns, repair_ns)),
