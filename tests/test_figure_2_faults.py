@@ -110,8 +110,9 @@ def test_an_as_announces_the_home_network_only_while_it_has_a_home_agent(
     )
     assert not any(tells(figure_2, name, 1) for name in providers(figure_2))
     for name in ("br11", "br12"):  # and its own routers reach the other AS's home agents
-        assert by(figure_2, name) is None
-        assert figure_2.way_of(name, AGGREGATE) not in (None, "lo")
+        figure_2.wait(f"{name} to have none of its own", lambda: by(figure_2, name) is None)  # noqa: B023
+        figure_2.wait(f"{name} to use AS 2's", lambda: figure_2.way_of(name, AGGREGATE)  # noqa: B023
+                      not in (None, "lo"))  # fmt: skip
     for correspondent in ("cn1", "cn2"):
         figure_2.pings(correspondent, HOME_ADDRESS)
     for name in FIRST:
