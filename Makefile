@@ -48,7 +48,7 @@ endif
 
 ##@ Measure
 .PHONY: failover throughput renewal replay metric catchment synchronisation hijack multi-hoa
-failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
+failover: $(READY)  ## outage when a home agent fails, or an AS (TOPO=multi_as); a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
 throughput: $(READY)  ## TCP goodput through the tunnel, and with 1, 2, 3 home agents; a plot

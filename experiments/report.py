@@ -100,11 +100,12 @@ def failover(summary: Iterable[Row]) -> str:
         if row["metric"] == "outage":
             key = (row["conditions"]["fault"], row["conditions"]["detection"])
             cells.setdefault(key, []).append(row)
-    header = ["outage in ms", *(label for _, _, label in palette.DETECTIONS.values())]
+    detections = [each for each in palette.DETECTIONS if any(each == key[1] for key in cells)]
+    header = ["outage in ms", *(palette.detection(each)[2] for each in detections)]
     lines = []
-    for fault, label in palette.FAULTS.items():
-        found = [cells.get((fault, detection), []) for detection in palette.DETECTIONS]
-        lines.append([label, *(_outage(rows) for rows in found)])
+    for fault in (each for each in palette.FAULTS if any(each == key[0] for key in cells)):
+        found = [cells.get((fault, detection), []) for detection in detections]
+        lines.append([palette.fault(fault), *(_outage(rows) for rows in found)])
     return _table(header, lines)
 
 

@@ -77,7 +77,7 @@ class LabCLI(CLI):  # type: ignore[misc]
 
     @verb
     def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: tables of agents and routers.
+        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: what agents and routers know.
 
         bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
         security associations; peers: what home agents think of one another; paths: round trips to
@@ -247,6 +247,23 @@ class LabCLI(CLI):  # type: ignore[misc]
         if len(words) != 2:
             raise UsageError("cut A B")
         self._tell(f"link {words[0]}-{words[1]} cut", self.network.faults.cut(*words))
+
+    @verb
+    def do_partition(self, words: list[str]) -> None:
+        """partition AS: home agents of an AS and all others hear nothing of one another.
+
+        All else still passes. `heal` lets them hear one another again.
+        """
+        nodes = self.network.plan.of_role(Role.HOME_AGENT)
+        here = [node.name for node in nodes if words == [str(node.asn)]]
+        there = [node.name for node in nodes if node.name not in here]
+        if not here or not there:
+            numbers = ", ".join(dict.fromkeys(str(node.asn) for node in nodes))
+            raise UsageError(f"partition AS, one of several with home agents; there are {numbers}")
+        self._tell(
+            f"{', '.join(here)} parted from {', '.join(there)}",
+            self.network.faults.partition(here, there),
+        )
 
     @verb
     def do_check(self, words: list[str]) -> None:
