@@ -77,7 +77,7 @@ class LabCLI(CLI):  # type: ignore[misc]
 
     @verb
     def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: what agents and routers know.
+        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: tables of agents, routers.
 
         bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
         security associations; peers: what home agents think of one another; paths: round trips to
