@@ -16,7 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agents.config import Detector, Mode
+from agents.config import Detector, Mode, RouteOptimisation
 from experiments.owner import INSIDE
 from experiments.parameters import (
     Known,
@@ -51,6 +51,7 @@ KNOWN = Known(
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
         "rov": one_of(("on", "off")),
+        "optimisation": one_of(RouteOptimisation),
         "hold_down": one_of(("on", "off")),
     },
     sizes=SIZES,
@@ -93,6 +94,7 @@ def inside(folder: Path) -> int:
         ike=settings.get("keys", "ike") == "ike",
         detector=Detector(settings.get("detector", Detector.HELLO)),
         metric_penalty=settings.get("penalty", 0),
+        route_optimisation=RouteOptimisation(settings.get("optimisation", RouteOptimisation.OFF)),
         hold_down=settings.get("hold_down", "off") == "on",
     )
     origins = everybody_validates(topo.plan) if settings.get("rov") == "on" else None

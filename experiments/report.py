@@ -14,8 +14,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import hijack_summary, metric_summary, palette, renewal_summary
-from experiments.data import MOVES, read_table
+from experiments import (
+    hijack_summary,
+    metric_summary,
+    multi_hoa_summary,
+    palette,
+    renewal_summary,
+)
+from experiments.data import MOVES, SummaryRow, read_table
 from experiments.data_hijack import ENDS
 from experiments.hijack_cases import texts
 from experiments.replay_model import sharing_loss
@@ -94,11 +100,12 @@ def failover(summary: Iterable[Row]) -> str:
         if row["metric"] == "outage":
             key = (row["conditions"]["fault"], row["conditions"]["detection"])
             cells.setdefault(key, []).append(row)
-    header = ["outage in ms", *(label for _, _, label in palette.DETECTIONS.values())]
+    detections = [each for each in palette.DETECTIONS if any(each == key[1] for key in cells)]
+    header = ["outage in ms", *(palette.detection(each)[2] for each in detections)]
     lines = []
-    for fault, label in palette.FAULTS.items():
-        found = [cells.get((fault, detection), []) for detection in palette.DETECTIONS]
-        lines.append([label, *(_outage(rows) for rows in found)])
+    for fault in (each for each in palette.FAULTS if any(each == key[0] for key in cells)):
+        found = [cells.get((fault, detection), []) for detection in detections]
+        lines.append([palette.fault(fault), *(_outage(rows) for rows in found)])
     return _table(header, lines)
 
 
@@ -148,6 +155,12 @@ def metric(rows: Sequence[Row]) -> str:
     header = ["part", "wish", "served by", "primary of mn", "primary of mn2"]
     header += ["ms until the route", "packets lost, most", "streams"]
     return _table(header, metric_summary.overview(rows))
+
+
+def multi_hoa(summary: Sequence[SummaryRow]) -> str:
+    """Return what became of flows that existed, and when new ones worked, by fault of AS 1."""
+    header = ["", "fault", "flows", "ms until they work", "packets lost", "trials"]
+    return _table(header, multi_hoa_summary.overview(summary))
 
 
 def synchronisation(summary: Iterable[Row]) -> str:

@@ -177,9 +177,11 @@ route-map OWN-PREFIXES-BACKUP permit 10
 exit
 router bgp 1
  bgp router-id 10.0.0.7
+ bgp log-neighbor-changes
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
  no bgp network import-check
+ coalesce-time 0
  bgp bestpath compare-routerid
  neighbor fd00:100:1::1 remote-as 100
  neighbor fd00:100:1::1 timers 1 4

@@ -215,9 +215,14 @@ def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     lines += [
         f"router bgp {node.asn}",
         f" bgp router-id {addressing.router_id(node.number)}",
+        " bgp log-neighbor-changes",
         " no bgp ebgp-requires-policy",
         " no bgp default ipv4-unicast",
         " no bgp network import-check",  # an AS's own /32 is not a route of its routers
+        # A new session's routes are told at once. By default peers that might join are waited for,
+        # 1 s and more where there are many: a stub that returns would draw packets before its
+        # provider has told it a way for the answers.
+        " coalesce-time 0",
         " bgp bestpath compare-routerid",  # by default the older of two equal ways wins: chance
     ]
     for end in (*exterior, *interior):
