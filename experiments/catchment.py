@@ -36,7 +36,8 @@ from experiments.sizes import SIZES, topology
 from experiments.testbed import watch_delay_line
 from experiments.watch import Watcher
 from topologies.agents import AgentOptions
-from topologies.catchment import as_text, predicted, routed, sources, traced
+from topologies.bgp_model import as_text
+from topologies.catchment import predicted, routed, sources, traced
 from topologies.fib_walk import WalkError
 from topologies.frr_config import DETECTIONS, RoutingOptions
 from topologies.graph import positions

@@ -17,6 +17,7 @@ from types import TracebackType
 
 from agents.config import HomeAgentTimers
 from experiments.hijack_cases import AGGREGATE, HIJACKER_NODE
+from experiments.hijack_model import HIJACKER, NOWHERE
 from experiments.hijack_routing import HijackRouting
 from experiments.hijacker import DESTINATION_OPTIONS, Hijacker
 from experiments.replay_bench import BenchError
@@ -56,9 +57,9 @@ class Fate:
     @property
     def reached(self) -> str:
         """Who got them, in the model's words; several where they did not all go one way."""
-        found = [self.served_by] * bool(self.honest) + ["hijacker"] * bool(self.drawn)
+        found = [self.served_by] * bool(self.honest) + [HIJACKER] * bool(self.drawn)
         if self.honest + self.drawn < self.sent:
-            found.append("nowhere")
+            found.append(NOWHERE)
         return "+".join(found)
 
 

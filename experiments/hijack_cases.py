@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import IPv6Network
 
-from experiments.hijack_model import IGP, INCOMPLETE, Announcement, Internet, home_announcements
+from experiments.hijack_model import Internet
 from topologies import addressing, rpsl
+from topologies.bgp_model import Announcement, Origin, home_announcements
 from topologies.figure_2 import Shape, multi_as
-from topologies.import_policy import EVERYTHING, NOT_INVALID, ImportFilter, registered_only
+from topologies.import_policy import (
+    EVERYTHING,
+    NOT_INVALID,
+    ImportFilter,
+    accepted,
+    registered_only,
+)
+from topologies.path_model import PathModel
 from topologies.plan import Plan, Role
 from topologies.route_origins import Vrp
 from topologies.rpsl import Route6
@@ -33,14 +40,6 @@ class Where(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lie:
-    """What the hijacker announces; `origin`: the AS that it names as the origin, None: itself."""
-
-    prefix: IPv6Network
-    origin: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Case:
     """One case; its name is a condition of `honest_share`."""
 
@@ -49,11 +48,13 @@ class Case:
     where: Where = Where.NONE
     filter: ImportFilter = NOT_INVALID
     payloads: tuple[Vrp, ...] = ()
-    lie: Lie | None = None
+    lie: Announcement | None = None
+    """What the hijacker announces."""
+
     dead: tuple[int, ...] = ()
     """Home ASes whose home agents are all dead."""
 
-    honest_code: int = INCOMPLETE
+    honest_code: Origin = Origin.INCOMPLETE
     """ORIGIN of the honest announcements."""
 
     def filters(self, plan: Plan) -> dict[str, ImportFilter]:
@@ -66,11 +67,13 @@ class Case:
 
     def internet(self, plan: Plan, *, filtering: bool = True) -> Internet:
         """Return what the model says of this case, or of it before anybody filters."""
-        told = home_announcements(plan, self.dead, self.honest_code)
+        alive = [n.name for n in plan.of_role(Role.HOME_AGENT) if n.asn not in self.dead]
+        told = home_announcements(plan, alive, self.honest_code)
         if self.lie is not None:
-            behind = () if self.lie.origin is None else (self.lie.origin,)
-            told.append(Announcement(HIJACKER_NODE, self.lie.prefix, IGP, behind))
-        return Internet(plan, self.payloads, self.filters(plan) if filtering else {}, told)
+            told.append(self.lie)
+        filters = self.filters(plan) if filtering else {}
+        accepts = accepted(plan, filters, self.payloads)
+        return Internet(PathModel(plan, alive, told, accepts), filters)
 
 
 def filtering(plan: Plan, where: Where) -> frozenset[str]:
@@ -109,8 +112,8 @@ BOTH = (Vrp(AGGREGATE, FIRST), Vrp(AGGREGATE, SECOND))
 LOOSE = tuple(Vrp(AGGREGATE, asn, max_length=64) for asn in (FIRST, SECOND))
 NOBODY = (Vrp(AGGREGATE, 0),)
 
-SAME, SPECIFIC = Lie(AGGREGATE), Lie(MORE_SPECIFIC)
-FORGED, FORGED_SPECIFIC = Lie(AGGREGATE, FIRST), Lie(MORE_SPECIFIC, FIRST)
+SAME, SPECIFIC = (Announcement(prefix, HIJACKER_NODE) for prefix in (AGGREGATE, MORE_SPECIFIC))
+FORGED, FORGED_SPECIFIC = (replace(lie, as_path=(FIRST,)) for lie in (SAME, SPECIFIC))
 
 
 def cases(plan: Plan) -> dict[str, Case]:
@@ -133,7 +136,7 @@ def cases(plan: Plan) -> dict[str, Case]:
         Case("hijack", "same prefix, no filter", payloads=BOTH, lie=SAME),
         Case(
             "hijack-igp", "same prefix, no filter, honest ORIGIN IGP",
-            payloads=BOTH, lie=SAME, honest_code=IGP,
+            payloads=BOTH, lie=SAME, honest_code=Origin.IGP,
         ),
         Case("hijack-no-roa", "same prefix, ROV in all, no ROA", Where.ALL, lie=SAME),
         Case("hijack-rov-some", "same prefix, ROV in some", Where.SOME, payloads=BOTH, lie=SAME),

@@ -7,8 +7,9 @@ from functools import partial
 from ipaddress import IPv6Network
 
 from experiments.hijack_cases import AGGREGATE, MORE_SPECIFIC, Case
-from experiments.hijack_model import INCOMPLETE, Internet
+from experiments.hijack_model import Internet
 from experiments.hijacker import Hijacker
+from topologies.bgp_model import Origin
 from topologies.frr_config import HOME_LIST, HOME_MAP
 from topologies.import_policy import EVERYTHING, ImportFilter
 from topologies.netlink import Netlink
@@ -40,7 +41,7 @@ class HijackRouting:
             for node in self.plan.of_role(role)
             if self.plan.speaks(node.name, Protocol.BGP)
         )
-        self._code = INCOMPLETE
+        self._code = Origin.INCOMPLETE
         self._netlink: dict[str, tuple[Netlink, dict[int, str]]] = {}
         for name in self.speakers:
             netlink = Netlink(network.nodes[name].pid)
@@ -71,14 +72,14 @@ class HijackRouting:
         self._hijacker.say(case.lie)
         return model, self._wait(partial(self.agrees, model), SETTLE_S)
 
-    def _set_origin(self, code: int) -> None:
+    def _set_origin(self, code: Origin) -> None:
         """Let the border routers announce the home network with this ORIGIN.
 
         By another route map, since a change inside one takes effect seconds later.
         """
         if code == self._code:
             return
-        name = HOME_MAP if code == INCOMPLETE else f"{HOME_MAP}-IGP"
+        name = HOME_MAP if code is Origin.INCOMPLETE else f"{HOME_MAP}-IGP"
         for node in self.plan.of_role(Role.BORDER):
             self._network.routing.on[node.name].daemons["bgpd"].configure(
                 [

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from experiments.attacks import ETHERNET, IPV6, MOST_INJECTED, PACKET_OUTGOING, framed, open_port
-from experiments.hijack_cases import Lie
 from topologies import frr_config
+from topologies.bgp_model import Announcement, as_text
 from topologies.frr import Daemon
 from topologies.namespaces import call_in
 from topologies.nodes import SixNode
@@ -78,7 +78,7 @@ class Hijacker:
         )
         self.drawn: list[Drawn] = []
         self.injected = 0
-        self.said: Lie | None = None
+        self.said: Announcement | None = None
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -102,7 +102,7 @@ class Hijacker:
             raise RuntimeError(f"the hijacker was to send more than {MOST_INJECTED} packets")
         self._port.send(framed(packet, self._next_hop, self._own))
 
-    def say(self, lie: Lie | None) -> None:
+    def say(self, lie: Announcement | None) -> None:
         """Announce something else than before, or nothing; RoutingError if bgpd refuses."""
         if lie == self.said:
             return
@@ -118,7 +118,7 @@ class Hijacker:
                 f"ipv6 prefix-list {FORGED_LIST} seq 5 permit {lie.prefix}",
                 f"route-map {frr_config.EXPORT_MAP} permit {FORGED_ENTRY}",
                 f"match ipv6 address prefix-list {FORGED_LIST}",
-                *([] if lie.origin is None else [f"set as-path prepend {lie.origin}"]),
+                *([f"set as-path prepend {as_text(lie.as_path)}"] if lie.as_path else []),
                 "exit",
                 *self._family(),
                 f"network {lie.prefix}",

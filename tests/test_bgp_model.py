@@ -11,15 +11,17 @@ from topologies.bgp_model import (
     BgpModel,
     Origin,
     announced_by,
+    as_text,
     best_path,
     home_announcements,
 )
 from topologies.figure_1 import figure_1
-from topologies.figure_2 import Shape, multi_as, multi_hoa
+from topologies.figure_2 import Shape, TransitGraph, multi_as, multi_hoa
 from topologies.path_model import NoWay, PathModel, delay_ms, own_address
 from topologies.plan import Plan, Role
 
 HOME = multi_as().homes[0].home_agent_address
+AGGREGATE = multi_as().homes[0].aggregate
 SHAPES = [
     Shape(),
     Shape(ases=1, has=1, cns=1),
@@ -33,6 +35,12 @@ def cut(plan: Plan, *names: str) -> Plan:
     links = tuple(replace(link, up=link.up and link.name not in names) for link in plan.links)
     assert {link.name for link in plan.links} >= set(names)
     return replace(plan, links=links)
+
+
+def paths(model: BgpModel, *names: str, prefix: IPv6Network = AGGREGATE) -> list[str | None]:
+    """What these routers choose for a prefix, as they print it."""
+    chosen = [model.best(name, prefix) for name in names]
+    return [None if route is None else as_text(route.as_path) for route in chosen]
 
 
 def way(plan: Plan, source: str, **options: object) -> str:
@@ -112,8 +120,10 @@ def test_the_same_prefix_from_every_speaker_of_an_as() -> None:
 def test_a_backup_link_is_for_bad_times_only() -> None:
     plan = multi_as()
     c1 = own_address(plan, "cn1")
-    # t3 hears 11 11 11 from c1 and 101 11 from t1.
-    assert PathModel(plan).path("v1", c1)[:3] == ("v1", "t3", "t1")
+    model = PathModel(plan)
+    (prefix,) = plan.originate[11]
+    assert {route.as_path for route in model.bgp.held("t3", prefix)} >= {(101, 11), (11, 11, 11)}
+    assert model.path("v1", c1)[:3] == ("v1", "t3", "t1")
     assert PathModel(cut(plan, "t1-c1")).path("v1", c1) == ("v1", "t3", "c1", "cn1")
 
 
@@ -126,6 +136,14 @@ def test_no_way_leads_through_a_stub(shape: Shape) -> None:
         for route in table.values():
             between = set(route.as_path) - set(route.as_path[-1:])  # prepending repeats the last
             assert between <= transits, route
+
+
+def test_what_transits_do_not_carry_nobody_does() -> None:
+    """Of all others only stubs could, and they do not."""
+    plan = cut(multi_as(Shape(transit=TransitGraph.STAR)), "t1-t3")
+    model = BgpModel(plan, [Announcement(AGGREGATE, "v2")])
+    assert paths(model, "t1", "c1", "t3") == ["20", "101 20", None]
+    assert model.route("v1", HOME) is None
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -173,6 +191,46 @@ def test_filters_and_forged_origins() -> None:
     assert lonely is not None
     assert lonely.as_path == (103, 3, 1)
     assert BgpModel(plan, [forged]).route("br11", HOME) is None, "its own AS number is in the path"
+    assert BgpModel(plan, [replace(hijack, as_path=(103,))]).route("v1", HOME) is None
+
+
+def test_selection_goes_by_length_then_origin_then_identifier() -> None:
+    plan = multi_as(Shape(hijacker=True))
+
+    def chosen(*others: Announcement, origin: Origin = Origin.INCOMPLETE) -> str | None:
+        honest = home_announcements(plan, origin=origin)
+        return paths(BgpModel(plan, [*honest, *others]), "t3")[0]
+
+    lie = Announcement(AGGREGATE, "h3")
+    assert chosen() == "1"
+    assert chosen(replace(lie, origin=Origin.INCOMPLETE)) == "1"
+    assert chosen(lie) == "3"
+    assert chosen(lie, origin=Origin.IGP) == "1"
+    assert chosen(replace(lie, as_path=(1,))) == "1"
+
+
+def test_a_home_as_is_not_told_by_others_where_its_home_network_is() -> None:
+    """Its border routers have the home network itself, and announce the aggregate alone."""
+    plan = multi_as(Shape(hijacker=True))
+    (home,) = plan.homes
+    told = [*home_announcements(plan), Announcement(home.prefix, "h3")]
+    model = PathModel(plan, announcements=told)
+    assert model.path("br12", HOME) == ("br12", "HA12")
+    assert "3" in {
+        as_text(route.as_path).split()[-1] for route in model.bgp.held("br12", home.prefix)
+    }
+    assert model.path("v1", HOME) == ("v1", "t3", "h3")
+    dead = PathModel(plan, ("HA21", "HA22"), [*home_announcements(plan, ("HA21",)), told[-1]])
+    assert dead.path("br12", HOME) == ("br12", "t3", "h3")
+    assert dead.path("br21", HOME) == ("br21", "HA21")
+    assert BgpModel(plan).held("t1", home.prefix) == []
+
+
+def test_filters_are_for_what_other_ases_tell() -> None:
+    plan = cut(multi_as(), "t1-br11")
+    (prefix,) = plan.originate[11]
+    model = BgpModel(plan, accepts=lambda router, *_: router != "br11")
+    assert paths(model, "br11", prefix=prefix) == ["103 101 11"]
 
 
 def test_the_longest_prefix_wins_whoever_announces_it() -> None:

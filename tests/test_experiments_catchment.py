@@ -17,7 +17,8 @@ from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
 from experiments.parameters import ParameterError
 from experiments.run import RunFolder
 from experiments.watch import Observation
-from topologies.catchment import as_text, predicted, sources
+from topologies.bgp_model import as_text
+from topologies.catchment import predicted, sources
 from topologies.graph import positions
 from topologies.path_model import PathModel
 from topologies.plan import Plan, Role

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from ipaddress import IPv6Network
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from experiments.data import read_table
 from experiments.data_hijack import DRAWN, ENDS, FORGERIES, FORMS, ROUTES
 from experiments.hijack import CASES, KNOWN, Hijack
 from experiments.hijack_bench import Fate
-from experiments.hijack_cases import texts
+from experiments.hijack_cases import CASES_PLAN, texts
 from experiments.parameters import ParameterError, parse
 from experiments.report import REFERENCE
 from experiments.run import RunError, RunFolder
 from topologies import rpki
+from topologies.addressing import HOME_AGENT_ADDRESS
 
 FOLDER = REFERENCE / "hijack"
 
@@ -50,6 +52,27 @@ def test_what_the_page_says_of_hijacks_is_so() -> None:
     assert drawn["cn-hoa"]["readable"] == drawn["cn-hoa"]["drawn"]
     assert drawn["mn-ha"]["readable"] == drawn["update"]["readable"] == 0
     assert drawn["update"]["locating"] == drawn["update"]["drawn"]
+
+
+def test_the_model_says_what_it_said_when_the_reference_run_was_made() -> None:
+    models = {
+        (name, stage): case.internet(CASES_PLAN, filtering=stage == "kept")
+        for name, case in CASES.items()
+        for stage in ("heard", "kept")
+    }
+    told: dict[tuple[str, ...], set[str]] = {}
+    for row in read_table(FOLDER, ROUTES):
+        model, prefix = models[row["case"], row["stage"]], IPv6Network(row["prefix"])
+        where = row["case"], row["stage"], row["node"], row["prefix"]
+        told.setdefault(where, set())
+        if row["expected_held"]:
+            told[where].add(row["as_path"])
+        assert (model.path(row["node"], prefix) == row["as_path"]) == row["expected_best"], row
+    for (case, stage, node, at), paths in told.items():
+        assert models[case, stage].paths(node, IPv6Network(at)) == paths, (case, stage, node, at)
+    for row in read_table(FOLDER, ENDS):
+        source = row["source"]
+        assert models[row["case"], "kept"].reached(source, HOME_AGENT_ADDRESS) == row["expected"]
 
 
 def test_a_wrong_observation_is_named(tmp_path: Path) -> None:

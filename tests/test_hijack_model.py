@@ -1,7 +1,5 @@
 """The model of the hijack experiment: BGP's rules on a plan, case by case worked out by hand."""
 
-from dataclasses import replace
-
 import pytest
 
 from experiments.hijack_cases import (
@@ -16,10 +14,11 @@ from experiments.hijack_cases import (
     registry,
     texts,
 )
-from experiments.hijack_model import IGP, INCOMPLETE, Announcement, Internet, home_announcements
+from experiments.hijack_model import Internet
 from topologies import addressing, rpsl
-from topologies.figure_2 import Shape, TransitGraph, multi_as
-from topologies.import_policy import EVERYTHING, NOT_INVALID
+from topologies.bgp_model import Announcement, home_announcements
+from topologies.import_policy import EVERYTHING, NOT_INVALID, accepted
+from topologies.path_model import PathModel
 from topologies.rpsl import Route6
 
 PLAN = CASES_PLAN
@@ -76,51 +75,19 @@ def test_every_case_has_its_own_words() -> None:
     assert len(set(texts().values())) == len(CASES)
 
 
-def internet(*announcements: Announcement, **options: object) -> Internet:
-    return Internet(PLAN, announcements=announcements, **options)  # type: ignore[arg-type]
-
-
-def test_stubs_give_no_transit() -> None:
-    """Without the links between transits nobody could carry it but stubs, and they do not."""
-    star = multi_as(Shape(transit=TransitGraph.STAR))
-    links = tuple(link for link in star.links if {link.a, link.b} != {"t1", "t3"})
-    model = Internet(replace(star, links=links), announcements=[Announcement("v2", AGGREGATE, IGP)])
-    assert model.path("t1", AGGREGATE) == "20"
-    assert model.path("c1", AGGREGATE) == "101 20"
-    assert model.path("t3", AGGREGATE) is None
-    assert model.reached("v1", HOME) == "nowhere"
-
-
-def test_a_backup_link_looks_longer() -> None:
-    model = internet(Announcement("c1", AGGREGATE, IGP))
-    assert model.path("t1", AGGREGATE) == "11"
-    assert model.path("t3", AGGREGATE) == "101 11"  # and not 11 11 11
-    assert model.trace("v1", HOME) == ["v1", "t3", "t1", "c1"]
-
-
-def test_selection_goes_by_length_then_origin_then_identifier() -> None:
-    honest = home_announcements(PLAN)
-    assert internet(*honest).path("t3", AGGREGATE) == "1"
-    assert internet(*honest, Announcement("h3", AGGREGATE, INCOMPLETE)).path("t3", AGGREGATE) == "1"
-    assert internet(*honest, Announcement("h3", AGGREGATE, IGP)).path("t3", AGGREGATE) == "3"
-    longer = Announcement("h3", AGGREGATE, IGP, behind=(1,))
-    assert internet(*honest, longer).path("t3", AGGREGATE) == "1"
-
-
-def test_an_as_takes_no_path_with_itself_in_it() -> None:
-    alone = internet(Announcement("h3", AGGREGATE, IGP, behind=(103,)))
-    assert alone.path("t3", AGGREGATE) is None
-    assert alone.reached("v1", HOME) == "nowhere"
-
-
 def test_the_longest_match_forwards() -> None:
-    told = [*home_announcements(PLAN), Announcement("h3", MORE_SPECIFIC, IGP)]
-    model = internet(*told, payloads=BOTH, filters={"t1": NOT_INVALID})
+    told = [*home_announcements(PLAN), Announcement(MORE_SPECIFIC, "h3")]
+    filters = {"t1": NOT_INVALID}
+    accepts = accepted(PLAN, filters, BOTH)
+    model = Internet(PathModel(PLAN, announcements=told, accepts=accepts), filters)
     assert model.path("v2", MORE_SPECIFIC) is None
-    assert model.trace("v2", HOME) == ["v2", "t1", "br11"]
+    assert model.ways.path("v2", HOME) == ("v2", "t1", "br11", "HA11")
     assert model.way("v2", AGGREGATE) == "v2-t1"
-    assert model.trace("c1", HOME) == ["c1", "t3", "h3"]
-    assert model.trace("c1", AGGREGATE[1]) == ["c1", "t1", "br11"]
+    assert model.ways.path("c1", HOME) == ("c1", "t3", "h3")
+    assert [model.reached(name, HOME) for name in ("v2", "c1")] == ["AS 1", "hijacker"]
+    beside = model.ways.bgp.route("c1", AGGREGATE[1])
+    assert beside is not None
+    assert beside.nodes == ("c1", "t1", "br11")
 
 
 def test_routes_that_are_not_chosen_are_held_too() -> None:

@@ -4,12 +4,12 @@ The decision process is FRR's as `topologies/frr_config.py` sets it up (RFC 4271
 announcements first, then the shorter AS path, the lower origin code, eBGP before iBGP, the nearer
 iBGP peer, the lower router id. Stubs tell their providers of their own prefixes alone; on a backup
 link they prepend their AS number twice. MED decides nothing here: no router hears of a prefix from
-one neighbour AS twice.
+one neighbour AS twice. What is forwarded goes by the longest match, and may be somebody else's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from ipaddress import IPv6Address, IPv6Network
@@ -19,7 +19,7 @@ from topologies.plan import End, Plan, Protocol, Role
 AsPath = tuple[int, ...]
 
 Accepts = Callable[[str, IPv6Network, AsPath], bool]
-"""An import filter: (router, prefix, AS path as its neighbour told it) → taken or not."""
+"""An import filter: (router, prefix, AS path as another AS told it) → taken or not."""
 
 PREPENDED = 2
 """So many times more a stub writes its AS number on a backup link."""
@@ -39,33 +39,38 @@ class Origin(IntEnum):
 class Announcement:
     """A router brings a prefix into BGP.
 
-    ``as_path`` is what it claims to have heard: empty, unless it forges the origin.
+    ``as_path`` is what it claims to have heard: empty, unless it forges the origin. ``told``: to
+    its neighbours; what stands behind an aggregate is not (FRR's ``summary-only``).
     """
 
     prefix: IPv6Network
     node: str
     origin: Origin = Origin.IGP
     as_path: AsPath = ()
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class BgpRoute:
-    """A router's best way to a prefix.
+    """A router's way to a prefix.
 
     ``nodes`` are the BGP speakers on it, from that router to the one that announces the prefix;
-    ``as_path`` what its neighbour told it, nearest AS first; ``interior``: heard by iBGP.
+    ``as_path`` what its neighbour told it, nearest AS first; ``end`` where it did, None for what
+    the router announces itself; ``interior``: heard by iBGP.
     """
 
     prefix: IPv6Network
     as_path: AsPath
     nodes: tuple[str, ...]
     origin: Origin
+    end: End | None = None
     interior: bool = False
+    told: bool = True
 
     @property
     def own(self) -> bool:
         """Whether this router announces the prefix itself."""
-        return len(self.nodes) == 1
+        return self.end is None
 
     @property
     def of_its_as(self) -> bool:
@@ -97,29 +102,31 @@ def announced_by(plan: Plan, asn: int, prefix: IPv6Network) -> list[Announcement
 
 
 def home_announcements(
-    plan: Plan, home_agents: Collection[str] | None = None
+    plan: Plan, home_agents: Collection[str] | None = None, origin: Origin = Origin.INCOMPLETE
 ) -> list[Announcement]:
-    """Return the aggregates of the home networks, from all border routers of their ASes.
+    """Return what all border routers of the home networks' ASes bring in: aggregate and network.
 
-    ``home_agents`` are those that live (None: all). An AS without one announces nothing.
+    ``home_agents`` are those that live (None: all); an AS without one announces nothing. ORIGIN is
+    that of what was redistributed from OSPFv3, unless routers set another.
     """
     alive = [
         node for node in plan.of_role(Role.HOME_AGENT)
         if home_agents is None or node.name in home_agents
     ]  # fmt: skip
     return [
-        Announcement(home.aggregate, border.name, Origin.INCOMPLETE)
+        Announcement(prefix, border.name, origin, told=told)
         for home in plan.homes
         for border in plan.of_role(Role.BORDER)
         if border.asn in home.ases and any(agent.asn == border.asn for agent in alive)
+        for prefix, told in ((home.aggregate, True), (home.prefix, False))
     ]
 
 
 class BgpModel:
     """The tables of all BGP speakers of a plan once BGP has settled.
 
-    ``announcements``: None for those of the running network; ``accepts``: every router's import
-    filter. Links that are down carry no session; see :func:`without`.
+    ``announcements``: None for those of the running network; ``accepts``: every router's filter of
+    what other ASes tell it. Links that are down carry no session; see :func:`without`.
     """
 
     def __init__(
@@ -147,13 +154,23 @@ class BgpModel:
         ]
         return max(found, key=lambda route: route.prefix.prefixlen, default=None)
 
+    def best(self, node: str, prefix: IPv6Network) -> BgpRoute | None:
+        """Return a router's choice for exactly this prefix."""
+        return self.tables.get(prefix, {}).get(node)
+
+    def held(self, node: str, prefix: IPv6Network) -> list[BgpRoute]:
+        """Return all that a router takes of what it is told of a prefix, chosen or not."""
+        return self._heard(node, self.tables.get(prefix, {}))
+
     def _settle(self, announcements: list[Announcement]) -> Table:
         """Let every router tell its neighbours, until nobody changes its mind.
 
         Raises RuntimeError where that never happens.
         """
         own = {
-            each.node: BgpRoute(each.prefix, each.as_path, (each.node,), each.origin)
+            each.node: BgpRoute(
+                each.prefix, each.as_path, (each.node,), each.origin, told=each.told
+            )
             for each in announcements
         }
         table = dict(own)
@@ -168,18 +185,17 @@ class BgpModel:
     def _choose(self, name: str, table: Table, own: Table) -> BgpRoute | None:
         if name in own:  # FRR gives what is its own a weight that nothing else has
             return own[name]
-        heard = [
-            (self._rank(end, route), route)
-            for end in self._sessions[name]
-            if (route := self._hear(name, end, table)) is not None
-        ]
-        return min(heard, key=lambda each: each[0])[1] if heard else None
+        return min(self._heard(name, table), key=self._rank, default=None)
+
+    def _heard(self, name: str, table: Table) -> list[BgpRoute]:
+        heard = (self._hear(name, end, table) for end in self._sessions[name])
+        return [route for route in heard if route is not None]
 
     def _hear(self, name: str, end: End, table: Table) -> BgpRoute | None:
         """Return what a neighbour tells of its best route, if it does and it is taken."""
         me, peer = self.plan.nodes[name], self.plan.nodes[end.neighbour]
         route = table.get(peer.name)
-        if route is None:
+        if route is None or not route.told:
             return None
         interior = me.asn == peer.asn
         if interior and route.interior:
@@ -188,20 +204,23 @@ class BgpModel:
             return None
         as_path = route.as_path if interior else self._told(end, route)
         if me.asn in as_path:
+            return None  # a loop (RFC 4271 §9.1.2)
+        accepts = None if interior else self._accepts
+        if accepts is not None and not accepts(name, route.prefix, as_path):
             return None
-        if self._accepts is not None and not self._accepts(name, route.prefix, as_path):
-            return None
-        return BgpRoute(route.prefix, as_path, (name, *route.nodes), route.origin, interior)
+        nodes = (name, *route.nodes)
+        return BgpRoute(route.prefix, as_path, nodes, route.origin, end, interior)
 
     def _told(self, end: End, route: BgpRoute) -> AsPath:
         peer = self.plan.nodes[end.neighbour]
         prepends = end.link.backup and not self.plan.is_transit(peer.name)
         return (peer.asn,) * (1 + PREPENDED * prepends) + route.as_path
 
-    def _rank(self, end: End, route: BgpRoute) -> tuple[int, ...]:
+    def _rank(self, route: BgpRoute) -> tuple[int, ...]:
         """Return what is compared, in this order; the lowest wins."""
-        distance = end.link.cost if route.interior else 0
-        number = self.plan.nodes[end.neighbour].number
+        assert route.end is not None
+        distance = route.end.link.cost if route.interior else 0
+        number = self.plan.nodes[route.end.neighbour].number
         return len(route.as_path), route.origin, route.interior, distance, number
 
 
@@ -225,3 +244,8 @@ def sessions(plan: Plan, name: str) -> list[End]:
     """Return a router's ends towards its BGP neighbours, eBGP and iBGP; links down have none."""
     exterior = [end for end in plan.ends_of(name) if end.link.protocol is Protocol.BGP]
     return [end for end in (*exterior, *plan.interior_peers(name)) if end.link.up]
+
+
+def as_text(path: Sequence[int]) -> str:
+    """Return an AS path as routers print it."""
+    return " ".join(map(str, path))

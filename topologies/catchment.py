@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Any
 
-from topologies.bgp_model import AsPath
+from topologies.bgp_model import AsPath, as_text
 from topologies.fib_walk import WalkError, as_path, fib_walk
 from topologies.network import Network
 from topologies.path_model import PathModel, own_address
@@ -153,8 +153,3 @@ def _look(network: Network, source: str, home: HomeNetwork) -> dict[str, Any]:
         "packets": "the same way" if same else " ".join(trace.nodes[1:]),
         "rtt_ms": trace.median_ms,
     }
-
-
-def as_text(path: Sequence[int]) -> str:
-    """Return an AS path as routers print it."""
-    return " ".join(map(str, path))

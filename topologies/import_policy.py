@@ -7,13 +7,14 @@ another one in a single step, and FRR goes through what that neighbour said once
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from pathlib import Path
 
+from topologies.bgp_model import Accepts, AsPath
 from topologies.plan import Plan, Role
-from topologies.route_origins import State, Vrp
+from topologies.route_origins import State, Vrp, origin_of, validate
 from topologies.rpsl import Route6, RpslError, parse
 
 
@@ -84,6 +85,18 @@ def registered_only(routes: Iterable[Route6], name: str = "IMPORT-IRR") -> Impor
     if not lines:
         lines = [f"route-map {name} deny 10", "exit"]
     return ImportFilter(name, tuple(lines), registered=registered)
+
+
+def accepted(plan: Plan, filters: Mapping[str, ImportFilter], payloads: Iterable[Vrp]) -> Accepts:
+    """Return what these filters, by router, let pass, for a model; others take everything."""
+    known = tuple(payloads)
+
+    def accepts(router: str, prefix: IPv6Network, as_path: AsPath) -> bool:
+        origin = origin_of(as_path, plan.nodes[router].asn)
+        state = validate(prefix, origin, known)
+        return filters.get(router, EVERYTHING).admits(prefix, origin, state)
+
+    return accepts
 
 
 def use_lines(filter_: ImportFilter, neighbours: Sequence[object]) -> list[str]:

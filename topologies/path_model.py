@@ -91,7 +91,14 @@ class PathModel:
     def _is_at(self, name: str, address: IPv6Address) -> bool:
         if name in self.home_agents and address in self.plan.home_of(name).prefix:
             return True
-        return any(end.address == address for end in self._ends[name])
+        return self._draws(name, address) or any(end.address == address for end in self._ends[name])
+
+    def _draws(self, name: str, address: IPv6Address) -> bool:
+        """Whether this is a hijacker that has announced the address, and so takes the packet."""
+        if self.plan.nodes[name].role is not Role.HIJACKER:
+            return False
+        route = self.bgp.route(name, address)
+        return route is not None and route.own
 
     def _next(self, name: str, address: IPv6Address) -> str | None:
         node = self.plan.nodes[name]
