@@ -49,6 +49,20 @@ class Detector(StrEnum):
     KEEPALIVE = "keepalive"
 
 
+class RouteOptimisation(StrEnum):
+    """What is done about detours on the way to correspondents (design §10, rule 11).
+
+    `switch`: draft §4.1 to the letter, the role of primary moves; `relay`: a packet goes on to the
+    best home agent from the one that it reached; `map`: the mobile node is told which home agent
+    is the best one for which correspondent.
+    """
+
+    OFF = "off"
+    SWITCH = "switch"
+    RELAY = "relay"
+    MAP = "map"
+
+
 @dataclass(frozen=True, slots=True)
 class HomeAgentTimers:
     """Intervals of a home agent, in seconds; `*_misses` in a row mark a peer invalid."""
@@ -69,6 +83,22 @@ class HomeAgentTimers:
     hold_first: float = 1.0
     hold_most: float = 60.0
     stable_time: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class OptimisationSettings:
+    """How paths are measured and chosen; times in seconds.
+
+    A path is left for one that costs less by more than the share `hysteresis` and by `least_gain`,
+    and not within `hold` of the last change. `refresh` is how often a mobile node that holds a map
+    registers.
+    """
+
+    interval: float = 1.0
+    hysteresis: float = 0.2
+    least_gain: float = 0.001
+    hold: float = 10.0
+    refresh: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +131,8 @@ class HomeAgentConfig:
     added while mobile nodes would rather be served by another home agent. `metric_command` tells
     routing: a command line in which `{metric}` is replaced.
 
+    `route_optimisation` is to be the same at all home agents.
+
     `hold_down`: wait before advertising again after more than `free_returns` returns in a row,
     each within `stable_time` of the last, while another home agent serves.
     """
@@ -124,6 +156,8 @@ class HomeAgentConfig:
     metric: int = 1
     metric_penalty: int = 0
     metric_command: tuple[str, ...] = ()
+    route_optimisation: RouteOptimisation = RouteOptimisation.OFF
+    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     hold_down: bool = True
     tun: str = "home"
     path_mtu: int = 1500
@@ -148,12 +182,22 @@ class HomeAgentConfig:
 
 @dataclass(frozen=True, slots=True)
 class MobileNodeTimers:
-    """Intervals of a mobile node, in seconds (RFC 6275 §12, §13)."""
+    """Intervals of a mobile node, in seconds (RFC 6275 §12, §13).
+
+    `home_…` are for one of several home addresses (`agents.core.home_choice`): how long nothing is
+    heard after a packet before it is probed, and at most where probes alone are answered; how far
+    probes are apart, and how many are sent; how long it has to work again before it is chosen.
+    """
 
     first_registration_timeout: float = 1.5
     acknowledgement_timeout: float = 1.0
     max_acknowledgement_timeout: float = 32.0
     max_updates_per_second: int = 3
+    home_silence: float = 0.5
+    home_silence_limit: float = 8.0
+    home_probe_interval: float = 0.3
+    home_probes: int = 3
+    home_hold: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +211,9 @@ class MobileNodeConfig:
 
     `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
     any; `wish_weight`, 1 to 4, how much that matters.
+
+    With `route_optimisation` `map` it sends to the home agents that a CN → HA map names, with any
+    other value to the home agent address alone.
     """
 
     name: str
@@ -184,6 +231,7 @@ class MobileNodeConfig:
     sequence_limit: int = MAX_SEQUENCE
     wished_home_agent: int = 0
     wish_weight: int = 1
+    route_optimisation: RouteOptimisation = RouteOptimisation.OFF
     tun: str = "mobile"
     path_mtu: int = 1500
     egress_record: bool = False
@@ -205,6 +253,8 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
     for key in ("hello_interval", "hello_misses", "keepalive_interval", "keepalive_misses"):
         if not getattr(config.timers, key):
             raise ConfigError(f"{path}: timers.{key}: 0 watches nobody; use more than zero")
+    if not config.optimisation.interval:
+        raise ConfigError(f"{path}: optimisation.interval: 0 never ends; use more than zero")
     seen: dict[object, str] = {config.index: config.name, config.address: config.name}
     for number, peer in enumerate(config.peers):
         _check_index(path, f"peers[{number}].index", peer.index)

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from agents.config import ConfigError, HomeAgentConfig, load_home_agent
+from agents.config import ConfigError, HomeAgentConfig, RouteOptimisation, load_home_agent
 from agents.core.mtu import inner_mtu
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.connectivity import Connectivity, has_route
@@ -25,7 +25,7 @@ from agents.runtime.incarnation import next_incarnation
 from agents.runtime.journal import Journal
 from agents.runtime.netlink import Monitor, Netlink
 from agents.runtime.returns import read_returns, write_returns
-from agents.runtime.sockets import OutboundSocket, PeerSocket
+from agents.runtime.sockets import EchoSocket, OutboundSocket, PeerSocket
 from agents.runtime.tun import Tun
 from agents.runtime.watchdog import Watchdog, WatchdogDied
 
@@ -54,6 +54,9 @@ class Devices:
         self.netlink = Netlink()
         self.monitor = Monitor()
         self.peers = PeerSocket(config.address)
+        self.echoes: PacketReader | None = None
+        if config.route_optimisation is not RouteOptimisation.OFF:
+            self.echoes = EchoSocket(config.address)
         self.ike: PacketReader | None = None
         if any(each.secret_file != Path() for each in config.peers):
             from agents.runtime.ike_socket import IkeSocket
@@ -89,9 +92,8 @@ class HomeAgentProcess(Agent):
         self._watchdog = watchdog
         self._netlink = devices.netlink
         self._monitor = devices.monitor
-        self._peer_sockets: list[PacketReader] = [devices.peers]
-        if devices.ike is not None:
-            self._peer_sockets.append(devices.ike)
+        possible = (devices.peers, devices.ike, devices.echoes)
+        self._peer_sockets: list[PacketReader] = [each for each in possible if each is not None]
         self._outbound = devices.outbound
         self._tun = devices.tun
         self._interface = devices.interface
@@ -147,6 +149,7 @@ class HomeAgentProcess(Agent):
             **super().commands(),
             "load-keys": self._load_keys,
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
+            "paths": lambda request, now: self.engine.paths(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
         }
 
@@ -163,12 +166,14 @@ class HomeAgentProcess(Agent):
         self.drain(self._tun.read, self.engine.receive, now)
 
     def _on_peer(self, opened: PacketReader, now: float) -> None:
+        packets = []
         for _ in range(BATCH):
             packet = opened.read()
             if packet is None:
                 break
             if packet:
-                self.feed(self.engine.receive, (packet,), now)
+                packets.append(packet)
+        self.feed(self.engine.receive, packets, now)
         self.pump(now)
 
     def _on_change(self, now: float) -> None:

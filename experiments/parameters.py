@@ -119,6 +119,20 @@ def one_of(names: Iterable[str]) -> Callable[[str], str]:
     return read
 
 
+def several_of(names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads a comma list of these names, in the order in which they are known."""
+    known = tuple(names)
+
+    def read(text: str) -> tuple[str, ...]:
+        asked = [word.strip() for word in text.split(",")]
+        for word in asked:
+            if word not in known:
+                raise ValueError(f"{word!r} is unknown; known: {', '.join(known)}")
+        return tuple(word for word in known if word in asked)
+
+    return read
+
+
 def parse(
     known: Known, arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> Parameters:

@@ -47,6 +47,8 @@ from experiments.data import (
     read_summary,
     read_table,
 )
+from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
+from experiments.data_hijack import DRAWN, ENDS, FORGERIES
 from experiments.plot_parts import LABEL_BOX, footer, known, legend, spread_out, title
 from experiments.statistics import group, median, spread
 from experiments.targets import outage_target
@@ -466,6 +468,44 @@ def plot_renewal(folder: Path, meta: Row) -> list[str]:
     return ["renewal"]
 
 
+def plot_catchment(folder: Path, meta: Row) -> list[str]:
+    """Write the map of a catchment run and its tour; return their names."""
+    from experiments.catchment_plots import map_figure, tour_figure
+
+    tables = [read_table(folder, table) for table in (MAP_NODES, MAP_LINKS, CATCHMENTS)]
+    if not all(tables):
+        raise DataError(f"{folder}: no catchment, nothing to plot")
+    save(map_figure(meta, *tables), folder, "map")
+    places = read_table(folder, PLACES)
+    if not places:
+        return ["map"]
+    save(tour_figure(meta, tables[0], places), folder, "tour")
+    return ["map", "tour"]
+
+
+def plot_hijack(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a hijack run; return its name."""
+    from experiments.hijack_plots import hijack_figure
+
+    tables = [read_table(folder, table) for table in (ENDS, DRAWN, FORGERIES)]
+    if not any(tables):
+        raise DataError(f"{folder}: no observation, nothing to plot")
+    save(hijack_figure(meta, *tables), folder, "hijack")
+    return ["hijack"]
+
+
+def plot_multi_hoa(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a multi-hoa run; return its name."""
+    from experiments.data_multi_hoa import TABLES
+    from experiments.multi_hoa_plots import figure
+
+    flows, new, opened, steps = (read_table(folder, table) for table in TABLES)
+    if not new:
+        raise DataError(f"{folder}: no trial, nothing to plot")
+    save(figure(meta, flows, new, opened, steps), folder, "multi_hoa")
+    return ["multi_hoa"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
@@ -473,6 +513,9 @@ PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "metric": plot_metric,
     "synchronisation": plot_synchronisation,
     "renewal": plot_renewal,
+    "catchment": plot_catchment,
+    "hijack": plot_hijack,
+    "multi_hoa": plot_multi_hoa,
 }
 
 

@@ -8,16 +8,19 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import IPv6Address
 
 import ike_samples
 import ike_world
 import wire_samples as samples
+from distant_world import FAR, DistantWorld
 from ike_world import IkeWorld
 from world import ANYCAST, COA, HOA, World, own_address
 
-from agents.config import Mode
+from agents.config import Mode, RouteOptimisation
 from agents.core.ike.endpoint import Datagram
 from agents.wire import icmpv6, ipv6
+from agents.wire.checksum import pseudo_header_checksum
 from agents.wire.destination_options import (
     HomeAddress,
     parse_destination_options,
@@ -35,6 +38,7 @@ from agents.wire.inter_ha import parse_inter_ha, serialize_inter_ha
 from agents.wire.mobility import parse_mobility, serialize_mobility
 from agents.wire.mobility_options import parse_options
 from agents.wire.routing import parse_routing
+from tests.homes_world import ROUTER, TwoHomes, anycast
 from tests.mobile_bench import TABLE, Bench
 
 Run = Callable[[bytes], None]
@@ -95,9 +99,9 @@ def whole_packets(mode: Mode = Mode.HARDENED) -> list[bytes]:
     return world.seen[-600:]
 
 
-def talking(mode: Mode) -> World:
+def talking(mode: Mode, **home_agent: object) -> World:
     """Return two home agents and a mobile node that have said most of what can be said."""
-    world = World(2, mode)
+    world = World(2, mode, **home_agent)
     world.start_all()
     world.start_mn()
     world.up()
@@ -175,6 +179,38 @@ def home_agent(mode: Mode) -> Callable[[], Run]:
     return make
 
 
+@cache
+def packets_by_map() -> list[bytes]:
+    """What reached an HA's own address while a CN → HA map was made and used."""
+    own = own_address(2).packed
+    return [packet for packet in mapped().seen if packet[24:40] == own][-200:]
+
+
+def mapped() -> DistantWorld:
+    """Return home agents and a mobile node that sends to HA2's own address."""
+    world = DistantWorld()
+    world.begin()
+    world.talk(5.0)
+    return world
+
+
+def home_agent_by_map() -> Run:
+    """Anybody's packets to the own address: no exception, no change, and flows go on."""
+    world, count = mapped(), itertools.count(1)
+    engine = world.has[2]
+    before = [(e["care_of_address"], e["sequence"]) for e in engine.bindings()]
+
+    def run(octets: bytes) -> None:
+        engine.receive(octets, world.now)
+        assert [(e["care_of_address"], e["sequence"]) for e in engine.bindings()] == before
+        if next(count) % 100 == 0:
+            engine.packets_to_send(world.now)
+            assert world.via(FAR) == 2
+            world.seen.clear()
+
+    return run
+
+
 def alive(world: World) -> None:
     """The positive probe after packets that get no answer."""
     before = len(world.at_mobile)
@@ -204,7 +240,7 @@ def renewed(make: Callable[[], Run]) -> Callable[[], Run]:
 
 def home_agent_under_peers_key() -> Run:
     """A peer that is out of its mind: authentic, and still no exception."""
-    world = talking(Mode.HARDENED)
+    world = talking(Mode.HARDENED, route_optimisation=RouteOptimisation.MAP)
     engine, other = world.has[1], world.has[2]._context
     peer = other.peers.by_index(1)
     assert peer is not None
@@ -312,6 +348,37 @@ def mobile_node_under_home_agents_key() -> Run:
     return run
 
 
+def unreachable_messages() -> list[bytes]:
+    """ICMPv6 errors about what a mobile node with two homes sent, and what else there is."""
+    world = TwoHomes().bind()
+    sent = [each for each in world.seen if each[24:40] == anycast(1).packed]
+    errors = [icmpv6.destination_unreachable(ROUTER, each) for each in sent]
+    return [*whole_packets(), *(each for each in errors if each is not None)]
+
+
+def mobile_node_with_two_homes() -> Run:
+    """Anybody's packets, checksums of ICMPv6 made right: probes at most, no other choice."""
+    world = TwoHomes().bind()
+
+    def run(octets: bytes) -> None:
+        world.up(1)
+        before = world.mn.bindings(), world.mn.choice.chosen
+        if len(octets) >= 44 and octets[6] == ipv6.ICMPV6:
+            source, destination = IPv6Address(octets[8:24]), IPv6Address(octets[24:40])
+            body = octets[40:42] + bytes(2) + octets[44:]
+            right = pseudo_header_checksum(source, destination, ipv6.ICMPV6, body)
+            world.mn.receive(octets[:42] + right.to_bytes(2) + octets[44:], world.now)
+        world.mn.receive(octets, world.now)
+        world.mn.encapsulate(octets, world.now)
+        after = world.mn.bindings(), world.mn.choice.chosen
+        assert world.mn.packets_to_deliver() == []
+        assert [row["expires"] for row in before[0]] == [row["expires"] for row in after[0]]
+        assert before[1] == after[1] == 1
+        world.run(0.01)
+
+    return run
+
+
 def mobile_nodes_host() -> Run:
     bench = Bench(Mode.HARDENED).bind()
 
@@ -383,12 +450,16 @@ TARGETS: dict[str, Target] = {
     "home agent, draft-cbc": Target(
         lambda: whole_packets(Mode.DRAFT_CBC), home_agent(Mode.DRAFT_CBC)
     ),
+    "home agent, by a map": Target(packets_by_map, home_agent_by_map),
     "home agent, a peer's key": Target(headers, renewed(home_agent_under_peers_key), 2),
     "home agent, a mobile node's key": Target(headers, renewed(home_agent_under_mobile_key), 2),
     "mobile node": Target(mobile_node_packets(Mode.HARDENED), mobile_node(Mode.HARDENED), 2),
     "mobile node, draft": Target(mobile_node_packets(Mode.DRAFT), mobile_node(Mode.DRAFT)),
     "mobile node, a home agent's key": Target(
         headers, renewed(mobile_node_under_home_agents_key), 2
+    ),
+    "mobile node with two homes": Target(
+        unreachable_messages, renewed(mobile_node_with_two_homes), 2
     ),
     "mobile node's host": Target(whole_packets, mobile_nodes_host),
     "IKE": Target(ike_messages, parser(parse_message), 3),

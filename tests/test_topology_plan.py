@@ -8,8 +8,8 @@ import pytest
 
 from topologies import addressing
 from topologies.figure_1 import figure_1
-from topologies.frr import rejected_lines
 from topologies.frr_config import DETECTIONS, RoutingOptions, daemons, render
+from topologies.frr_programs import rejected_lines
 from topologies.graph import draw
 from topologies.graph import main as graph_main
 from topologies.plan import MultipathHash, Plan, Protocol, Role

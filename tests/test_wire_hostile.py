@@ -32,6 +32,8 @@ from agents.wire.mobility import (
     serialize_mobility,
 )
 from agents.wire.mobility_options import (
+    CorrespondentMap,
+    MapEntry,
     SidEntry,
     SidTable,
     join_sid_tables,
@@ -237,6 +239,21 @@ def test_sid_tables_that_are_refused() -> None:
     assert join_sid_tables(sid_tables(5, ())) == (5, ())
 
 
+def test_correspondent_maps_that_are_refused() -> None:
+    one = MapEntry(samples.CN, 0x0401, samples.HA1)
+    for entries in ((one, MapEntry(samples.CN, 0x0801, samples.HA2)), (replace(one, sid=0x03FF),)):
+        answer = BindingAcknowledgement(Status.ACCEPTED, 1, 1, options=(CorrespondentMap(entries),))
+        with pytest.raises(WireError) as refused:
+            parse_mobility(
+                serialize_mobility(answer, samples.HA, samples.HOA), samples.HA, samples.HOA
+            )
+        assert refused.value.reason == Reason.FIELD_VALUE
+    eight = tuple(replace(one, correspondent=samples.CN + number) for number in range(8))
+    answer = BindingAcknowledgement(Status.ACCEPTED, 1, 1, options=(CorrespondentMap(eight),))
+    with pytest.raises(ValueError, match="8 entries"):
+        serialize_mobility(answer, samples.HA, samples.HOA)
+
+
 # Inter-HA messages
 
 HEAD = "0101123400000000"
@@ -246,7 +263,7 @@ HEAD = "0101123400000000"
     ("body", "reason"),
     [
         ("0001123400000000", Reason.SUBTYPE),
-        ("1001123400000000", Reason.SUBTYPE),
+        ("1101123400000000", Reason.SUBTYPE),
         ("ff01123400000000", Reason.SUBTYPE),
         ("0101000000000000" + "0506000300000064", Reason.IDENTIFIER),
         (HEAD, Reason.FIELD_MISSING),
@@ -553,3 +570,18 @@ def test_where_no_icmpv6_error_may_go() -> None:
     assert icmpv6.parameter_problem(samples.HA, to_group, 0, 40) is None
     echo = ipv6.build(samples.COA, samples.HA, ipv6.ICMPV6, b"\x80\0\0\0\0\0\0\0")
     assert icmpv6.destination_unreachable(samples.HA, echo) is not None
+
+
+def test_destination_unreachable_is_read_whole_or_not_at_all() -> None:
+    error = icmpv6.destination_unreachable(samples.HA, outer())
+    assert error is not None
+    assert icmpv6.parse_destination_unreachable(error) == outer()[: 1280 - 48]
+    assert icmpv6.parse_destination_unreachable(error + b"padding of the link") == outer()[:1232]
+    for length in range(len(error)):
+        with pytest.raises(WireError):
+            icmpv6.parse_destination_unreachable(error[:length])
+    for place in range(40, len(error)):
+        changed = error[:place] + bytes((error[place] ^ 0x80,)) + error[place + 1 :]
+        with pytest.raises(WireError) as refused:
+            icmpv6.parse_destination_unreachable(changed)
+        assert refused.value.pointer is None  # RFC 4443 §2.4 (e.1): no answer to an error

@@ -29,6 +29,7 @@ from agents.wire.inter_ha import (
     FloorEntry,
     InterHaMessage,
     InterHaStatus,
+    PathEntry,
     SaEntry,
     TableSegment,
     fit,
@@ -49,6 +50,8 @@ from agents.wire.mobility import (
 from agents.wire.mobility_options import (
     AlternateCareOfAddress,
     BindingRefreshAdvice,
+    CorrespondentMap,
+    MapEntry,
     MultiSenderCapable,
     Priority,
     SidEntry,
@@ -71,12 +74,24 @@ u64 = st.integers(0, 0xFFFF_FFFF_FFFF_FFFF)
 addresses = st.ip_addresses(v=6)
 unicast = addresses.filter(is_unicast_routable)
 
+map_entries = st.builds(
+    MapEntry,
+    unicast,
+    # SID 0, or that of a home agent: its index, from 1, in the upper 6 bits.
+    st.one_of(st.just(0), st.integers(1 << 10, 0xFFFF)),
+    unicast,
+)
+maps = st.builds(
+    lambda entries: CorrespondentMap(tuple(entries)),
+    st.lists(map_entries, unique_by=lambda each: each.correspondent, max_size=7),
+)
 mobility_options = st.lists(
     st.one_of(
         st.builds(AlternateCareOfAddress, unicast),
         st.builds(BindingRefreshAdvice, u16),
         st.builds(MultiSenderCapable),
         st.builds(Priority, u8),
+        maps,
     ),
     unique_by=type,
 ).map(tuple)
@@ -141,10 +156,13 @@ sa_entries = st.sampled_from(Transform).flatmap(
     )
 )
 floor_entries = st.builds(FloorEntry, u32, u16, u64, st.booleans())
+times = st.one_of(st.none(), st.integers(0, 0xFFFF_FFFE))
+path_entries = st.builds(PathEntry, unicast, unicast, u64, times, times)
 _ENTRY_STRATEGIES = {
     BindingEntry: binding_entries,
     SaEntry: sa_entries,
     FloorEntry: floor_entries,
+    PathEntry: path_entries,
 }
 _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "identifier": st.integers(1, 0xFFFF),

@@ -203,6 +203,22 @@ def test_esp_transport_both_ways(transform: Transform) -> None:
     assert bytes(association.decrypt(inet6.IPv6(ours)).payload) == message
 
 
+def test_icmpv6_echoes() -> None:
+    request = icmpv6.echo(samples.HA1, samples.CN, 0x0102, 7, b"12345678")
+    theirs = inet6.IPv6(src=str(samples.HA1), dst=str(samples.CN)) / inet6.ICMPv6EchoRequest(
+        id=0x0102, seq=7, data=b"12345678"
+    )
+    assert request == bytes(theirs)
+    reply = inet6.IPv6(src=str(samples.CN), dst=str(samples.HA1)) / inet6.ICMPv6EchoReply(
+        id=0x0102, seq=7, data=b"12345678"
+    )
+    payload = bytes(reply)[ipv6.HEADER_LENGTH :]
+    found = icmpv6.parse_echo_reply(payload, samples.CN, samples.HA1)
+    assert found == (0x0102, 7, b"12345678")
+    for wrong in (payload[:-1] + b"9", payload[:7], bytes(theirs)[ipv6.HEADER_LENGTH :]):
+        assert samples.refusal(icmpv6.parse_echo_reply, wrong, samples.CN, samples.HA1) is not None
+
+
 def test_icmpv6_errors() -> None:
     asked = ipv6.build(samples.COA, samples.HA, ipv6.UDP, bytes(1400))
     for ours, kind, field, value in (

@@ -218,6 +218,13 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "manyhomes.sa.highest": ["70000"],
     },
     "Table End": {"manyhomes.segments": ["9"]},
+    "Path Costs": {
+        "manyhomes.home_address": [HOA, HOA],
+        "manyhomes.path.correspondent": [str(samples.CN), str(samples.CN2)],
+        "manyhomes.path.octets": [str(1 << 33), "0"],
+        "manyhomes.path.mobile_us": ["20500", str(0xFFFFFFFF)],
+        "manyhomes.path.correspondent_us": ["4000", str(0xFFFFFFFF)],
+    },
     "Binding Update": {
         "manyhomes.option": ["1", "2"],
         "manyhomes.option.priority": ["5"],
@@ -228,6 +235,12 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "manyhomes.option.first": ["1"],
         "manyhomes.option.index": ["1", "2", "3"],
         "manyhomes.option.address": [str(sender.address) for sender in samples.SENDERS],
+    },
+    "Binding Acknowledgement with a map": {
+        "manyhomes.option": ["4"],
+        "manyhomes.option.sid": ["0x0803", "0x0c01"],
+        "manyhomes.option.correspondent": [str(samples.CN), str(samples.CN2)],
+        "manyhomes.option.address": [str(samples.HA2), str(samples.HA3)],
     },
     "Binding Acknowledgement that refuses": {"manyhomes.multihomed": ["0"]},
     "ORIGIN_IP": {"manyhomes.origin": [str(samples.HA2)]},

@@ -33,6 +33,8 @@ from agents.wire.inter_ha import (
     InterHaStatus,
     Keepalive,
     Mode,
+    PathCosts,
+    PathEntry,
     PrimaryHaSwitch,
     PrimaryHaSwitchAcknowledgement,
     ReplayFloor,
@@ -58,6 +60,8 @@ from agents.wire.mobility import (
 from agents.wire.mobility_options import (
     AlternateCareOfAddress,
     BindingRefreshAdvice,
+    CorrespondentMap,
+    MapEntry,
     MultiSenderCapable,
     Priority,
     SidEntry,
@@ -76,6 +80,7 @@ HA1 = IPv6Address("fd00:1:1::1")
 HA2 = IPv6Address("fd00:1:2::2")
 HA3 = IPv6Address("fd00:1:3::3")
 CN = IPv6Address("fd00:3:1::1")
+CN2 = IPv6Address("fd00:3:2::2")
 SENDERS = (SidEntry(1, HA1), SidEntry(2, HA2), SidEntry(3, HA3))
 
 BINDING = BindingEntry(HOA, COA, 7, 0xC000, 59_500, 1, primary=1, epoch=2, priority=5)
@@ -120,6 +125,20 @@ MOBILITY: dict[str, tuple[MobilityMessage, IPv6Address, IPv6Address]] = {
         HA,
         HOA,
     ),
+    "Binding Acknowledgement with a map": (
+        BindingAcknowledgement(
+            Status.ACCEPTED,
+            7,
+            15,
+            multihomed=True,
+            options=(
+                CorrespondentMap((MapEntry(CN, 0x0803, HA2), MapEntry(CN2, 0x0C01, HA3))),
+                BindingRefreshAdvice(5),
+            ),
+        ),
+        HA,
+        HOA,
+    ),
     "Binding Acknowledgement that refuses": (
         BindingAcknowledgement(Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, 9, 0),
         HA,
@@ -160,6 +179,9 @@ INTER_HA: dict[str, InterHaMessage] = {
     "Table Request": TableRequest(8, 16, **_TO_HA2),
     "Table Segment": TableSegment(8, (BINDING, SA), **_TO_HA2),
     "Table End": TableEnd(9, **_TO_HA2),
+    "Path Costs": PathCosts(
+        (PathEntry(HOA, CN, 1 << 33, 20_500, 4_000), PathEntry(HOA, CN2, 0)), **_TO_HA2
+    ),
 }
 
 DESTINATION_OPTIONS: dict[str, tuple[Option, ...]] = {

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from mininet.cli import CLI
 from mininet.log import error, output
 
+from topologies import catchment
 from topologies.agents import AgentError
 from topologies.capture import Capture, CaptureError
 from topologies.faults import FaultError
@@ -76,19 +77,23 @@ class LabCLI(CLI):  # type: ignore[misc]
 
     @verb
     def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|routes|counters [NODE]: tables of the agents, routes of routers.
+        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: tables of agents, routers.
 
         bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
-        security associations; peers: what home agents think of one another; routes: the way to
-        the home network on every router; counters: what was sent, taken and dropped, and why.
+        security associations; peers: what home agents think of one another; paths: round trips to
+        correspondents in ms, as primaries know them (SET=optimisation=map); routes: the way to the
+        home network on every router; counters: what was sent, taken and dropped, and why;
+        catchment: which home agent serves each correspondent node and visited network.
         """
         shows: dict[str, Callable[[str | None], str]] = {
             "bc": lambda node: self._ask("bindings", self._home_agents(node)),
             "bul": lambda node: self._ask("bindings", self._mobile_nodes(node)),
             "sa": lambda node: self._ask("sas", self._everyone(node)),
             "peers": lambda node: self._ask("peers", self._home_agents(node)),
+            "paths": lambda node: self._ask("paths", self._home_agents(node)),
             "routes": self._routes,
             "counters": self._counters,
+            "catchment": self._catchment,
         }
         if not 1 <= len(words) <= 2 or words[0] not in shows:
             raise UsageError("show " + "|".join(shows) + " [NODE]")
@@ -110,7 +115,10 @@ class LabCLI(CLI):  # type: ignore[misc]
             except AgentError:
                 rows.append({"node": name, "agent": "does not answer"})
                 continue
-            wanted = ("state", "care_of_address", "advertising", "bindings", "peers", "incarnation")
+            wanted = (
+                "state", "care_of_address", "home", "advertising", "bindings", "peers",
+                "incarnation",
+            )  # fmt: skip
             rows.append(
                 {"node": name, "agent": "up"} | {k: status[k] for k in wanted if k in status}
             )
@@ -159,6 +167,12 @@ class LabCLI(CLI):  # type: ignore[misc]
                 rows.append({"router": name, "to": destination, "by": device})
         return table(rows)
 
+    def _catchment(self, node: str | None) -> str:
+        known = catchment.sources(self.network.plan)
+        if node is not None and self._known(node) not in known:
+            raise ValueError(f"{node} sends no packets home; there are {', '.join(known)}")
+        return table(catchment.table_rows(self.network, known if node is None else [node]))
+
     # Breaking and mending.
 
     @verb
@@ -197,20 +211,29 @@ class LabCLI(CLI):  # type: ignore[misc]
         self._renew("revoke", self._one(words, "revoke MN"))
 
     def _renew(self, command: str, name: str) -> None:
-        """Tell the primary of a mobile node, as the home agents that answer see it."""
+        """Tell the primary of a mobile node in each home, as the home agents that answer see it."""
         mobile = self.network.plan.nodes[self._mobile_nodes(name)[0]]
-        home = str(self.network.plan.homes[0].home_address(mobile.index))
+        renewing = []
+        for home in self.network.plan.homes:
+            home_address = str(home.home_address(mobile.index))
+            primary = self._primary(home_address)
+            if primary is not None:
+                self.network.agents[primary].ask(command, home_address=home_address)
+                renewing.append(primary)
+        if not renewing:
+            raise ValueError(f"no home agent has a binding of {name}")
+        output(f"{', '.join(renewing)} renews\n")
+
+    def _primary(self, home_address: str) -> str | None:
         for agent in self.network.agents.home_agents.values():
             try:
                 rows = agent.ask("bindings")
             except AgentError:
                 continue
-            primary = next((row["primary"] for row in rows if row["home_address"] == home), None)
-            if primary is not None:
-                self.network.agents[primary].ask(command, home_address=home)
-                output(f"{primary} renews\n")
-                return
-        raise ValueError(f"no home agent has a binding of {name}")
+            for row in rows:
+                if row["home_address"] == home_address and row["primary"] is not None:
+                    return str(row["primary"])
+        return None
 
     @verb
     def do_silence(self, words: list[str]) -> None:
@@ -280,12 +303,15 @@ class LabCLI(CLI):  # type: ignore[misc]
         if len(words) not in (2, 3):
             raise UsageError("wish MN HA [WEIGHT], as in: wish mn HA3 2")
         plan = self.network.plan
-        index = 0 if words[1] == "any" else plan.nodes[self._known(words[1])].index
+        index, home = 0, {}
+        if words[1] != "any":
+            index = plan.nodes[self._home_agents(words[1])[0]].index
+            home = {"home": plan.homes.index(plan.home_of(words[1])) + 1}
         weight = words[2] if words[2:] else "1"
         if not weight.isdigit():
             raise UsageError("a weight is 1 to 4")
         agent = self.network.agents[words[0]]
-        agent.ask("wish", home_agent=index, weight=int(weight))
+        agent.ask("wish", home_agent=index, weight=int(weight), **home)
         output(f"{words[0]} wishes for {words[1]}\n")
 
     @verb

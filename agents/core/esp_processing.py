@@ -1,6 +1,8 @@
 """ESP on shared associations: which number and IV a sender uses, whose window a packet meets.
 
 Hardened: IV = SID (16 bits) | counter (48 bits), window by SID (RFC 6054 §3; design §10, rule 3).
+A mobile node, which is the only sender on its SA, names in the SID the home agent that it means,
+with a counter for each (rule 11): so no nonce repeats either.
 Draft: the same number for ESP and IV, so that nonces of several senders collide; window by
 ORIGIN_IP (draft §3.1). draft-cbc: random IVs.
 """
@@ -9,7 +11,6 @@ import struct
 from collections.abc import Callable, Hashable
 
 from agents.core.counters import Dropped
-from agents.core.replay_window import SidWindows
 from agents.core.security_associations import KEPT_BACK, SecurityAssociation
 from agents.wire import esp
 from agents.wire.errors import WireError
@@ -17,6 +18,9 @@ from agents.wire.transforms import Transform
 
 CIPHERS = 4096
 """Cipher objects kept; an association holds only its raw key (design §7)."""
+
+MAX_MEANT = 256
+"""Home agents, each start of one counted, for which an SA keeps counters."""
 
 _NUMBER = struct.Struct("!Q")
 _HEAD = struct.Struct("!IIH")
@@ -61,14 +65,40 @@ class EspProcessor:
         association.counter = number = association.counter + 1
         if number >= association.soft_limit and self._near_end is not None:
             self._near_end(association)
+        return self._seal(association, number, self._sid, payload, next_header)
+
+    def seal_for(
+        self, association: SecurityAssociation, sid: int, payload: bytes, next_header: int
+    ) -> bytes:
+        """Return an ESP packet that is meant for the home agent `sid` alone (rule 11).
+
+        Raises `Dropped` at the end of its numbers, or when there were too many of such SIDs: a
+        counter that was forgotten would repeat nonces.
+        """
+        number = association.meant.get(sid, 0) + 1
+        if number > association.limit:
+            raise Dropped("sequence-exhausted")
+        if number == 1 and len(association.meant) >= MAX_MEANT:
+            raise Dropped("too-many-meant")
+        association.meant[sid] = number
+        return self._seal(association, number, sid, payload, next_header)
+
+    def _seal(
+        self,
+        association: SecurityAssociation,
+        number: int,
+        sid: int | None,
+        payload: bytes,
+        next_header: int,
+    ) -> bytes:
         if association.transform is Transform.AES_128_CBC_HMAC_SHA2_256:
             iv = self._random_bytes(_CBC_IV)
-        elif self._sid is None:
+        elif sid is None:
             iv = _NUMBER.pack(number)
         else:
-            iv = _NUMBER.pack(self._sid << 48 | number)
+            iv = _NUMBER.pack(sid << 48 | number)
         if self._record is not None:
-            self._record(association.spi, self._sid or 0, number)
+            self._record(association.spi, sid or 0, number)
         return self._cipher(association).seal(
             association.spi, number & 0xFFFFFFFF, iv, payload, next_header
         )
@@ -85,7 +115,7 @@ class EspProcessor:
             raise Dropped("esp-truncated")
         windows = association.windows
         _, number, sid = _HEAD.unpack_from(packet)
-        sender: Hashable = sid if type(windows) is SidWindows else origin
+        sender: Hashable = sid if windows.by_sid else origin
         window = windows.find(sender)
         window.check(number)
         try:

@@ -129,7 +129,10 @@ class PeersInSync(Event):
 
 @dataclass(frozen=True, slots=True)
 class PrimaryChanged(Event):
-    """Who is primary for `home_address`, by what: `bu`, `takeover`, `switch` or `peer`."""
+    """Who is primary for `home_address`, by what: `bu`, `takeover`, `switch` or `peer`.
+
+    `switch`: this HA has the better paths (draft §4.1).
+    """
 
     kind: ClassVar[str] = "primary-changed"
     home_address: IPv6Address
@@ -195,6 +198,24 @@ class TrafficBegan(Event):
     home_address: IPv6Address
     number: int
     floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathChosen(Event):
+    """The primary chose another `home_agent` for packets to a correspondent (rule 11).
+
+    Costs in ms, None where not known; `cause`: `cost`, `unmeasured`, `peer-gone`, or `idle`, which
+    is also said of one that is not among the busiest any more.
+    """
+
+    kind: ClassVar[str] = "path-chosen"
+    home_address: IPv6Address
+    correspondent: IPv6Address
+    home_agent: str
+    previous: str
+    cost_ms: float | None
+    previous_cost_ms: float | None
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)

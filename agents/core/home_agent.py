@@ -5,14 +5,15 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
 `primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
 `renewal` replace SAs that end, `metric` heeds what mobile nodes wish for, `path_mtu` what routers
-say of sizes. This file leads each packet to the part that it is for.
+say of sizes, `route_optimisation` cuts detours short. This file leads each packet to the part that
+it is for.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
 from ipaddress import IPv6Address
 
-from agents.config import HomeAgentConfig
+from agents.config import HomeAgentConfig, RouteOptimisation
 from agents.core import status as status_report
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
@@ -36,6 +37,8 @@ from agents.core.primary_role import PrimaryRole
 from agents.core.renew_requests import RenewRequests
 from agents.core.renewal import Renewal
 from agents.core.replay_floors import Floors
+from agents.core.replay_window import MeantWindows, SingleWindow, sender_id
+from agents.core.route_optimisation import Optimiser
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.signalling import Signalling
 from agents.core.synchronisation import Synchronisation
@@ -48,6 +51,9 @@ from agents.wire.errors import WireError
 
 _ESP_HEADER = 8
 _SPI = slice(0, 4)
+_SID = slice(8, 10)
+_ANY_HOME_AGENT = b"\0\0"
+"""The SID that stands for the HA address."""
 
 
 class HomeAgent:
@@ -87,6 +93,9 @@ class HomeAgent:
             config, incarnation or 0, random_bytes, peers, self._expired, record
         )
         self._anycast = config.home_agent_address.packed
+        self._own = config.address.packed
+        self._maps = False
+        """Whether mobile nodes may send to this HA's own address (rule 11)."""
         self._tunnel = Tunnel(context)
         self._signalling = Signalling(context, self._tunnel)
         self._generations = Generations(
@@ -132,6 +141,9 @@ class HomeAgent:
             PeerKeyManagement(context, by_ike, self._membership.introduce) if by_ike else None
         )
         self._role = PrimaryRole(context, self._took_over)
+        self._optimiser: Optimiser | None = None
+        if config.route_optimisation is not RouteOptimisation.OFF:
+            self._optimise()
         self._mobility = MobilityReceiver(
             context,
             self._signalling,
@@ -152,8 +164,20 @@ class HomeAgent:
             self._requests,
             self._keys,
             self._peer_keys,
+            self._optimiser,
         )
         self._now = 0.0
+
+    def _optimise(self) -> None:
+        """Measure paths, and do what the configured arm does about detours (rule 11)."""
+        self._optimiser = optimiser = Optimiser(
+            self._context,
+            self._signalling.ask_for_update,
+            lambda binding, now: self._role.take(binding, "switch", now),
+        )
+        self._membership.lost = optimiser.peer_changed
+        self._signalling.advice = optimiser.options
+        self._maps = optimiser.maps
 
     # The surface: packets, time, events.
 
@@ -172,6 +196,8 @@ class HomeAgent:
                     self._receive_esp(packet, now)
                 else:
                     self._receive_other(packet, now)
+            elif destination == self._own:
+                self._receive_own(packet, now)
             else:
                 binding = self._context.cache.by_octets(destination)
                 if binding is not None and packet[0] >> 4 == 6:
@@ -227,6 +253,8 @@ class HomeAgent:
         if self._peer_keys is not None:
             self._peer_keys.start(now)
         self._membership.start(now)
+        if self._optimiser is not None:
+            self._optimiser.start(now)
 
     def connectivity(self, reachable: bool, now: float) -> None:
         """Tell whether any route to the peers is left."""
@@ -302,6 +330,10 @@ class HomeAgent:
         """Return the peers, ready for JSON."""
         return status_report.peers(self._context)
 
+    def paths(self) -> list[dict[str, object]]:
+        """Return the paths to correspondents that this primary knows, ready for JSON."""
+        return [] if self._optimiser is None else self._optimiser.paths(self._now)
+
     def status(self) -> dict[str, object]:
         """Return the whole in a few numbers, ready for JSON."""
         return {
@@ -316,6 +348,8 @@ class HomeAgent:
         if not binding.bound:
             self._unreachable(packet, now)
             return
+        if self._optimiser is not None:
+            self._optimiser.seen(packet[24:40], packet[8:24], len(packet))
         association = self._tunnel.send(binding, packet, now)
         if association is not None and not binding.multi_sender:
             self._floors.sent(association, now)
@@ -358,13 +392,15 @@ class HomeAgent:
 
     # From the mobile node.
 
-    def _receive_esp(self, packet: bytes, now: float) -> None:
-        """ESP to the HA address without extension headers: payload in tunnel mode."""
+    def _receive_esp(self, packet: bytes, now: float, *, at_own: bool = False) -> None:
+        """ESP without extension headers, to the HA address or `at_own`: payload in tunnel mode."""
         end = ipv6.HEADER_LENGTH + int.from_bytes(packet[4:6])
         sealed = packet[ipv6.HEADER_LENGTH : end]
         association = self._association(sealed, packet, now)
         if association is None:
             return
+        if at_own and self._context.hardened and sealed[_SID] == _ANY_HOME_AGENT:
+            raise Dropped("meant-for-home-agent-address")
         payload, next_header, _ = self._context.mobile_esp.open(association, sealed)
         if association.mode is not SaMode.TUNNEL:
             raise Dropped("no-home-address-option")
@@ -374,12 +410,21 @@ class HomeAgent:
             raise Dropped("not-ipv6-in-tunnel")
         if payload[8:24] != association.home_octets:
             raise Dropped("inner-source-not-home-address")
-        binding = self._authenticated(association, now)
+        if at_own:
+            binding = self._authenticated_here(association, now)
+        else:
+            binding = self._authenticated(association, now)
         if payload[24:40] == self._anycast:
+            if at_own:
+                raise Dropped("signalling-at-own-address")
             self._receive_inner(association, address(packet[8:24]), payload, now)
             return
         if binding is None or not binding.bound:
             raise Dropped("no-binding-for-reverse-tunnel")
+        if self._optimiser is not None:
+            self._optimiser.seen(association.home_octets, payload[24:40], len(payload))
+            if not at_own and self._optimiser.relay(binding, payload):
+                return
         self._context.to_deliver.append(payload)
         self._context.counters["tunnel.received"] += 1
 
@@ -408,12 +453,22 @@ class HomeAgent:
         message = parse_protected(packet.payload, packet.source, packet.destination)
         self._mobility.receive(association, source, message, now, in_tunnel=True)
 
-    def _receive_other(self, packet: bytes, now: float) -> None:
-        """Everything with extension headers, from peers, malformed, or for nobody known."""
+    def _receive_own(self, packet: bytes, now: float) -> None:
+        """To the own address: from peers, or, by the CN → HA map, from mobile nodes (rule 11)."""
+        from_peer = self._context.peers.by_octets(packet[8:24]) is not None
+        if self._maps and not from_peer and packet[6] == ipv6.ESP:
+            self._receive_esp(packet, now, at_own=True)
+            return
         parsed = ipv6.parse(packet)
-        if parsed.destination == self._context.config.address:
+        if parsed.next_header == ipv6.ICMPV6 and self._optimiser is not None:
+            self._optimiser.echo(parsed, now)
+        else:
             self._inter_ha.receive(parsed, now)
-        elif parsed.destination != self._context.config.home_agent_address:
+
+    def _receive_other(self, packet: bytes, now: float) -> None:
+        """Everything with extension headers, malformed, or for nobody known."""
+        parsed = ipv6.parse(packet)
+        if parsed.destination != self._context.config.home_agent_address:
             self._unknown_home_address(packet, now)
         elif parsed.next_header == ipv6.ESP:
             self._receive_transport(parsed, packet, now)
@@ -448,13 +503,35 @@ class HomeAgent:
         self._floors.received(association, now)
         if association.state is not SaState.MATURE:
             self._generations.used(association, now)
-        if association.windows.window.highest >= association.soft_limit:  # type: ignore[union-attr]
-            self._context.due.setdefault(association)
+        self._watch_numbers(association)
         binding = self._context.cache.by_octets(association.home_octets)
         if binding is not None and binding.primary != self._context.config.index:
             self._role.consider_takeover(binding, now)
             self._metric.traffic(binding, now)
         return binding
+
+    def _authenticated_here(self, association: SecurityAssociation, now: float) -> Binding | None:
+        """An authentic packet came to the own address (rule 11): it moves no role.
+
+        In hardened mode its numbers concern nobody else; in draft mode they are everybody's.
+        """
+        if not self._context.hardened:
+            self._floors.received(association, now)
+        if association.state is not SaState.MATURE:
+            self._generations.used(association, now)
+        self._watch_numbers(association)
+        binding = self._context.cache.by_octets(association.home_octets)
+        if binding is not None and binding.primary != self._context.config.index:
+            primary = self._context.peers.by_index(binding.primary)
+            if self._optimiser is not None and (primary is None or not primary.valid):
+                self._optimiser.arrived_here(binding, now)
+        return binding
+
+    def _watch_numbers(self, association: SecurityAssociation) -> None:
+        """The mobile node's numbers may come to their end."""
+        assert isinstance(association.windows, SingleWindow)
+        if association.windows.highest >= association.soft_limit:
+            self._context.due.setdefault(association)
 
     # The primary role, and SAs that change.
 
@@ -473,6 +550,10 @@ class HomeAgent:
         self._renewal.hand_over(binding, now)
 
     def _association_held(self, association: SecurityAssociation, now: float) -> None:
+        if self._maps and self._context.hardened and association.inbound:
+            assert isinstance(association.windows, SingleWindow)
+            own = sender_id(self._context.config.index, self._context.incarnation)
+            association.windows = MeantWindows(association.windows.window, own)
         self._requests.watch_lifetime(association, now)
         made_elsewhere = association.spi >> 24 != self._context.config.index
         if not association.inbound or not made_elsewhere:

@@ -14,6 +14,7 @@ from agents.core.peers import Peer
 from agents.core.renew_requests import RenewRequests
 from agents.core.replay_floors import Floors
 from agents.core.replay_window import INCARNATION_MASK
+from agents.core.route_optimisation import Optimiser
 from agents.core.synchronisation import Synchronisation
 from agents.core.table_transfer import TableTransfer
 from agents.core.tunnel import Tunnel
@@ -38,7 +39,9 @@ class InterHaReceiver:
         renew_requests: RenewRequests,
         keys: KeyManagement | None,
         peer_keys: PeerKeyManagement | None,
+        optimiser: Optimiser | None,
     ) -> None:
+        self._optimiser = optimiser
         self._keys = keys
         self._peer_keys = peer_keys
         self._renew_requests = renew_requests
@@ -88,6 +91,8 @@ class InterHaReceiver:
     def _receive_relayed(self, payload: bytes, now: float) -> None:
         if payload[24:40] == self._context.config.home_agent_address.packed:
             self._receive_relayed_control(payload, now)
+            return
+        if self._optimiser is not None and self._optimiser.relayed(payload):
             return
         binding = self._context.cache.by_octets(payload[24:40])
         association = self._tunnel.relayed(binding, payload, now)
@@ -143,5 +148,7 @@ class InterHaReceiver:
                 self._table.segment(peer, message, now)
             case inter_ha.TableEnd():
                 self._table.end(peer, message, now)
+            case inter_ha.PathCosts() if self._optimiser is not None:
+                self._optimiser.receive(peer, message, now)
             case _:
                 raise Dropped(f"unexpected-{type(message).__name__.lower()}")

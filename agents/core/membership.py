@@ -50,6 +50,8 @@ class Membership:
         self._cut_off = False
         self._started = False
         self.advertising = False
+        self.lost: Callable[[Peer, float], None] = lambda peer, now: None
+        """Told of a peer that is gone, or that was started anew."""
         context.exchanges.gave_up = self._unanswered
 
     def start(self, now: float) -> None:
@@ -96,6 +98,7 @@ class Membership:
             self._context.exchanges.abandon(peer.index, now)
             peer.fetching = False
             peer.incarnation = hello.incarnation
+            self.lost(peer, now)
         if hello.receiver_incarnation != self._context.incarnation:
             # It does not know this incarnation yet, or is a recording: no proof of life.
             self._send_hello(peer)
@@ -150,6 +153,7 @@ class Membership:
             self._lose(peer, now)
             self._context.exchanges.abandon(peer.index, now)
         if self._move(peer, event) and event is PeerEvent.MISSED_OUT:
+            self.lost(peer, now)
             self.check_ready(now)
 
     def _unanswered(self, index: int, now: float) -> None:

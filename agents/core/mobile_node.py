@@ -11,14 +11,21 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable
 from ipaddress import IPv6Address
 
-from agents.config import MobileNodeConfig, Mode
+from agents.config import MobileNodeConfig, Mode, RouteOptimisation
 from agents.core import mobile_status
 from agents.core.binding_update_list import Acknowledgement, HomeRegistration, Update
+from agents.core.correspondent_map import HeldMap
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord, EspProcessor
 from agents.core.events import Event
 from agents.core.mobile_associations import MobileAssociations
-from agents.core.mobile_events import Moved, Multihomed, OriginChanged, SidTableInstalled
+from agents.core.mobile_events import (
+    CorrespondentMapInstalled,
+    Moved,
+    Multihomed,
+    OriginChanged,
+    SidTableInstalled,
+)
 from agents.core.mobile_key_management import MobileKeyManagement
 from agents.core.mobile_registration import State
 from agents.core.outer_header import OuterHeader
@@ -108,6 +115,7 @@ class MobileNode:
         hardened = config.mode is Mode.HARDENED
         # SID 0 stands for the HA address (design §10, rule 11).
         self._esp = EspProcessor(random_bytes, 0 if hardened else None, record)
+        self._map = HeldMap(hardened=hardened)
         self._last_sender: Hashable = self  # nobody yet
         self._last_heard: dict[Hashable, float] = {}
         self._error_limit = RateLimit(ERRORS_PER_SECOND)
@@ -119,6 +127,9 @@ class MobileNode:
             self._send_update,
             self._events.append,
         )
+        self.acknowledged_by = ""
+        """Own address of the home agent that accepted last, if anything names it: it is primary
+        until another one takes over (draft §2)."""
         self._wanted = False
         if secret is not None:
             self._keys = MobileKeyManagement(
@@ -186,6 +197,11 @@ class MobileNode:
         self.registration.refresh(now)
         self._set_path()
 
+    def probe(self, now: float) -> None:
+        """Find out by a Binding Update whether a home agent answers (rule 14)."""
+        self.registration.probe(now)
+        self._set_path()
+
     def care_of_address_added(self, address: IPv6Address, interface: str, now: float) -> None:
         """Take `address` as the active care-of address and register it at once."""
         if not addresses.is_unicast_routable(address) or address in self.config.home_prefix:
@@ -227,6 +243,9 @@ class MobileNode:
         elif self._held.tunnel is None:
             self.counters.drop("no-sa")
         else:
+            route = self._map.routes.get(packet[24:40]) if self._map.routes else None
+            if route is not None and self._send_by_map(*route, packet):
+                return
             try:
                 sealed = self._seal(self._held.tunnel, packet, now)
             except Dropped as dropped:
@@ -234,6 +253,22 @@ class MobileNode:
                 return
             self._to_send.append(self._upstream.wrap(sealed))
             self.counters["tunnel.sent"] += 1
+
+    def _send_by_map(self, sid: int, header: OuterHeader, packet: bytes) -> bool:
+        """Send to the home agent that the map names; return False if the SA has no number left."""
+        tunnel = self._held.tunnel
+        assert tunnel is not None
+        try:
+            if sid:
+                sealed = self._esp.seal_for(tunnel, sid, packet, ipv6.IPV6)
+            else:
+                sealed = self._esp.seal(tunnel, packet, ipv6.IPV6, 0)
+        except Dropped:
+            return False
+        self._to_send.append(header.wrap(sealed))
+        self.counters["tunnel.sent"] += 1
+        self.counters["tunnel.sent-by-map"] += 1
+        return True
 
     def _seal(self, association: SecurityAssociation, packet: bytes, now: float) -> bytes:
         try:
@@ -279,9 +314,20 @@ class MobileNode:
 
     # What a person may ask
 
+    def home(self, number: int) -> "MobileNode":
+        """Return this engine for number 1, as those with more homes do; ValueError for others."""
+        if number != 1:
+            raise ValueError(f"no home {number!r}; there is one")
+        return self
+
     def status(self) -> dict[str, object]:
         """Return the state of the registration, ready for JSON; times on the engine's clock."""
-        return mobile_status.status(self.config, self.registration, self._addresses, self._senders)
+        return {
+            **mobile_status.status(self.config, self.registration, self._addresses, self._senders),
+            "correspondents": {
+                str(each.correspondent): str(each.address) for each in self._map.entries
+            },
+        }
 
     def bindings(self) -> list[dict[str, object]]:
         """Return the Binding Update List, ready for JSON."""
@@ -455,8 +501,21 @@ class MobileNode:
             assert table is not None
             listed = {index: str(own) for index, own in table.items()}
             self._events.append(SidTableInstalled(version, listed))
+        self.acknowledged_by = self._senders.describe(sender)[0]
         if before is not message.multihomed:
             self._events.append(Multihomed(message.multihomed))
+        if self.config.route_optimisation is RouteOptimisation.MAP:
+            self._take_map(message)
+
+    def _take_map(self, message: BindingAcknowledgement) -> None:
+        """Where packets to some correspondents go from now on (design §10, rule 11)."""
+        options = message.options if message.multihomed else ()
+        if self._map.install(options, self._senders.table):
+            entries = self._map.entries
+            listed = {str(each.correspondent): str(each.address) for each in entries}
+            self._events.append(CorrespondentMapInstalled(listed))
+        if self._map.refused:
+            self.counters["map-entries-refused"] = self._map.refused
 
     def _receive_unprotected(self, payload: bytes, routed: bool) -> None:
         """Take nothing but a Binding Error, which nobody can protect, and believe none of it."""
@@ -556,6 +615,7 @@ class MobileNode:
         elif self._upstream is None or self._upstream_source != care_of:
             self._upstream = OuterHeader(care_of, self.config.home_agent_address, ipv6.ESP)
             self._upstream_source = care_of
+            self._map.attach(care_of)
 
     def _begin_without_keys(self, now: float) -> None:
         """The mobile node begins when it has no SA (design §10, rule 8)."""

@@ -122,6 +122,7 @@ class Peers:
     def __init__(self, peers: list[Peer]) -> None:
         self._by_index = {peer.index: peer for peer in peers}
         self._by_address = {peer.address: peer for peer in peers}
+        self._by_octets = {peer.address.packed: peer for peer in peers}
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._by_index.values())
@@ -136,6 +137,10 @@ class Peers:
     def by_address(self, address: IPv6Address) -> Peer | None:
         """Return the peer with that own address, or None for a stranger."""
         return self._by_address.get(address)
+
+    def by_octets(self, address: bytes) -> Peer | None:
+        """Return the peer with an own address as it stands in packets, or None."""
+        return self._by_octets.get(address)
 
     def valid(self) -> list[Peer]:
         """Return the peers that are there, as far as is known."""

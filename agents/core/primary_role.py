@@ -27,11 +27,15 @@ class PrimaryRole:
             return
         if not (self._context.hardened or not binding.multi_sender or self._renewal_due(binding)):
             return
+        self.take(binding, "takeover", now)
+
+    def take(self, binding: Binding, cause: str, now: float) -> None:
+        """Become primary, and tell the peers: by takeover, or by draft §4.1 (rule 1 (c))."""
         binding.epoch, binding.primary = binding.epoch + 1, self._context.config.index
         if not binding.multi_sender:
             self._jump(binding)
         self._context.report(
-            PrimaryChanged(binding.home_address, binding.primary, binding.epoch, "takeover")
+            PrimaryChanged(binding.home_address, binding.primary, binding.epoch, cause)
         )
         self._announce(binding, now)
 

@@ -130,7 +130,7 @@ class Renewal:
         return any(
             each.generation > association.generation
             and isinstance(each.windows, SingleWindow)
-            and each.windows.window.highest
+            and each.windows.highest
             for each in self._context.associations.of(association.home_address)
             if each.inbound
         )

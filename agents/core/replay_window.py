@@ -5,6 +5,7 @@ by ORIGIN_IP as in draft §3.1, or by the sender id (SID) in the IV (RFC 6054), 
 """
 
 from collections.abc import Collection, Hashable
+from typing import ClassVar
 
 from agents.core.counters import Dropped
 
@@ -67,6 +68,9 @@ class ReplayWindow:
 class SingleWindow:
     """One window for every sender: RFC 4303 as it stands, and naive sharing (draft §3.1)."""
 
+    by_sid: ClassVar[bool] = False
+    """Whether the SID in the IV says which window a packet meets."""
+
     def __init__(self, size: int = WINDOW_SIZE) -> None:
         self.window = ReplayWindow(size)
 
@@ -77,9 +81,47 @@ class SingleWindow:
     def keep(self, sender: Hashable, window: ReplayWindow) -> None:
         """Nothing to keep: the one window is kept already."""
 
+    @property
+    def highest(self) -> int:
+        """The highest number that was received."""
+        return self.window.highest
+
+
+class MeantWindows(SingleWindow):
+    """At a home agent, where the SID in a mobile node's IV names the one that is meant (rule 11).
+
+    SID 0 is the HA address: its `window` moves between home agents, and floors with it (rule 5).
+    `own` is for packets to this home agent's own address. Nobody else ever takes these, and a
+    restart changes the SID: it needs no floors.
+    """
+
+    by_sid = True
+
+    def __init__(self, window: ReplayWindow, own_sid: int) -> None:
+        self.window = window
+        self.own = ReplayWindow()
+        self._own_sid = own_sid
+
+    def find(self, sender: Hashable) -> ReplayWindow:
+        """Return the window for the SID `sender`; raise `Dropped` for that of another."""
+        if sender == 0:
+            return self.window
+        if sender == self._own_sid:
+            return self.own
+        assert isinstance(sender, int)
+        earlier = sender >> INCARNATION_BITS == self._own_sid >> INCARNATION_BITS
+        raise Dropped("meant-for-another-incarnation" if earlier else "meant-for-another")
+
+    @property
+    def highest(self) -> int:
+        """The highest number that was received, by either address."""
+        return max(self.window.highest, self.own.highest)
+
 
 class OriginWindows:
     """Draft §3.1: a window for each ORIGIN_IP. Unauthenticated, as the draft has it."""
+
+    by_sid: ClassVar[bool] = False
 
     def __init__(self, size: int = WINDOW_SIZE, most: int = MAX_ORIGINS) -> None:
         self.windows: dict[Hashable, ReplayWindow] = {}
@@ -102,6 +144,8 @@ class OriginWindows:
 
 class SidWindows:
     """A window for each SID, the newest incarnation of each home agent alone (rule 6)."""
+
+    by_sid: ClassVar[bool] = True
 
     def __init__(self, size: int = WINDOW_SIZE) -> None:
         self.windows: dict[int, tuple[int, ReplayWindow]] = {}  # HA index → incarnation, window

@@ -64,6 +64,8 @@ class SecurityAssociation:
     state: SaState = SaState.MATURE
     counter: int = 0
     """The number last sent here; 32 bits go out as sequence number (RFC 4303 §2.2)."""
+    meant: dict[int, int] = field(default_factory=dict)
+    """At a mobile node, the number last sent to one home agent's own address, by SID (rule 11)."""
     soft_limit: int = SOFT_LIMIT
     limit: int = MAX_SEQUENCE
     silent: bool = False
@@ -98,7 +100,7 @@ class SecurityAssociation:
         if self.marked_due or self.silent or self.counter >= self.soft_limit:
             return True
         windows = self.windows
-        return isinstance(windows, SingleWindow) and windows.window.highest >= self.soft_limit
+        return isinstance(windows, SingleWindow) and windows.highest >= self.soft_limit
 
     @property
     def can_send(self) -> bool:

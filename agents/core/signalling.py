@@ -1,5 +1,6 @@
 """Messages from the home agent to a mobile node, and to those who sent what it cannot take."""
 
+from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from agents.core.binding_cache import Binding
@@ -30,6 +31,8 @@ class Signalling:
         members = [(config.index, config.address)]
         members += [(peer.index, peer.address) for peer in context.peers]
         entries = [SidEntry(index, own) for index, own in sorted(members)]
+        self.advice: Callable[[Binding], tuple[MobilityOption, ...]] = lambda binding: ()
+        """What else an acknowledgement with M says (rule 11)."""
         self._sid_table: tuple[MobilityOption, ...] = (
             sid_tables(SID_TABLE_VERSION, entries) if context.hardened else ()
         )
@@ -39,13 +42,17 @@ class Signalling:
         multihomed = (
             answer.status.accepted and answer.multi_sender and bool(len(self._context.peers))
         )
+        options: tuple[MobilityOption, ...] = ()
+        if multihomed:
+            advice = self.advice(answer.binding) if answer.binding is not None else ()
+            options = (*self._sid_table, *advice)
         message = mobility.BindingAcknowledgement(
             status=answer.status,
             sequence=answer.sequence,
             lifetime=int(answer.lifetime / LIFETIME_UNIT),
             key_management=answer.status.accepted and answer.key_management,
             multihomed=multihomed,
-            options=self._sid_table if multihomed else (),
+            options=options,
         )
         self.send(message, home_address, answer.care_of_address, answer.multi_sender, in_tunnel)
 

@@ -111,6 +111,10 @@ class HomeAgentEngine(Engine, Protocol):
         """Renew a mobile node's SAs; raises `ValueError` where that is impossible."""
         ...
 
+    def paths(self) -> Any:
+        """Return the paths to correspondents that this HA decides about, ready for JSON."""
+        ...
+
     def revoke(self, home_address: IPv6Address, now: float, /) -> None:
         """Renew them and end the old ones at once; raises `ValueError`."""
         ...
@@ -133,6 +137,10 @@ class MobileNodeEngine(Engine, Protocol):
 
     def wish(self, wish: Wish, now: float) -> None:
         """Tell by which home agent the mobile node would like to be served; ValueError."""
+        ...
+
+    def home(self, number: int, /) -> "MobileNodeEngine":
+        """Return the engine of one home by its number, from 1; raises `ValueError`."""
         ...
 
     def deregister(self, now: float) -> None:

@@ -1,6 +1,6 @@
-"""ICMPv6 errors (RFC 4443): whole packets in answer to a packet that cannot be taken.
+"""ICMPv6 (RFC 4443), whole packets: errors in answer to what cannot be taken, and echoes.
 
-One kind, Packet Too Big, is also read here.
+Two kinds are also read here: Packet Too Big and Echo Reply.
 """
 
 import struct
@@ -15,6 +15,8 @@ from agents.wire.errors import Reason, WireError
 DESTINATION_UNREACHABLE = 1
 PACKET_TOO_BIG = 2
 PARAMETER_PROBLEM = 4
+ECHO_REQUEST = 128
+ECHO_REPLY = 129
 
 NO_ROUTE = 0
 ADMINISTRATIVELY_PROHIBITED = 1
@@ -25,6 +27,7 @@ UNRECOGNIZED_NEXT_HEADER = 1
 UNRECOGNIZED_OPTION = 2
 
 _HEAD = struct.Struct("!BBHL")
+_ECHO = struct.Struct("!BBHHH")
 _CHECKSUM = struct.Struct("!H")
 _QUOTED_LENGTH = struct.Struct("!H")
 _QUOTED = ipv6.MINIMUM_MTU - ipv6.HEADER_LENGTH - _HEAD.size
@@ -42,6 +45,25 @@ def destination_unreachable(
 ) -> bytes | None:
     """Answer a packet that cannot be delivered (RFC 4443 §3.1)."""
     return _error(source, packet, DESTINATION_UNREACHABLE, code, 0, to_group=False)
+
+
+def parse_destination_unreachable(packet: bytes) -> bytes:
+    """Return the packet that an error is about, as much as it quotes: its whole header, at least.
+
+    Raises:
+        WireError: it is no Destination Unreachable, or its checksum is wrong; no answer is due.
+    """
+    parsed = ipv6.parse(packet)
+    message = parsed.payload
+    if parsed.next_header != ipv6.ICMPV6:
+        raise WireError(Reason.NEXT_HEADER, f"next header {parsed.next_header}")
+    if len(message) < _HEAD.size + ipv6.HEADER_LENGTH:
+        raise WireError(Reason.TRUNCATED, f"an ICMPv6 error of {len(message)} octets")
+    if message[0] != DESTINATION_UNREACHABLE:
+        raise WireError(Reason.MESSAGE_TYPE, f"ICMPv6 type {message[0]}")
+    if not is_valid(parsed.source, parsed.destination, ipv6.ICMPV6, message):
+        raise WireError(Reason.CHECKSUM, "ICMPv6 checksum")
+    return message[_HEAD.size :]
 
 
 def packet_too_big(source: IPv6Address, packet: bytes, mtu: int) -> bytes | None:
@@ -101,6 +123,41 @@ def _error(
     if packet[24] == 0xFF and not to_group:
         return None
     body = bytearray(_HEAD.pack(kind, code, 0, value) + packet[:_QUOTED])
+    return _finish(source, destination, body)
+
+
+def echo(
+    source: IPv6Address,
+    destination: IPv6Address,
+    identifier: int,
+    sequence: int,
+    data: bytes,
+    kind: int = ECHO_REQUEST,
+) -> bytes:
+    """Return an Echo Request, or a reply (RFC 4443 §4); the two numbers have 16 bits."""
+    body = bytearray(_ECHO.pack(kind, 0, 0, identifier, sequence) + data)
+    return _finish(source, destination, body)
+
+
+def parse_echo_reply(
+    payload: bytes, source: IPv6Address, destination: IPv6Address
+) -> tuple[int, int, bytes]:
+    """Return (identifier, sequence, data) of an Echo Reply.
+
+    Raises:
+        WireError: too short, a wrong checksum, or another ICMPv6 message.
+    """
+    if len(payload) < _ECHO.size:
+        raise WireError(Reason.TRUNCATED, f"ICMPv6 of {len(payload)} octets")
+    if not is_valid(source, destination, ipv6.ICMPV6, payload):
+        raise WireError(Reason.CHECKSUM, "ICMPv6")
+    kind, _, _, identifier, sequence = _ECHO.unpack_from(payload)
+    if kind != ECHO_REPLY:
+        raise WireError(Reason.MESSAGE_TYPE, f"ICMPv6 type {kind}, not an Echo Reply")
+    return identifier, sequence, payload[_ECHO.size :]
+
+
+def _finish(source: IPv6Address, destination: IPv6Address, body: bytearray) -> bytes:
     checksum = pseudo_header_checksum(source, destination, ipv6.ICMPV6, bytes(body))
     _CHECKSUM.pack_into(body, 2, checksum)
     return ipv6.build(source, destination, ipv6.ICMPV6, bytes(body))

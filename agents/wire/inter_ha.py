@@ -11,7 +11,14 @@ from typing import TypeVar
 from agents.wire import inter_ha_fields as fields
 from agents.wire import tlv
 from agents.wire.errors import Reason, WireError
-from agents.wire.inter_ha_entries import BindingEntry, Entry, FieldType, FloorEntry, SaEntry
+from agents.wire.inter_ha_entries import (
+    BindingEntry,
+    Entry,
+    FieldType,
+    FloorEntry,
+    PathEntry,
+    SaEntry,
+)
 from agents.wire.inter_ha_messages import (
     MESSAGES,
     BindingInformationAcknowledgement,
@@ -20,6 +27,7 @@ from agents.wire.inter_ha_messages import (
     Hello,
     InterHaMessage,
     Keepalive,
+    PathCosts,
     PrimaryHaSwitch,
     PrimaryHaSwitchAcknowledgement,
     ReplayFloor,
@@ -52,6 +60,8 @@ __all__ = [
     "InterHaStatus",
     "Keepalive",
     "Mode",
+    "PathCosts",
+    "PathEntry",
     "PrimaryHaSwitch",
     "PrimaryHaSwitchAcknowledgement",
     "ReplayFloor",

@@ -1,4 +1,4 @@
-"""Entries of inter-HA messages: a binding, a security association, a replay floor."""
+"""Entries of inter-HA messages: a binding, a security association, a replay floor, a path."""
 
 import struct
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ class FieldType(IntEnum):
     BINDING_ENTRY = 16
     SA_ENTRY = 17
     FLOOR_ENTRY = 18
+    PATH_ENTRY = 19
 
 
 _BINDING = struct.Struct("!16s16sHHLLLBBBx")
@@ -33,6 +34,8 @@ _DELETED = 0x40
 _SA = struct.Struct("!16s16s16sLLLQBBBx")
 _FLOOR = struct.Struct("!LHQB")
 _OUTBOUND = 0x80
+_PATH = struct.Struct("!16s16sQLL")
+_UNKNOWN_TIME = 0xFFFF_FFFF
 
 _MODE_NUMBERS = {Mode.TRANSPORT: 1, Mode.TUNNEL: 2}
 _TRANSFORM_NUMBERS = {Transform.AES_128_GCM: 1, Transform.AES_128_CBC_HMAC_SHA2_256: 2}
@@ -188,11 +191,51 @@ class FloorEntry:
         return cls(spi, sid, number, bool(bits & _OUTBOUND))
 
 
-Entry = BindingEntry | SaEntry | FloorEntry
-ENTRY_TYPES: dict[int, type[BindingEntry] | type[SaEntry] | type[FloorEntry]] = {
+@dataclass(frozen=True, slots=True)
+class PathEntry:
+    """What the sender knows of the path between a mobile node and a correspondent by way of it.
+
+    `octets` is the traffic between the two, in both directions; the round-trip times, in
+    microseconds, are between the sender and the mobile node's care-of address, and between the
+    sender and the correspondent; None where none is known.
+    """
+
+    home_address: IPv6Address
+    correspondent: IPv6Address
+    octets: int
+    mobile_us: int | None = None
+    correspondent_us: int | None = None
+
+    def encode(self) -> tuple[FieldType, bytes]:
+        """Return the field's type and value."""
+        times = (self.mobile_us, self.correspondent_us)
+        value = _PATH.pack(
+            self.home_address.packed,
+            self.correspondent.packed,
+            self.octets,
+            *(_UNKNOWN_TIME if each is None else each for each in times),
+        )
+        return FieldType.PATH_ENTRY, value
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read the field's value; WireError on a wrong length or a bad address."""
+        _expect(len(value) == _PATH.size, "path entry", value)
+        home, correspondent, octets, *times = _PATH.unpack(value)
+        return cls(
+            unicast_address(home, "home address"),
+            unicast_address(correspondent, "correspondent's address"),
+            octets,
+            *(None if each == _UNKNOWN_TIME else each for each in times),
+        )
+
+
+Entry = BindingEntry | SaEntry | FloorEntry | PathEntry
+ENTRY_TYPES: dict[int, type[BindingEntry] | type[SaEntry] | type[FloorEntry] | type[PathEntry]] = {
     FieldType.BINDING_ENTRY: BindingEntry,
     FieldType.SA_ENTRY: SaEntry,
     FieldType.FLOOR_ENTRY: FloorEntry,
+    FieldType.PATH_ENTRY: PathEntry,
 }
 
 

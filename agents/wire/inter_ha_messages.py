@@ -8,7 +8,7 @@ from enum import IntEnum
 from ipaddress import IPv6Address
 from typing import ClassVar
 
-from agents.wire.inter_ha_entries import BindingEntry, FloorEntry, SaEntry
+from agents.wire.inter_ha_entries import BindingEntry, FloorEntry, PathEntry, SaEntry
 from agents.wire.status import InterHaStatus
 
 
@@ -30,6 +30,7 @@ class Subtype(IntEnum):
     TABLE_REQUEST = 13
     TABLE_SEGMENT = 14
     TABLE_END = 15
+    PATH_COSTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,17 @@ class TableEnd(InterHaMessage):
     segments: int
 
 
+@dataclass(frozen=True, slots=True)
+class PathCosts(InterHaMessage):
+    """So long are the paths by way of the sender; the next supersedes it, nobody acknowledges it.
+
+    From a primary it also asks for the same paths by way of the receiver.
+    """
+
+    subtype = Subtype.PATH_COSTS
+    entries: tuple[PathEntry, ...]
+
+
 MESSAGES: dict[int, type[InterHaMessage]] = {
     message.subtype: message
     for message in (
@@ -212,13 +224,15 @@ MESSAGES: dict[int, type[InterHaMessage]] = {
         TableRequest,
         TableSegment,
         TableEnd,
+        PathCosts,
     )
 }
 
-ENTRIES: dict[int, tuple[type[BindingEntry | SaEntry | FloorEntry], ...]] = {
+ENTRIES: dict[int, tuple[type[BindingEntry | SaEntry | FloorEntry | PathEntry], ...]] = {
     Subtype.BINDING_INFORMATION_UPDATE: (BindingEntry,),
     Subtype.SA_INFORMATION_UPDATE: (SaEntry,),
     Subtype.REPLAY_FLOOR: (FloorEntry,),
     Subtype.TABLE_SEGMENT: (BindingEntry, SaEntry),
+    Subtype.PATH_COSTS: (PathEntry,),
 }
 """Which entries a message may hold."""

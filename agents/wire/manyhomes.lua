@@ -25,6 +25,7 @@ local SUBTYPES = {
   [10] = "Replay Floor",
   [11] = "Primary HA Switch", [12] = "Primary HA Switch Acknowledgement",
   [13] = "Table Request", [14] = "Table Segment", [15] = "Table End",
+  [16] = "Path Costs",
 }
 -- What bit 0x01 of the flags octet says, by subtype.
 local FLAGS = { [1] = "ready", [2] = "response", [4] = "solicited", [7] = "solicited",
@@ -80,6 +81,11 @@ local f = {
   sid = ProtoField.uint16("manyhomes.sid", "SID", base.HEX),
   floor = ProtoField.uint64("manyhomes.floor", "Number"),
   outbound = ProtoField.bool("manyhomes.floor.outbound", "Outbound", 8, nil, 0x80),
+  correspondent = ProtoField.ipv6("manyhomes.path.correspondent", "Correspondent"),
+  octets = ProtoField.uint64("manyhomes.path.octets", "Octets"),
+  mobile_time = ProtoField.uint32("manyhomes.path.mobile_us", "RTT to the mobile node [us]"),
+  correspondent_time =
+    ProtoField.uint32("manyhomes.path.correspondent_us", "RTT to the correspondent [us]"),
   multihomed = ProtoField.bool("manyhomes.multihomed", "Multihomed (M)", 8, nil, 0x01),
 }
 manyhomes.fields = f
@@ -91,6 +97,8 @@ local o = {
   version = ProtoField.uint32("manyhomes.option.version", "Version"),
   index = ProtoField.uint8("manyhomes.option.index", "HA index"),
   address = ProtoField.ipv6("manyhomes.option.address", "HA's own address"),
+  sid = ProtoField.uint16("manyhomes.option.sid", "SID of the HA meant", base.HEX),
+  correspondent = ProtoField.ipv6("manyhomes.option.correspondent", "Correspondent"),
 }
 option18.fields = o
 local origin_address = ProtoField.ipv6("manyhomes.origin", "ORIGIN_IP")
@@ -112,6 +120,10 @@ local SA_ENTRY = {
   { f.transform, 1 }, { f.state, 1 }, { false, 1 },
 }
 local FLOOR_ENTRY = { { f.spi, 4 }, { f.sid, 2 }, { f.floor, 8 }, { f.outbound, 1 } }
+local PATH_ENTRY = {
+  { f.home_address, 16 }, { f.correspondent, 16 }, { f.octets, 8 }, { f.mobile_time, 4 },
+  { f.correspondent_time, 4 },
+}
 local FIELDS = {
   [2] = { "Home address", { { f.home_address, 16 } } },
   [3] = { "SPI", { { f.spi, 4 } } },
@@ -124,6 +136,7 @@ local FIELDS = {
   [16] = { "Binding entry", BINDING_ENTRY },
   [17] = { "SA entry", SA_ENTRY, "key" },
   [18] = { "Replay floor", FLOOR_ENTRY },
+  [19] = { "Path entry", PATH_ENTRY },
 }
 
 local function add_fields(tree, value, layout)
@@ -215,6 +228,7 @@ ip_protocols:set(MOBILITY_HEADER, manyhomes)
 
 -- Mobility option 18; the buffer begins with the option's type.
 local SID_ENTRY = { { o.index, 1 }, { false, 1 }, { o.address, 16 } }
+local MAP_ENTRY = { { o.sid, 2 }, { o.correspondent, 16 }, { o.address, 16 } }
 
 function option18.dissector(tvb, pinfo, root)
   local tree = root:add(option18, tvb(), "MIPv6 Option - manyhomes")
@@ -229,6 +243,10 @@ function option18.dissector(tvb, pinfo, root)
     tree:add(o.version, tvb(4, 4))
     for offset = 8, tvb:len() - 18, 18 do
       add_fields(tree:add(option18, tvb(offset, 18), "Sender"), tvb(offset, 18):tvb(), SID_ENTRY)
+    end
+  elseif subtype == 4 then
+    for offset = 4, tvb:len() - 34, 34 do
+      add_fields(tree:add(option18, tvb(offset, 34), "Path"), tvb(offset, 34):tvb(), MAP_ENTRY)
     end
   end
 end

@@ -15,12 +15,16 @@ BINDING_REFRESH_ADVICE = 2
 ALTERNATE_CARE_OF_ADDRESS = 3
 EXPERIMENTAL = 18
 SID_ENTRIES_PER_OPTION = 12
+MAX_MAP_ENTRIES = 7
 MAX_HA_INDEX = 63
 
 _FIRST = 0x80
 _INTERVAL = struct.Struct("!H")
 _SID_HEAD = struct.Struct("!BBL")
 _SID_ENTRY = struct.Struct("!Bx16s")
+_SID_SHIFT = 10
+_MAP_HEAD = 2
+_MAP_ENTRY = struct.Struct("!H16s16s")
 
 
 class Subtype(IntEnum):
@@ -29,7 +33,7 @@ class Subtype(IntEnum):
     MULTI_SENDER_CAPABLE = 1
     PRIORITY = 2
     SID_TABLE = 3
-    CORRESPONDENT_MAP = 4  # reserved: correspondent nodes and the home agent for each
+    CORRESPONDENT_MAP = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,25 @@ class SidTable:
 
 
 @dataclass(frozen=True, slots=True)
+class MapEntry:
+    """Packets to `correspondent` are meant for the home agent `sid`, at its own `address`.
+
+    `sid` is the home agent's sender id, incarnation included; 0 where SIDs are not used.
+    """
+
+    correspondent: IPv6Address
+    sid: int
+    address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class CorrespondentMap:
+    """Which home agent is best for which correspondent node, at most 7 of these; in a BA."""
+
+    entries: tuple[MapEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownMobilityOption:
     """An option that is skipped (RFC 6275 §6.2.1)."""
 
@@ -96,6 +119,7 @@ MobilityOption = (
     | MultiSenderCapable
     | Priority
     | SidTable
+    | CorrespondentMap
     | UnknownMobilityOption
 )
 _REPEATABLE = (SidTable, UnknownMobilityOption)
@@ -167,6 +191,8 @@ def _decode_experimental(kind: int, value: bytes) -> MobilityOption:
         return Priority(value[1])
     if value[0] == Subtype.SID_TABLE:
         return _decode_sid_table(value)
+    if value[0] == Subtype.CORRESPONDENT_MAP:
+        return _decode_map(value)
     return UnknownMobilityOption(kind, value)
 
 
@@ -183,6 +209,25 @@ def _decode_sid_table(value: bytes) -> SidTable:
     if len(indices) != count or not all(1 <= index <= MAX_HA_INDEX for index in indices):
         raise WireError(Reason.FIELD_VALUE, "SID table with an index twice or out of range")
     return SidTable(version, entries, bool(flags & _FIRST))
+
+
+def _decode_map(value: bytes) -> CorrespondentMap:
+    count, rest = divmod(len(value) - _MAP_HEAD, _MAP_ENTRY.size)
+    if not 0 <= count <= MAX_MAP_ENTRIES or rest:
+        raise WireError(Reason.OPTION_LENGTH, f"CN → HA map option of {len(value)} octets")
+    entries = tuple(
+        MapEntry(
+            unicast_address(correspondent, "correspondent's address"),
+            sid,
+            unicast_address(own, "home agent's address"),
+        )
+        for sid, correspondent, own in _MAP_ENTRY.iter_unpack(value[_MAP_HEAD:])
+    )
+    if len({each.correspondent for each in entries}) != count:
+        raise WireError(Reason.FIELD_VALUE, "CN → HA map with a correspondent twice")
+    if any(each.sid and not each.sid >> _SID_SHIFT for each in entries):
+        raise WireError(Reason.FIELD_VALUE, "CN → HA map with the SID of no home agent")
+    return CorrespondentMap(entries)
 
 
 def _expect(kind: int, value: bytes, length: int) -> None:
@@ -209,6 +254,8 @@ def encode(option: MobilityOption) -> tuple[int, int, bytes]:
             return 2, 0, tlv.encode(EXPERIMENTAL, bytes((Subtype.PRIORITY, value)))
         case SidTable():
             return 4, 0, tlv.encode(EXPERIMENTAL, _encode_sid_table(option))
+        case CorrespondentMap():
+            return 2, 0, tlv.encode(EXPERIMENTAL, _encode_map(option))
         case UnknownMobilityOption(kind, data):
             return 1, 0, tlv.encode(kind, data)
 
@@ -219,3 +266,13 @@ def _encode_sid_table(table: SidTable) -> bytes:
     head = _SID_HEAD.pack(Subtype.SID_TABLE, _FIRST if table.first else 0, table.version)
     entries = (_SID_ENTRY.pack(entry.index, entry.address.packed) for entry in table.entries)
     return head + b"".join(entries)
+
+
+def _encode_map(option: CorrespondentMap) -> bytes:
+    if len(option.entries) > MAX_MAP_ENTRIES:
+        raise ValueError(f"{len(option.entries)} entries in a CN → HA map option, at most 7 fit")
+    entries = (
+        _MAP_ENTRY.pack(each.sid, each.correspondent.packed, each.address.packed)
+        for each in option.entries
+    )
+    return bytes((Subtype.CORRESPONDENT_MAP, 0)) + b"".join(entries)
