@@ -96,6 +96,8 @@ FORMS: Mapping[str, str] = {
     "reflected": "to the MN: its own drawn packets sent back in the HA's name",
     "clear-update": "to the HA: a Binding Update without ESP",
     "esp-update": "to the HA: one in ESP on the right SPI, with a key of the hijacker's own",
+    "clear-inter-ha": "from one HA to another, by their own addresses: a message without ESP",
+    "esp-inter-ha": "the same in ESP on the right SPI, with a key of the hijacker's own",
     "held-back": "to the HA: tunnel packets of the MN that were drawn, let go while nothing newer "
     "has come: they are genuine, and late",
     "replayed": "to the HA: the same packets once more, after newer ones have come",

@@ -39,6 +39,7 @@ from experiments.run import main as run_main
 from experiments.schema import Table
 from topologies.agents import AgentError
 from topologies.frr import RoutingError
+from topologies.rpki import check_installed
 
 NAME = hijack_summary.NAME
 PARTS = ("cases", "protection")
@@ -65,6 +66,10 @@ class Hijack:
 
     def run(self) -> int:
         """Run all trials, each on a new network, write everything; return the exit code."""
+        try:
+            check_installed()
+        except RoutingError as error:
+            raise RunError(str(error)) from error
         (self.folder.path / "logs" / "registry.rpsl").write_text(registry(CASES_PLAN))
         self.folder.event(EventName.RUN_BEGIN, experiment=NAME, seed=self.parameters.seed)
         steps = 1 + len(self.cases) * ("cases" in self.parts) + ("protection" in self.parts)

@@ -17,6 +17,8 @@ from experiments.hijacker import ESP, HEADER, Drawn
 
 ACCEPTED, LIFETIME_UNITS = 0, 1800
 KEY_AND_SALT = 20
+EXPERIMENTAL, SAID = 11, 18
+"""Mobility Header type of messages between home agents; octets behind its six of header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class Known:
     spi_up: int
     sid: int
     """Sender id of a home agent that the MN listens to: the first two octets of the IV."""
+
+    peers: tuple[IPv6Address, IPv6Address]
+    """Own addresses of two home agents: in whose name, and to whom."""
+
+    spi_peers: int
 
 
 def answer(question: Drawn, payload: bytes) -> bytes:
@@ -93,6 +100,24 @@ def update(known: Known, sequence: int, number: int | None, care_of: IPv6Address
     inner = IPv6(src=str(known.home_address), dst=str(known.home_agent)) / message
     way[IPv6ExtHdrDestOpt].nh = ESP
     return bytes(way / Raw(_esp(inner, known.spi_update, 0, number)))
+
+
+def inter_ha(known: Known, number: int | None) -> bytes:
+    """Return a message between home agents (RFC 5096), in the name of one to the other.
+
+    In ESP or in the clear, as :func:`acknowledgement`. What it says nobody gets to read.
+    """
+    load_scapy()
+    from scapy.layers.inet6 import IPv6, MIP6MH_Generic
+    from scapy.packet import Raw
+
+    source, destination = map(str, known.peers)
+    whole: Any = IPv6(src=source, dst=destination)
+    whole /= MIP6MH_Generic(mhtype=EXPERIMENTAL, msg=os.urandom(SAID))
+    if number is None:
+        return bytes(whole)
+    header = IPv6(src=source, dst=destination, nh=ESP)
+    return bytes(header / Raw(_esp(whole, known.spi_peers, known.sid, number)))
 
 
 def tunnel_down(known: Known, spi: int | None, number: int, payload: bytes) -> bytes:

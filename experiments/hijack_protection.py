@@ -155,7 +155,7 @@ class Protection(Attacks):
             (each.mode, each.source == home): each.spi
             for each in read_key_file(RUNTIME / "keys" / f"{MOBILE}.toml")
         }
-        name, sender = next(iter(bench.network.agents.home_agents.items()))
+        (name, sender), *_, (last, _) = bench.network.agents.home_agents.items()
         incarnation = int(sender.ask("status")["incarnation"])
         return Known(
             home_agent=bench.home.home_agent_address,
@@ -166,8 +166,16 @@ class Protection(Attacks):
             spi_down=spis[SaMode.TUNNEL, False],
             spi_update=spis[SaMode.TRANSPORT, True],
             spi_up=spis[SaMode.TUNNEL, True],
+            peers=(bench.plan.address_of(name), bench.plan.address_of(last)),
+            spi_peers=self._spi_of_peers(name, last),
             sid=bench.plan.nodes[name].index << 10 | incarnation,
         )
+
+    def _spi_of_peers(self, sender: str, receiver: str) -> int:
+        """Return the SPI of the SA from one home agent to another, from their key file."""
+        own = self.bench.plan.address_of(receiver)
+        keys = read_key_file(RUNTIME / "keys" / f"{sender}-{receiver}.toml")
+        return next(each.spi for each in keys if each.destination == own)
 
     def _towards_the_mobile_node(
         self, known: Known, tunnelled: Sequence[Drawn], updates: Sequence[Drawn]
@@ -191,7 +199,7 @@ class Protection(Attacks):
             "reflected": [forgeries.reflected(each, known) for each in own],
         }
         for form, packets in forms.items():
-            # The stack throws away a packet in a packet, without the agent.
+            # The stack throws away a packet in a packet; no agent sees it.
             self.attack("mn", form, packets, self.mobile_got, counted=form != "clear-tunnel")
 
     def _towards_the_home_agents(
@@ -211,10 +219,13 @@ class Protection(Attacks):
             "ha", "replayed-update", [each.octets for each in updates], self.rebound()
         )  # fmt: skip
         own = bench.plan.address_of(HIJACKER_NODE)
+        # What comes to a home agent's own address without ESP the stack throws away.
         for form, packets, got, counted in (
             ("clear-update", self._updates(known, own, None), self.rebound(), True),
             ("esp-update", self._updates(known, own, FAR), self.rebound(), True),
             ("esp-tunnel", self._tunnels(known), self.arrived_at_correspondents, True),
+            ("clear-inter-ha", self._inter_ha(known, None), self.rebound(), False),
+            ("esp-inter-ha", self._inter_ha(known, FAR), self.rebound(), True),
         ):
             self.attack("ha", form, packets, got, counted=counted)
 
@@ -227,6 +238,9 @@ class Protection(Attacks):
             )
             for n in range(1, FEW + 1)
         ]
+
+    def _inter_ha(self, known: Known, first: int | None) -> list[bytes]:
+        return [forgeries.inter_ha(known, None if first is None else first + n) for n in range(FEW)]
 
     def _tunnels(self, known: Known) -> list[bytes]:
         return [forgeries.tunnel_up(known, FAR + n, self.payload()) for n in range(FEW)]

@@ -5,15 +5,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from experiments import hijack_summary, plots
 from experiments.data import read_table
 from experiments.data_hijack import DRAWN, ENDS, FORGERIES, FORMS, ROUTES
-from experiments.hijack import CASES, KNOWN
+from experiments.hijack import CASES, KNOWN, Hijack
 from experiments.hijack_bench import Fate
 from experiments.hijack_cases import texts
 from experiments.parameters import ParameterError, parse
 from experiments.report import REFERENCE
+from experiments.run import RunError, RunFolder
+from topologies import rpki
 
 FOLDER = REFERENCE / "hijack"
 
@@ -104,3 +107,13 @@ def test_cases_are_chosen_by_name() -> None:
     assert chosen["case"] == ("no-roa", "irr")
     with pytest.raises(ParameterError, match=r"nonsense.*known: no-roa, roa-as1"):
         parse(KNOWN, ["SET=case=irr,nonsense"], {})
+
+
+def test_without_a_cache_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpki.shutil, "which", lambda name, **_: None)
+    parameters = parse(KNOWN, ["TRIALS=1"], {})
+    with (
+        RunFolder.create("hijack", parameters, tmp_path) as folder,
+        pytest.raises(RunError, match="stayrtr is missing; `make setup` installs it"),
+    ):
+        Hijack(folder, parameters, Console()).run()

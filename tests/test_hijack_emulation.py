@@ -78,13 +78,14 @@ def test_nothing_invalid_is_kept_where_all_validate(run: Run) -> None:
 
 
 def test_the_second_as_is_filtered_without_a_roa_of_its_own(run: Run) -> None:
-    """Draft §4.1: honest announcements can be deleted by what copes with hijacking."""
+    """Draft §4.1, D13: honest announcements can be deleted by what copes with hijacking."""
     for case, second in (("roa-as1", "AS 1"), ("roa-both", "AS 2"), ("no-roa", "AS 2")):
         reached = {row["source"]: row["reached"] for row in run.table(ENDS, case=case)}
         assert (reached["cn1"], reached["cn2"], reached["v3"]) == ("AS 1", second, second)
 
 
 def test_what_the_hijacker_gets(run: Run) -> None:
+    """D13 with a hijacker: by prefix, filter and origin."""
     for case, sources in (
         ("hijack", {"cn1", "cn2", "v1"}),
         ("specific-rov-some", {"cn1", "cn2", "v1"}),
@@ -152,6 +153,7 @@ def test_agents_take_nothing_forged(run: Run) -> None:
     assert {(row["who"], row["form"]) for row in rows} >= {
         ("mn", "clear-ack"), ("mn", "esp-ack"), ("mn", "esp-tunnel"), ("mn", "reflected"),
         ("ha", "clear-update"), ("ha", "esp-update"), ("ha", "esp-tunnel"), ("ha", "replayed"),
+        ("ha", "clear-inter-ha"), ("ha", "esp-inter-ha"),
     }  # fmt: skip
     assert {row["accepted"] for row in rows} == {0}
     assert all(row["injected"] > 0 and row["alive"] for row in rows)

@@ -8,7 +8,12 @@ from agents.keys import Transform
 from agents.wire import esp, ipv6
 from agents.wire.destination_options import HomeAddress
 from agents.wire.errors import WireError
-from agents.wire.mobility import BindingAcknowledgement, BindingUpdate, parse_mobility
+from agents.wire.mobility import (
+    BindingAcknowledgement,
+    BindingUpdate,
+    ExperimentalMessage,
+    parse_mobility,
+)
 from agents.wire.mobility_options import AlternateCareOfAddress
 from experiments import hijack_forgeries as forgeries
 from experiments import hijacker as hijacker_module
@@ -25,6 +30,8 @@ KNOWN = Known(
     spi_update=0x01000001,
     spi_up=0x01000002,
     sid=1 << 10 | 3,
+    peers=(IPv6Address("fd00:1:1::1"), IPv6Address("fd00:2:2::2")),
+    spi_peers=0x04FF0001,
 )
 ELSEWHERE = IPv6Address("fd00:3::1")
 
@@ -79,6 +86,15 @@ def test_tunnel_packets() -> None:
     assert opened(up) == (KNOWN.spi_up, 6, 0)
     assert b"mark" not in down + up
     assert ipv6.parse(up).source == KNOWN.care_of
+
+
+def test_messages_between_home_agents() -> None:
+    clear = ipv6.parse(forgeries.inter_ha(KNOWN, None))
+    assert (clear.source, clear.destination) == KNOWN.peers
+    assert isinstance(parse_mobility(clear.payload, *KNOWN.peers), ExperimentalMessage)
+    sealed = forgeries.inter_ha(KNOWN, 1000)
+    assert (ipv6.parse(sealed).source, ipv6.parse(sealed).destination) == KNOWN.peers
+    assert opened(sealed) == (KNOWN.spi_peers, 1000, KNOWN.sid)
 
 
 def test_an_answer_turns_a_question_around() -> None:
