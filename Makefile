@@ -47,7 +47,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput renewal replay metric synchronisation
+.PHONY: failover throughput renewal replay metric catchment synchronisation
 failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
@@ -62,6 +62,9 @@ replay: $(READY)  ## attacks on shared security associations: draft, draft-cbc, 
 
 metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a plot (4 minutes)
 	@exec $(PYTHON) -m experiments.metric
+
+catchment: $(READY)  ## which home agent serves whom, and a tour of the MN; a map [TOPO=multi_hoa]
+	@exec $(PYTHON) -m experiments.catchment
 
 synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)
 	@exec $(PYTHON) -m experiments.synchronisation

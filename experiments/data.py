@@ -10,16 +10,16 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
 
+from experiments import data_catchment
+from experiments.schema import Column as Column
+from experiments.schema import DataError as DataError
+from experiments.schema import Table as Table
+
 SCHEMA = 1
-
-
-class DataError(ValueError):
-    """A record that does not fit the schema, or a folder of another schema. One line."""
 
 
 class EventName(StrEnum):
@@ -43,6 +43,7 @@ class EventName(StrEnum):
     TRIAL_VOID = "trial-void"
     TRIAL_FAILED = "trial-failed"
     WISH = "wish"
+    MOVE = "move"
     MEASUREMENT = "measurement"
     RUN_END = "run-end"
 
@@ -84,77 +85,13 @@ EVENT_FIELDS: Mapping[EventName, tuple[dict[str, type], str]] = {
         {"trial": int, "mobile": str, "home_agent": int, "weight": int},
         "a mobile node wishes to be served by the HA of this index (0: by any)",
     ),
+    EventName.MOVE: (
+        {"trial": int, "mobile": str, "place": str},
+        "a mobile node begins to leave for the visited network of this access router",
+    ),
     EventName.MEASUREMENT: ({"name": str, "value": float, "unit": str}, "one number, as measured"),
     EventName.RUN_END: ({"state": str}, "the run ends"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One CSV column. `kind` is str, int, float or bool; `optional` allows an empty field."""
-
-    name: str
-    kind: type
-    text: str
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One CSV file of a run folder: one row an observation, units in the column names."""
-
-    name: str
-    text: str
-    columns: tuple[Column, ...]
-
-    @property
-    def header(self) -> list[str]:
-        """Column names in their order."""
-        return [column.name for column in self.columns]
-
-    def check(self, row: Mapping[str, Any]) -> list[str]:
-        """Return the row as CSV fields; DataError names the first thing wrong with it."""
-        surplus = set(row) - set(self.header)
-        if surplus:
-            raise DataError(f"{self.name}.csv: no column {sorted(surplus)[0]!r}")
-        return [_field(self.name, column, row.get(column.name)) for column in self.columns]
-
-    def parse(self, fields: Mapping[str, str]) -> dict[str, Any]:
-        """Return a row as written by `check` with its types again."""
-        return {column.name: _value(self.name, column, fields) for column in self.columns}
-
-
-def _field(table: str, column: Column, value: Any) -> str:
-    where = f"{table}.csv: column {column.name}"
-    if value is None:
-        if column.optional:
-            return ""
-        raise DataError(f"{where} is missing")
-    if column.kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not column.kind:
-        raise DataError(f"{where} wants {column.kind.__name__}, got {value!r}")
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise DataError(f"{where} is not a number: {value!r}")
-        return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3f}"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _value(table: str, column: Column, fields: Mapping[str, str]) -> Any:
-    text = fields.get(column.name)
-    if text is None or (text == "" and not column.optional and column.kind is not str):
-        raise DataError(f"{table}.csv: column {column.name} is missing")
-    if text == "" and column.optional:
-        return None
-    if column.kind is bool:
-        return text == "true"
-    try:
-        return column.kind(text)
-    except ValueError:
-        raise DataError(f"{table}.csv: column {column.name} holds {text!r}") from None
 
 
 DETECTION = Column(
@@ -491,6 +428,7 @@ TABLES: Mapping[str, Table] = {
         EXCHANGES,
         RENEWALS,
         TAKEOVERS,
+        *data_catchment.TABLES,
     )
 }
 
@@ -582,6 +520,7 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("renewal", "longest_gap"): ("ms", ("mode", "cause", "direction")),
     ("renewal", "begun"): ("exchanges", ("mode", "cause")),
     ("renewal", "failover_ike"): ("exchanges", ("mode",)),
+    **data_catchment.METRICS,
 }
 
 

@@ -5,13 +5,14 @@ The colours are those of Okabe and Ito: told apart with any colour vision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#e69f00", "#56b4e9", "#009e73"
 YELLOW, BLUE, VERMILION, PURPLE = "#f0e442", "#0072b2", "#d55e00", "#cc79a7"
 GREY = "#777777"
 
 HOME_AGENTS: Mapping[str, str] = {"HA1": BLUE, "HA2": ORANGE, "HA3": GREEN}
+_FURTHER = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY, YELLOW, BLACK)
 SCHEMES: Mapping[str, str] = {
     "shared-sa": BLUE,
     "parallel-sa": GREEN,
@@ -68,6 +69,14 @@ CAUSES: Mapping[str, str] = {
     "numbers": "numbers",
 }
 DELIVERED, LOST = BLUE, "#cc2222"
+
+
+def home_agents(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each home agent of a topology, in their order; the ninth begins anew."""
+    return {
+        name: HOME_AGENTS.get(name, _FURTHER[place % len(_FURTHER)])
+        for place, name in enumerate(names)
+    }
 
 
 def detection(name: str) -> tuple[str, str, str]:

@@ -47,6 +47,7 @@ from experiments.data import (
     read_summary,
     read_table,
 )
+from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
 from experiments.plot_parts import LABEL_BOX, footer, known, legend, spread_out, title
 from experiments.statistics import group, median, spread
 from experiments.targets import outage_target
@@ -450,6 +451,21 @@ def plot_renewal(folder: Path, meta: Row) -> list[str]:
     return ["renewal"]
 
 
+def plot_catchment(folder: Path, meta: Row) -> list[str]:
+    """Write the map of a catchment run and its tour; return their names."""
+    from experiments.catchment_plots import map_figure, tour_figure
+
+    tables = [read_table(folder, table) for table in (MAP_NODES, MAP_LINKS, CATCHMENTS)]
+    if not all(tables):
+        raise DataError(f"{folder}: no catchment, nothing to plot")
+    save(map_figure(meta, *tables), folder, "map")
+    places = read_table(folder, PLACES)
+    if not places:
+        return ["map"]
+    save(tour_figure(meta, tables[0], places), folder, "tour")
+    return ["map", "tour"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
@@ -457,6 +473,7 @@ PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "metric": plot_metric,
     "synchronisation": plot_synchronisation,
     "renewal": plot_renewal,
+    "catchment": plot_catchment,
 }
 
 

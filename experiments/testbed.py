@@ -40,7 +40,7 @@ class Testbed:
         topology = SingleAs(static=False, has=home_agents)
         self.network = Network(topology, folder.path / "logs", routing, agents)
         self.watcher = Watcher()
-        folder.note(delay=self.network.delay)
+        folder.note(delay=str(self.network.delay))
         folder.event(EventName.NETWORK_STARTED, setting=detection)
         begin = time.monotonic()
         try:

@@ -193,6 +193,8 @@ show peers
 show routes
 show routes br
 show counters mn
+show catchment
+show catchment HA1
 status
 ping cn1 mn
 capture on mn
@@ -231,7 +233,7 @@ exit
             "usage: check ROUTER strict|feasible|loose|off",
             "fault: link HA3-r3 cut", "fault: r3 silent", "does not answer", "mn at v2",
             "agent of HA2 goes on", "agent of mn restarted", "no node 'HA9'",
-            "no node 'r9'",
+            "no node 'r9'", "t1 br r1", "the same way", "HA1 sends no packets home",
             "usage: show bc|bul|sa|peers|paths|routes|counters", "unknown command or node: bogus",
             "from a node",
         ):  # fmt: skip

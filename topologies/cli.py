@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from mininet.cli import CLI
 from mininet.log import error, output
 
+from topologies import catchment
 from topologies.agents import AgentError
 from topologies.capture import Capture, CaptureError
 from topologies.faults import FaultError
@@ -76,12 +77,13 @@ class LabCLI(CLI):  # type: ignore[misc]
 
     @verb
     def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|paths|routes|counters [NODE]: tables of agents, routes of routers.
+        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: their tables.
 
         bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
         security associations; peers: what home agents think of one another; paths: round trips to
         correspondents in ms, as primaries know them (SET=optimisation=map); routes: the way to the
-        home network on every router; counters: what was sent, taken and dropped, and why.
+        home network on every router; counters: what was sent, taken and dropped, and why;
+        catchment: which home agent serves each correspondent node and visited network.
         """
         shows: dict[str, Callable[[str | None], str]] = {
             "bc": lambda node: self._ask("bindings", self._home_agents(node)),
@@ -91,6 +93,7 @@ class LabCLI(CLI):  # type: ignore[misc]
             "paths": lambda node: self._ask("paths", self._home_agents(node)),
             "routes": self._routes,
             "counters": self._counters,
+            "catchment": self._catchment,
         }
         if not 1 <= len(words) <= 2 or words[0] not in shows:
             raise UsageError("show " + "|".join(shows) + " [NODE]")
@@ -160,6 +163,12 @@ class LabCLI(CLI):  # type: ignore[misc]
                 device = found[found.index("dev") + 1] if "dev" in found else "unreachable"
                 rows.append({"router": name, "to": destination, "by": device})
         return table(rows)
+
+    def _catchment(self, node: str | None) -> str:
+        known = catchment.sources(self.network.plan)
+        if node is not None and self._known(node) not in known:
+            raise ValueError(f"{node} sends no packets home; there are {', '.join(known)}")
+        return table(catchment.table_rows(self.network, known if node is None else [node]))
 
     # Breaking and mending.
 

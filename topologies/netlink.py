@@ -22,6 +22,8 @@ RTMGRP_LINK = 1
 RTMGRP_IPV6_ROUTE = 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
+RTM_F_FIB_MATCH = 0x2000
+"""Answer a question about an address with the route of the table that it matches."""
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE = 1, 4, 5, 6, 9, 15
@@ -164,6 +166,18 @@ class Netlink:
         found = self.request(RTM_GETROUTE, body, NLM_F_DUMP)
         routes = (_parse_route(body) for kind, body in found if kind == RTM_NEWROUTE)
         return [route for route in routes if route is not None and route.table == table]
+
+    def route_to(self, destination: IPv6Address) -> Route:
+        """Return the route by which a packet from here to this address goes.
+
+        Raises OSError (ENETUNREACH, EHOSTUNREACH) where there is none.
+        """
+        body = _ROUTE.pack(socket.AF_INET6, 128, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
+        body += pack_attribute(RTA_DST, destination.packed)
+        for kind, answer in self.request(RTM_GETROUTE, body, NLM_F_ACK):
+            if kind == RTM_NEWROUTE and (route := _parse_route(answer)) is not None:
+                return route
+        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
 
     def request(self, kind: int, body: bytes, flags: int) -> list[tuple[int, bytes]]:
         """Send one request (flags with ACK or DUMP) and return the answers. Raises OSError."""
