@@ -47,7 +47,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput renewal replay metric catchment synchronisation
+.PHONY: failover throughput renewal replay metric catchment optimisation synchronisation
 failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
@@ -65,6 +65,9 @@ metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a 
 
 catchment: $(READY)  ## which home agent serves whom, and a tour of the MN; a map [TOPO=multi_hoa]
 	@exec $(PYTHON) -m experiments.catchment
+
+optimisation: $(READY)  ## detours to correspondents: switch, relay, map, predictions; a plot (20 minutes)
+	@exec $(PYTHON) -m experiments.optimisation
 
 synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)
 	@exec $(PYTHON) -m experiments.synchronisation

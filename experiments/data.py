@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
 
-from experiments import data_catchment
+from experiments import data_catchment, data_optimisation
 from experiments.schema import Column as Column
 from experiments.schema import DataError as DataError
 from experiments.schema import Table as Table
@@ -429,6 +429,7 @@ TABLES: Mapping[str, Table] = {
         RENEWALS,
         TAKEOVERS,
         *data_catchment.TABLES,
+        *data_optimisation.TABLES,
     )
 }
 
@@ -521,6 +522,7 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("renewal", "begun"): ("exchanges", ("mode", "cause")),
     ("renewal", "failover_ike"): ("exchanges", ("mode",)),
     **data_catchment.METRICS,
+    **data_optimisation.METRICS,
 }
 
 
