@@ -180,7 +180,7 @@ class Optimisation:
         for arm, bursts, changes in steadiness(rows.steadiness):
             self.console.print(f"{arm}: {changes} changes while the traffic shifted {bursts} times")
         for line in failures(rows.failures):
-            self.console.print(f"the home agent of the map dies, {line}")
+            self.console.print(f"the home agent of the map dies, {line}", soft_wrap=True)
         for name in names:
             self.console.print(
                 f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
