@@ -18,12 +18,12 @@ from experiments.statistics import group, median
 Row = Mapping[str, Any]
 
 LABELS: Mapping[str, str] = {
-    "plain": "Mobile IPv6,\none home agent",
-    "off": "shared address\nalone",
-    "switch": "Primary HA\nSwitch",
-    "relay": "relay between\nhome agents",
-    "map": "CN → HA map",
-    "direct": "no tunnel",
+    "plain": "Mobile\nIPv6,\none HA",
+    "off": "shared\naddress\nalone",
+    "switch": "Primary\nHA\nSwitch",
+    "relay": "relay\nfrom HA\nto HA",
+    "map": "CN → HA\nmap",
+    "direct": "no\ntunnel",
 }
 COLOURS: Mapping[str, str] = {"cn1": palette.BLUE, "cn2": palette.ORANGE}
 MODEL = "#222222"
@@ -38,7 +38,6 @@ def optimisation_figure(meta: Row, rows: Rows) -> Figure:
     _speeds(right, arms, rows.speed)
     for axis in (left, right):
         axis.set_xticks(range(len(arms)), [LABELS[arm] for arm in arms], fontsize=8.5)
-        axis.set_ylim(bottom=0)
         axis.grid(visible=False, axis="x")
     title(figure, "The way to a correspondent near another AS, with and without its detour")
     legend(figure, [
@@ -53,8 +52,8 @@ def optimisation_figure(meta: Row, rows: Rows) -> Figure:
     footer(
         figure,
         meta,
-        f"Each point is one of {trials} trials. Left: median one-way delays of 1,000 packets a "
-        "second in each direction, added; after the change, where an arm makes one.\n"
+        f"A point a trial (n = {trials}). Left: median one-way delays of 1,000 packets a second in "
+        "each direction, added; after the change, where an arm makes one.\n"
         "Right: one TCP flow at a time, through the Python data path.",
     )
     return figure
@@ -76,6 +75,7 @@ def _ways(axis: Axes, arms: Sequence[str], rows: Sequence[Row]) -> None:
                   markeredgewidth=2)  # fmt: skip
         axis.annotate(f"{median(measured):.0f}", (place, median(measured)), xytext=(0, 5),
                       textcoords="offset points", ha="center", fontsize=8.5)  # fmt: skip
+    axis.set_ylim(bottom=0)
     axis.set_ylabel("round trip, ms")
 
 
@@ -92,4 +92,5 @@ def _speeds(axis: Axes, arms: Sequence[str], rows: Sequence[Row]) -> None:
         axis.plot(list(spread_out(place, len(values))), values, marker, color=colour, alpha=0.5,
                   markersize=5)  # fmt: skip
         axis.plot([place], [median(values)], marker, color=colour, markersize=9)
+    axis.set_yscale("log")
     axis.set_ylabel("goodput, Mbit/s")
