@@ -47,8 +47,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput renewal replay metric catchment optimisation synchronisation
-failover: $(READY)  ## outage when a home agent fails, by fault and detection; a plot (10 minutes)
+.PHONY: failover throughput renewal replay metric catchment optimisation synchronisation hijack multi-hoa
+failover: $(READY)  ## outage when a home agent fails, or an AS (TOPO=multi_as); a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
 throughput: $(READY)  ## TCP goodput through the tunnel, and with 1, 2, 3 home agents; a plot
@@ -65,12 +65,17 @@ metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a 
 
 catchment: $(READY)  ## which home agent serves whom, and a tour of the MN; a map [TOPO=multi_hoa]
 	@exec $(PYTHON) -m experiments.catchment
+multi-hoa: $(READY)  ## a whole AS fails: one home address for all ASes, or one for each; a plot (8 minutes)
+	@exec $(PYTHON) -m experiments.multi_hoa
 
 optimisation: $(READY)  ## detours to correspondents: switch, relay, map, predictions; a plot (20 minutes)
 	@exec $(PYTHON) -m experiments.optimisation
 
 synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)
 	@exec $(PYTHON) -m experiments.synchronisation
+
+hijack: $(READY)  ## who may announce the prefix: ROAs, filters, a hijacker; a plot (4 minutes)
+	@exec $(PYTHON) -m experiments.hijack
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph

@@ -182,12 +182,22 @@ class HomeAgentConfig:
 
 @dataclass(frozen=True, slots=True)
 class MobileNodeTimers:
-    """Intervals of a mobile node, in seconds (RFC 6275 §12, §13)."""
+    """Intervals of a mobile node, in seconds (RFC 6275 §12, §13).
+
+    `home_…` are for one of several home addresses (`agents.core.home_choice`): how long nothing is
+    heard after a packet before it is probed, and at most where probes alone are answered; how far
+    probes are apart, and how many are sent; how long it has to work again before it is chosen.
+    """
 
     first_registration_timeout: float = 1.5
     acknowledgement_timeout: float = 1.0
     max_acknowledgement_timeout: float = 32.0
     max_updates_per_second: int = 3
+    home_silence: float = 0.5
+    home_silence_limit: float = 8.0
+    home_probe_interval: float = 0.3
+    home_probes: int = 3
+    home_hold: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A mobile node's process: `python -m agents.mn CONFIG`.
+"""A mobile node's process: `python -m agents.mn CONFIG [CONFIG …]`, a configuration for each home.
 
 Exit codes: 0 ended by SIGTERM, 1 a fault while running, 2 a configuration or host that cannot work.
 """
@@ -6,18 +6,20 @@ Exit codes: 0 ended by SIGTERM, 1 a fault while running, 2 a configuration or ho
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.config import ConfigError, MobileNodeConfig, load_mobile_node
+from agents.config import ConfigError, MobileNodeConfig
+from agents.core.mobile_events import HomeChosen
 from agents.core.wishes import Wish
+from agents.home_configs import load_mobile_homes
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.care_of import CareOfAddresses, Movement
 from agents.runtime.control import Command, CommandError
 from agents.runtime.egress import EgressFile
-from agents.runtime.engine import MobileNodeEngine
+from agents.runtime.engine import EngineEvent, MobileNodeEngine
 from agents.runtime.journal import Journal
 from agents.runtime.mobile_host import MobileHost
 from agents.runtime.netlink import Monitor, Netlink
@@ -33,27 +35,32 @@ class MobileNodeProcess(Agent):
 
     def __init__(
         self,
-        config: MobileNodeConfig,
+        homes: Sequence[MobileNodeConfig],
         engine: MobileNodeEngine,
         journal: Journal,
         egress: EgressFile | None = None,
     ) -> None:
-        """Open devices and sockets and set up the host; raises `OSError` and `ConfigError`."""
+        """Open devices and sockets and set up the host; raises `OSError` and `ConfigError`.
+
+        `homes` are the configurations of `engine`, or of the engines that it stands for, in order.
+        """
         super().__init__(engine, journal, egress)
-        self._config = config
+        self._homes = homes
         self._netlink = Netlink()
         self._monitor = Monitor()
-        self._tun = Tun(config.tun)
-        self._host = MobileHost(config, self._netlink)
+        self._tuns = {each.home_address.packed: Tun(each.tun) for each in homes}
+        self._host = MobileHost(homes, self._netlink)
         self._host.set_up()
-        self._addresses = CareOfAddresses(config.interfaces)
+        interfaces = homes[0].interfaces
+        self._addresses = CareOfAddresses(interfaces)
         self._outbound = {name: OutboundSocket(mark) for name, mark in self._host.tables.items()}
         self._senders: dict[bytes, OutboundSocket] = {}
         self._unsendable = 0
-        for name in config.interfaces:
-            inbound = _open_inbound(name)
+        for name in interfaces:
+            inbound = _open_inbound(name, errors=len(homes) > 1)
             self.loop.add_reader(inbound.fileno(), partial(self._on_inbound, inbound))
-        self.loop.add_reader(self._tun.descriptor, self._on_tun)
+        for tun in self._tuns.values():
+            self.loop.add_reader(tun.descriptor, partial(self._on_tun, tun))
         self.loop.add_reader(self._monitor.fileno(), self._on_change)
 
     def start(self, now: float) -> None:
@@ -71,8 +78,19 @@ class MobileNodeProcess(Agent):
             self._send_from(packet[8:24], [packet])
 
     def deliver(self, packets: list[bytes]) -> None:
-        """Give the host what came through the tunnel."""
-        self._tun.write(packets)
+        """Give the host what came through the tunnel: by the TUN of its home address."""
+        if len(self._tuns) == 1:
+            next(iter(self._tuns.values())).write(packets)
+            return
+        for home_address, tun in self._tuns.items():
+            own = [each for each in packets if each[24:40] == home_address]
+            if own:
+                tun.write(own)
+
+    def on_event(self, event: EngineEvent, now: float) -> None:
+        """Let new flows use another home."""
+        if isinstance(event, HomeChosen):
+            self._host.choose(event.home)
 
     def commands(self) -> dict[str, Command]:
         """Add a mobile node's verbs."""
@@ -90,7 +108,7 @@ class MobileNodeProcess(Agent):
         return {
             **super().counters(),
             **self.engine.key_counters(),
-            "runtime.tun-refused": self._tun.refused,
+            "runtime.tun-refused": sum(each.refused for each in self._tuns.values()),
             "runtime.send-refused": refused + self._unsendable,
         }
 
@@ -111,8 +129,8 @@ class MobileNodeProcess(Agent):
         self.feed(self.engine.receive, packets, now)
         self.pump(now)
 
-    def _on_tun(self, now: float) -> None:
-        self.drain(self._tun.read, self.engine.encapsulate, now)
+    def _on_tun(self, tun: Tun, now: float) -> None:
+        self.drain(tun.read, self.engine.encapsulate, now)
 
     def _on_change(self, now: float) -> None:
         changes = self._monitor.read()
@@ -129,7 +147,7 @@ class MobileNodeProcess(Agent):
 
     def _move(self, movements: list[Movement], now: float) -> None:
         for address, interface, usable in movements:
-            if address == self._config.home_address:
+            if address.packed in self._tuns:
                 continue
             self.journal.write(
                 "care-of-address",
@@ -144,11 +162,11 @@ class MobileNodeProcess(Agent):
                 del self._senders[address.packed]
 
     def _deregister(self, request: Mapping[str, Any], now: float) -> str:
-        self.call(self.engine.deregister, now)
+        self.call(self._meant(request).deregister, now)
         return "deregistering"
 
     def _register(self, request: Mapping[str, Any], now: float) -> str:
-        self.call(self.engine.start, now)
+        self.call(self._meant(request).start, now)
         return "registering"
 
     def _wish(self, request: Mapping[str, Any], now: float) -> str:
@@ -156,11 +174,23 @@ class MobileNodeProcess(Agent):
         if not (isinstance(home_agent, int) and isinstance(weight, int)):
             raise CommandError('"home_agent": give an index, 0 for any; "weight": 1 to 4')
         try:
-            self.engine.wish(Wish(home_agent, weight), now)
+            self._meant(request).wish(Wish(home_agent, weight), now)
         except ValueError as error:
             raise CommandError(str(error)) from error
         self.pump(now)
         return "wished"
+
+    def _meant(self, request: Mapping[str, Any]) -> MobileNodeEngine:
+        """Return the home that a request names by its number, or all; raises `CommandError`."""
+        number = request.get("home")
+        if number is None:
+            return self.engine
+        if not isinstance(number, int):
+            raise CommandError('"home": no home has that name; give its number')
+        try:
+            return self.engine.home(number)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
 
     def _load_keys(self, request: Mapping[str, Any], now: float) -> int:
         from agents.keys import read_key_file
@@ -168,7 +198,7 @@ class MobileNodeProcess(Agent):
         try:
             path = Path(text_parameter(request, "path"))
             associations = read_key_file(path)
-            claim_keys(self._config.directory / "used-keys", associations, path)
+            claim_keys(self._homes[0].directory / "used-keys", associations, path)
             self.engine.load_keys(associations, now)
         except ConfigError as error:
             raise CommandError(str(error)) from error
@@ -178,39 +208,53 @@ class MobileNodeProcess(Agent):
 
 def main(arguments: list[str]) -> int:
     """Run a mobile node; return the exit code."""
-    if len(arguments) != 1:
-        print("usage: python -m agents.mn CONFIG", file=sys.stderr)
+    if not arguments:
+        print("usage: python -m agents.mn CONFIG [CONFIG ...]", file=sys.stderr)
         return 2
     try:
-        agent = _prepare(Path(arguments[0]))
+        agent = _prepare([Path(each) for each in arguments])
     except (ConfigError, OSError) as error:
         print(f"mn: {one_line(error)}", file=sys.stderr)
         return 2
     return agent.run()
 
 
-def _prepare(path: Path) -> MobileNodeProcess:
+def _prepare(paths: Sequence[Path]) -> MobileNodeProcess:
     """Build everything; raises `ConfigError` and `OSError` while they can still be read."""
-    config = load_mobile_node(path)
-    if not config.interfaces:
-        raise ConfigError(f"{path}: interfaces: none; name the interfaces to visited networks")
-    from agents.core.mobile_node import MobileNode
+    homes = load_mobile_homes(paths)
+    first = homes[0]
     from agents.keys import read_key_file
 
-    egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
-    record = egress.record if egress is not None else None
-    engine = MobileNode(config, os.urandom, record, _secret(config))
-    keys = () if config.secret_files else read_key_file(config.key_file)
-    engine.load_keys(keys, time.monotonic())
-    journal = Journal(config.directory / "events.jsonl", config.name)
-    agent = MobileNodeProcess(config, engine, journal, egress)
-    claim_keys(config.directory / "used-keys", keys, config.key_file)
+    egress = EgressFile(first.directory / "egress.bin") if first.egress_record else None
+    engine = _make_engine(homes, egress.record if egress is not None else None)
+    keys = {
+        each.key_file: () if each.secret_files else read_key_file(each.key_file) for each in homes
+    }
+    engine.load_keys([each for own in keys.values() for each in own], time.monotonic())
+    journal = Journal(first.directory / "events.jsonl", first.name)
+    agent = MobileNodeProcess(homes, engine, journal, egress)
+    for path, own in keys.items():
+        claim_keys(first.directory / "used-keys", own, path)
     journal.write("agent-started", {"pid": os.getpid()})
-    agent.open_control(config.directory)
-    log_to(config.directory)
+    agent.open_control(first.directory)
+    log_to(first.directory)
     agent.start(time.monotonic())
     journal.write("agent-ready")
     return agent
+
+
+def _make_engine(
+    homes: Sequence[MobileNodeConfig], record: Callable[[int, int, int], None] | None
+) -> MobileNodeEngine:
+    """Return the engine of one home, or what stands for those of several."""
+    from agents.core.mobile_node import MobileNode
+
+    engines = [MobileNode(each, os.urandom, record, _secret(each)) for each in homes]
+    if len(engines) == 1:
+        return engines[0]
+    from agents.core.mobile_homes import MobileHomes
+
+    return MobileHomes(engines)
 
 
 def _secret(config: MobileNodeConfig) -> bytes | None:
@@ -225,9 +269,9 @@ def _secret(config: MobileNodeConfig) -> bytes | None:
     return secret
 
 
-def _open_inbound(name: str) -> InboundSocket:
+def _open_inbound(name: str, errors: bool) -> InboundSocket:
     try:
-        return InboundSocket(name)
+        return InboundSocket(name, errors)
     except OSError as error:
         raise ConfigError(
             f"interface {name}: {error.strerror}; name an interface of this node"

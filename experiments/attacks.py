@@ -92,7 +92,7 @@ def relabelled(heard: Heard, origin: IPv6Address, sid: bytes = b"") -> bytes:
 
     The same origin and no SID give the packet as it was.
     """
-    _load_scapy()
+    load_scapy()
     from scapy.layers.inet6 import HBHOptUnknown, IPv6, IPv6ExtHdrDestOpt, PadN
     from scapy.packet import Raw
 
@@ -107,7 +107,7 @@ def relabelled(heard: Heard, origin: IPv6Address, sid: bytes = b"") -> bytes:
 
 def framed(packet: bytes, destination: bytes, source: bytes) -> bytes:
     """Return the Ethernet frame around a packet; MAC addresses have 6 octets."""
-    _load_scapy()
+    load_scapy()
     from scapy.layers.l2 import Ether
     from scapy.packet import Raw
 
@@ -116,7 +116,7 @@ def framed(packet: bytes, destination: bytes, source: bytes) -> bytes:
 
 
 @functools.cache
-def _load_scapy() -> None:
+def load_scapy() -> None:
     """Import scapy (0.8 s, so only when it is needed) without its files in the user's home."""
     names = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     before = {name: os.environ.get(name) for name in names}
@@ -136,8 +136,8 @@ class Attacker:
 
     def __init__(self, node: SixNode, mobile_port: str, own_port: str) -> None:
         """Open both ports in the access router's namespace; raises OSError."""
-        self._ear = call_in(node.pid, lambda: _port(mobile_port))
-        self._mouth = call_in(node.pid, lambda: _port(own_port, listen=False))
+        self._ear = call_in(node.pid, lambda: open_port(mobile_port))
+        self._mouth = call_in(node.pid, lambda: open_port(own_port, listen=False))
         self._own = self._mouth.getsockname()[4]
         self.recording = False
         self.heard: list[Heard] = []
@@ -179,7 +179,8 @@ class Attacker:
         self._mouth.close()
 
 
-def _port(interface: str, *, listen: bool = True) -> socket.socket:
+def open_port(interface: str, *, listen: bool = True) -> socket.socket:
+    """Open a port that sees everything on an interface of this namespace, or only speaks there."""
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     opened.setblocking(False)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)

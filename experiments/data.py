@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
 
-from experiments import data_catchment, data_optimisation
+from experiments import data_catchment, data_hijack, data_multi_hoa, data_optimisation
 from experiments.schema import Column as Column
 from experiments.schema import DataError as DataError
 from experiments.schema import Table as Table
@@ -124,6 +124,26 @@ TRIALS = Table(
             optional=True,
         ),
         Column(
+            "agreement_ms",
+            float,
+            "from the repair until all HAs agreed again: all peers up, the same bindings, one "
+            "primary",
+            optional=True,
+        ),
+        Column(
+            "carrier_at_both_ends",
+            bool,
+            "both ends of every link that was cut saw its carrier go; empty: none was cut",
+            optional=True,
+        ),
+        Column(
+            "route_changes",
+            int,
+            "changes of the routes that had to move, from fault to recovery: more than one each "
+            "where routing tried several ways",
+            optional=True,
+        ),
+        Column(
             "binding_updates",
             int,
             "Binding Updates sent by the MN from fault to recovery",
@@ -150,7 +170,12 @@ STREAMS = Table(
         Column("correspondent", str, "node at the other end"),
         Column("role", str, "affected: through the HA that failed; bystander: through another one"),
         Column("outage_ms", float, "see the definition below"),
-        Column("lost_packets", int, "sent from the fault to the repair, not delivered before it"),
+        Column(
+            "lost_packets",
+            int,
+            "sent from the fault to the repair, not delivered before it; "
+            "with distance those too that were on their way",
+        ),
         Column("late_packets", int, "of these, delivered after the repair (by a hung agent)"),
         Column("duplicated_packets", int, "delivered again, whole trial"),
         Column("reordered_packets", int, "delivered after a later one, fault to repair"),
@@ -429,6 +454,8 @@ TABLES: Mapping[str, Table] = {
         RENEWALS,
         TAKEOVERS,
         *data_catchment.TABLES,
+        *data_hijack.TABLES,
+        *data_multi_hoa.TABLES,
         *data_optimisation.TABLES,
     )
 }
@@ -455,12 +482,16 @@ EXCHANGE_NAMES: Mapping[str, str] = {
 }
 
 PHASE_NAMES: Mapping[str, str] = {
-    "detected": "somebody knows: the TUN is gone, the watchdog acts, BFD or OSPFv3 says down",
-    "withdrawn": "the router of the failed HA has lost its route for the home prefix",
-    "fib-changed": "the border router forwards to another HA",
+    "detected": "somebody knows: the TUN is gone, the watchdog acts, BFD, OSPFv3 or BGP says down, "
+    "a carrier is gone",
+    "withdrawn": "the router of the failed HA has lost its route for the home prefix; of a failed "
+    "AS, every border or neighbour",
+    "fib-changed": "the border router forwards to another HA; between ASes: every transit or stub "
+    "that had to",
+    "fib-settled": "such a router changed its route once more, for the last time",
     "first-packet": "a packet sent after the fault arrives through the new HA",
     "new-primary": "another HA has taken over as primary (absent in a failover without takeover)",
-    "peers-in-sync": "every other HA has marked the failed one invalid",
+    "peers-in-sync": "every other HA has marked the failed ones invalid",
 }
 
 DIRECTIONS = ("up", "down")
@@ -494,6 +525,8 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
         ("scheme", "topology", "fault", "detection", "direction"),
     ),
     ("failover", "signalling"): ("exchanges", ("scheme", "topology", "fault", "detection")),
+    ("failover", "agreement"): ("ms", ("scheme", "topology", "fault", "detection")),
+    ("failover", "carrier_seen"): ("1", ("scheme", "topology", "fault", "detection")),
     ("failover", "ready"): ("s", ("topology", "detection")),
     ("throughput", "goodput"): (
         "Mbit/s",
@@ -522,6 +555,8 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("renewal", "begun"): ("exchanges", ("mode", "cause")),
     ("renewal", "failover_ike"): ("exchanges", ("mode",)),
     **data_catchment.METRICS,
+    **data_hijack.METRICS,
+    **data_multi_hoa.METRICS,
     **data_optimisation.METRICS,
 }
 
@@ -619,7 +654,10 @@ def read_table(folder: Path, table: Table) -> list[dict[str, Any]]:
         return []
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        if list(reader.fieldnames or ()) != table.header:
+        there = list(reader.fieldnames or ())
+        # An older run lacks columns that came later: these may be empty.
+        wanted = [c.name for c in table.columns if not c.optional or c.name in there]
+        if there != wanted:
             raise DataError(f"{path}: columns are not those of schema {SCHEMA}")
         return [table.parse(row) for row in reader]
 
@@ -659,6 +697,9 @@ def markdown() -> str:
     lines += [f"| `{name}` | {text} |" for name, text in ATTACK_FORMS.items()]
     lines += ["", "## Exchanges of the renewal experiment", "", "| exchange | what |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in EXCHANGE_NAMES.items()]
+    lines += ["", "## Forms of what the hijacker sends", "", "| form | what |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, text in data_hijack.FORMS.items()]
+    lines += ["", "## Several home addresses", "", data_multi_hoa.TEXT]
     lines += ["", "## summary.json", "", _SUMMARY, ""]
     lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]
     lines += [
@@ -680,9 +721,11 @@ folder alone: `python -m experiments.plots FOLDER`.
 **Outage** = send time of the first packet of the first 20 consecutive ones delivered after the
 fault, minus send time of the last one delivered before it, minus 1 ms (probes run at 1 kHz). A
 packet is *after* the fault when it was sent after it; what arrives only after the repair (out of
-a hung agent's queues) counts as not delivered. A trial is **void**, counted and repeated,
+a hung agent's queues) counts as not delivered. Where links have delays, what was on its way when
+the fault struck and is lost counts as sent after it. A trial is **void**, counted and repeated,
 when a sender paused for more than 3 ms between the fault and the recovery (from 100 ms before the
-fault on), when a BFD session was lost without a fault, or when the injection took over 15 ms.
+fault on; with BGP's default timers, where this lasts minutes, for more than 90 ms), when a BFD
+session was lost without a fault, or when the injection took over 15 ms.
 """
 _EVENTS = """One JSON object a line. `time_ns` is CLOCK_MONOTONIC, one clock for all nodes. An event
 may have more fields than those listed."""
@@ -691,6 +734,9 @@ _SUMMARY = """A list of objects: `experiment`, `metric`, `unit`, `conditions` (o
 reduce to the worst. `met` compares the 95th percentile of times, the maximum of packet counts and
 the median of goodput with `target`; both are null where there is no target. Disturbed rows of the
 renewal experiment count for packets and exchanges, not for times.
+
+Of `failover`: `agreement` is the time from the repair until all HAs agree again, `carrier_seen` 1
+in a trial where both ends of every cut link saw its carrier go, else 0.
 
 Of `replay`: `replays_accepted` sums the forms of an attack in a trial. Its target is the bound of
 rule 5 for `new-primary`; for the others 0 in hardened mode, and none in the draft modes, where they

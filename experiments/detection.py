@@ -33,14 +33,20 @@ def switch(network: Network, name: str) -> None:
     old, new = network.options.detection, DETECTIONS[name]
     if old.name == name:
         return
-    if (old.hello, old.dead) != (new.hello, new.dead):
-        raise RunError(f"cannot switch from {old.name} to {name}: hello or dead interval differs")
+    if not shares_timers(old, new):
+        raise RunError(f"cannot switch from {old.name} to {name}: not only BFD differs")
     for node, routing in network.routing.on.items():
         for daemon, lines in _lines(network, node, old, new).items():
             if lines and daemon in routing.daemons:
                 configure(routing.daemons[daemon], lines)
     network.options = network.routing.options = replace(network.options, detection=new)
     await_sessions(network)
+
+
+def shares_timers(old: Detection, new: Detection) -> bool:
+    """Return whether a running network can change from one setting to the other."""
+    timers = [(d.hello, d.dead, d.bgp_keepalive, d.bgp_hold) for d in (old, new)]
+    return timers[0] == timers[1]
 
 
 def await_sessions(network: Network) -> None:
@@ -56,6 +62,7 @@ def _lines(network: Network, node: str, old: Detection, new: Detection) -> dict[
     if (old.bfd_interval_ms is None) == (new.bfd_interval_ms is None):
         return lines
     on = new.bfd_interval_ms is not None
+    interior = network.plan.interior_peers(node)
     for end in network.plan.ends_of(node):
         if end.link.protocol is Protocol.OSPF:
             lines["ospf6d"] += [
@@ -63,7 +70,7 @@ def _lines(network: Network, node: str, old: Detection, new: Detection) -> dict[
                 f"ipv6 ospf6 bfd profile {INTERIOR_PROFILE}" if on else "no ipv6 ospf6 bfd",
                 "exit",
             ]
-        elif end.link.protocol is Protocol.BGP:
+        if end.link.protocol is Protocol.BGP or end in interior:
             peer = f"neighbor {end.neighbour_address} bfd"
             lines["bgpd"] += [peer, f"{peer} profile {EXTERIOR_PROFILE}"] if on else [f"no {peer}"]
     if lines["bgpd"]:

@@ -17,8 +17,11 @@ Row = Mapping[str, Any]
 Cell = tuple[str, str, str, str, str]
 
 
-def rows(folder: Path, ready: Mapping[str, Sequence[float]]) -> list[SummaryRow]:
+def rows(
+    folder: Path, ready: Mapping[str, Sequence[float]], topology: str = "single_as"
+) -> list[SummaryRow]:
     """Return the summary of a run folder; `ready` has seconds of start-up by detection."""
+    valid = [row for row in read_table(folder, TRIALS) if row["state"] == "valid"]
     streams = read_table(folder, STREAMS)
     affected = [row for row in streams if row["role"] == "affected"]
     bystanders = [row for row in streams if row["role"] == "bystander"]
@@ -27,12 +30,15 @@ def rows(folder: Path, ready: Mapping[str, Sequence[float]]) -> list[SummaryRow]
         *_reduced("lost", affected, "lost_packets"),
         *_reduced("failback_lost", affected, "failback_lost_packets"),
         *_reduced("bystander_lost", bystanders, "lost_packets", "failback_lost_packets"),
-        *_signalling([row for row in read_table(folder, TRIALS) if row["state"] == "valid"]),
+        *_signalling(valid),
+        *_of_trials("agreement", valid, "agreement_ms"),
+        *_of_trials("carrier_seen", valid, "carrier_at_both_ends"),
     ]
     for detection, seconds in ready.items():
-        topology = streams[0]["topology"] if streams else "single_as"
         conditions = {"topology": topology, "detection": detection}
-        found.append(summary_row("failover", "ready", conditions, seconds, targets.READY_S))
+        found.append(
+            summary_row("failover", "ready", conditions, seconds, targets.READY_S[topology])
+        )
     return found
 
 
@@ -51,7 +57,10 @@ def _row(metric: str, cell: Cell, values: Sequence[float]) -> SummaryRow:
     names = ("scheme", "topology", "fault", "detection", "direction")
     conditions = dict(zip(names, cell, strict=True))
     target = {
-        "outage": targets.outage_target(conditions["fault"], conditions["detection"]),
+        "outage": targets.outage_target(
+            conditions["topology"], conditions["fault"], conditions["detection"]
+        ),
+        "lost": 0.0 if conditions["fault"] in targets.NOTHING_LOST else None,
         "failback_lost": targets.FAILBACK_LOST,
         "bystander_lost": targets.BYSTANDER_LOST,
     }.get(metric)
@@ -72,6 +81,26 @@ def _signalling(trials: Sequence[Row]) -> list[SummaryRow]:
                     targets.SIGNALLING)
         for cell, values in sorted(cells.items())
     ]  # fmt: skip
+
+
+def _of_trials(metric: str, trials: Sequence[Row], column: str) -> list[SummaryRow]:
+    """Reduce a column of the trials that have it, to a row a cell."""
+    names = ("scheme", "topology", "fault", "detection")
+    cells = group(
+        (tuple(row[n] for n in names), float(row[column]))
+        for row in trials
+        if row[column] is not None
+    )
+    return [
+        summary_row(
+            "failover",
+            metric,
+            dict(zip(names, cell, strict=True)),
+            values,
+            targets.AGREEMENT_MS.get(cell[2]) if metric == "agreement" else None,
+        )
+        for cell, values in sorted(cells.items())
+    ]
 
 
 def terminal_table(summary: Sequence[SummaryRow]) -> TerminalTable:
@@ -102,10 +131,15 @@ def terminal_table(summary: Sequence[SummaryRow]) -> TerminalTable:
         target = "" if row["target"] is None else f"{row['target']:.0f}"
         colour = {None: "", True: "[green]", False: "[red]"}[row["met"]]
         table.add_row(
-            *map(str, cell), str(row["n"]), f"{row['median']:.1f}", f"{colour}{worst:.1f}", target,
+            *map(str, cell), str(row["n"]), _short(row["median"]), colour + _short(worst), target,
             f"{lost['median']:.0f}", f"{failback['max']:.0f}",
         )  # fmt: skip
     return table
+
+
+def _short(ms: float) -> str:
+    """Return a time with a decimal where that says something."""
+    return f"{ms:.1f}" if ms < 10_000 else f"{ms:.0f}"
 
 
 def _order(row: SummaryRow) -> tuple[int, int, str]:
@@ -116,3 +150,19 @@ def _order(row: SummaryRow) -> tuple[int, int, str]:
         detections.index(str(conditions["detection"])),
         str(conditions["direction"]),
     )
+
+
+def carrier_lines(summary: Sequence[SummaryRow]) -> list[str]:
+    """Return a line for each cell in which links were cut: did both ends see the carrier go?"""
+    return [
+        f"{row['conditions']['fault']}, {row['conditions']['detection']}: "
+        + _share(row["min"], row["max"])
+        for row in summary
+        if row["metric"] == "carrier_seen"
+    ]
+
+
+def _share(least: float, most: float) -> str:
+    if least == most:
+        return f"both ends of a cut link saw its carrier go in {'every' if most else 'no'} trial"
+    return "both ends of a cut link saw its carrier go in some trials and not in others"

@@ -1,6 +1,7 @@
 """`make lab`: a topology with its agents, and a prompt. ``NAME=…`` tells several labs apart.
 
-``TOPO=multi_as`` takes Figure 2 instead of Figure 1;
+``TOPO=multi_as`` takes Figure 2 instead of Figure 1; there ``SET='hijacker=on rov=on'`` adds AS 3,
+and lets the transit ASes validate route origins, with a ROA for each home AS;
 ``SET='has=5 mns=2 mode=draft keys=files detector=keepalive penalty=100'`` changes what comes up.
 
 The outermost process, like every run's: its end, however it comes, ends everything it started.
@@ -32,6 +33,8 @@ from topologies.advertise import AdvertiserError
 from topologies.agents import AgentError, AgentOptions
 from topologies.cli import LabCLI
 from topologies.frr import RoutingError
+from topologies.frr_config import RoutingOptions
+from topologies.import_policy import everybody_validates
 from topologies.network import Network
 from topologies.nodes import ShellError
 from topologies.registry import TOPOLOGIES
@@ -47,6 +50,7 @@ KNOWN = Known(
         "keys": one_of(("ike", "files")),
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
+        "rov": one_of(("on", "off")),
         "optimisation": one_of(RouteOptimisation),
         "hold_down": one_of(("on", "off")),
     },
@@ -93,7 +97,8 @@ def inside(folder: Path) -> int:
         route_optimisation=RouteOptimisation(settings.get("optimisation", RouteOptimisation.OFF)),
         hold_down=settings.get("hold_down", "off") == "on",
     )
-    network = Network(topo, folder, agents=options)
+    origins = everybody_validates(topo.plan) if settings.get("rov") == "on" else None
+    network = Network(topo, folder, RoutingOptions(origins=origins), options)
     try:
         network.start()
         network.start_agents()

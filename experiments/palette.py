@@ -25,6 +25,7 @@ DETECTIONS: Mapping[str, tuple[str, str, str]] = {  # colour, marker, label
     "bfd-10x3": (BLUE, "o", "BFD every 10 ms, 3 missed"),
     "bfd-50x3": (ORANGE, "s", "BFD every 50 ms, 3 missed"),
     "ospf-1-4": (PURPLE, "^", "OSPFv3 hello every 1 s, dead after 4 s"),
+    "bgp-default": (GREY, "v", "BGP keepalive every 60 s, dead after 180 s"),
 }
 FAULTS: Mapping[str, str] = {
     "agent-kill": "agent killed",
@@ -32,7 +33,14 @@ FAULTS: Mapping[str, str] = {
     "agent-restart": "agent restarted",
     "node-silent": "node silent",
     "link-cut": "link cut",
+    "as-loss": "home AS silent",
+    "as-cut": "AS cut off",
+    "transit-loss": "transit silent",
+    "ha-partition": "HA channel cut",
 }
+SHOWN_FAULTS: Mapping[str, str] = {"single_as": "agent-kill", "multi_as": "as-loss"}
+"""Of which fault a time line is drawn, if it ran, by topology."""
+
 DIRECTIONS: Mapping[str, str] = {"up": "from the mobile node", "down": "to the mobile node"}
 MODES: Mapping[str, tuple[str, str]] = {
     "hardened": (BLUE, "hardened"),
@@ -50,10 +58,19 @@ PHASES: Mapping[str, str] = {
     "detected": "fault noticed",
     "withdrawn": "route withdrawn at r1",
     "fib-changed": "border router switches",
+    "fib-settled": "its last change of route",
     "first-packet": "first packet by the new HA",
     "new-primary": "new primary",
     "peers-in-sync": "all other HAs know",
 }
+AS_PHASES: Mapping[str, str] = {
+    **PHASES,
+    "withdrawn": "routes withdrawn",
+    "fib-changed": "all routers have switched",
+    "fib-settled": "last change of a route",
+}
+"""The same where several routers have their part (Figure 2)."""
+
 EXCHANGES: Mapping[str, str] = {
     "registration": "registration from nothing, IKE included",
     "update-mn": "Binding Update answered, at the mobile node",
@@ -68,6 +85,7 @@ CAUSES: Mapping[str, str] = {
     "new-primary": "new primary",
     "numbers": "numbers",
 }
+REACHED: Mapping[str, str] = {"AS 1": BLUE, "AS 2": SKY, "hijacker": "#cc2222", "nowhere": GREY}
 DELIVERED, LOST = BLUE, "#cc2222"
 
 
@@ -82,6 +100,11 @@ def home_agents(names: Iterable[str]) -> dict[str, str]:
 def detection(name: str) -> tuple[str, str, str]:
     """Return colour, marker and label of a detection setting; unknown ones are grey."""
     return DETECTIONS.get(name, (GREY, "D", name))
+
+
+def phase(name: str, topology: str) -> str:
+    """Return a phase of a failover in words."""
+    return (PHASES if topology == "single_as" else AS_PHASES).get(name, name)
 
 
 def fault(name: str) -> str:

@@ -32,7 +32,8 @@ class Known:
     """What an experiment knows: the values of each list, its defaults, and the keys of SET.
 
     `settings` turns the text of each key into its value; ValueError says what is wrong with it.
-    `sizes` has the same for keys that one topology has and another has not.
+    `sizes` has the same for keys that one topology has and another has not. `lists_of` replaces
+    lists for a topology; what is in `on_request` there runs only when it is asked for by name.
     """
 
     topologies: tuple[str, ...]
@@ -41,6 +42,17 @@ class Known:
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
     sizes: Mapping[str, Mapping[str, Callable[[str], Any]]] = field(default_factory=dict)
+    lists_of: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    on_request: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def choices(self, topology: str, name: str) -> tuple[str, ...]:
+        """Return the values of a list that are known for a topology."""
+        return self.lists_of.get(topology, {}).get(name, self.lists[name])
+
+    def defaults(self, topology: str, name: str) -> tuple[str, ...]:
+        """Return what runs of a list when nothing is asked for."""
+        apart = self.on_request.get(topology, frozenset())
+        return tuple(value for value in self.choices(topology, name) if value not in apart)
 
     def settings_of(self, topology: str) -> dict[str, Callable[[str], Any]]:
         """Return the keys of SET for a topology: those of its size come first."""
@@ -107,6 +119,20 @@ def one_of(names: Iterable[str]) -> Callable[[str], str]:
     return read
 
 
+def several_of(names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads a comma list of these names, in the order in which they are known."""
+    known = tuple(names)
+
+    def read(text: str) -> tuple[str, ...]:
+        asked = [word.strip() for word in text.split(",")]
+        for word in asked:
+            if word not in known:
+                raise ValueError(f"{word!r} is unknown; known: {', '.join(known)}")
+        return tuple(word for word in known if word in asked)
+
+    return read
+
+
 def parse(
     known: Known, arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> Parameters:
@@ -122,7 +148,12 @@ def parse(
         capture=_flag(values, "CAPTURE"),
         topology=topology,
         settings=_settings(values.get("SET", ""), known.settings_of(topology)),
-        chosen={name: _choose(values, name, all_, all_) for name, all_ in known.lists.items()},
+        chosen={
+            name: _choose(
+                values, name, known.choices(topology, name), known.defaults(topology, name)
+            )
+            for name in known.lists
+        },
         given=frozenset(values),
     )
 

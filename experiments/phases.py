@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from experiments.data import EventName
-from experiments.faults import Fault, Target
+from experiments.faults import marked_invalid
+from experiments.scenarios import Case, Way
 from experiments.watch import Observation
+
+T = TypeVar("T")
 
 
 def phases(
     seen: Sequence[Observation],
-    fault: Fault,
-    target: Target,
-    border: tuple[str, str],
-    others: Collection[str],
+    case: Case,
+    survivors: Sequence[str],
     first_packet_ns: int | None,
 ) -> dict[str, int]:
     """Return when each phase of `data.PHASE_NAMES` began; those that did not happen are absent.
 
-    `seen` starts with the fault, in the order of time. `border` is the border router and its
-    interface towards the failed home agent, `others` the home agents that live.
+    `seen` starts with the fault, in the order of time; `survivors` are the home agents in service.
     """
+    moved = _all(seen, case.moves, Way.moved)
     found = {
-        "detected": _first(seen, lambda o: fault.noticed(o, target)),
-        "withdrawn": _first(seen, lambda o: _away(o, target.router, target.interface)),
-        "fib-changed": _first(seen, lambda o: _moved(o, *border)),
-        "first-packet": first_packet_ns,
-        "new-primary": _first(seen, lambda o: _takeover(o, others)),
-        "peers-in-sync": _all_know(seen, target, others),
+        "detected": _first(seen, case.fault.noticed),
+        "withdrawn": _all(seen, case.withdrawn, Way.left),
+        "fib-changed": moved,
+        "fib-settled": None if case.fault.repairs_itself else _settled(seen, case.moves, moved),
+        "first-packet": first_packet_ns if case.moves else None,
+        "new-primary": _first(seen, lambda o: _takeover(o, survivors)),
+        "peers-in-sync": _all(
+            seen, sorted(case.estranged), lambda pair, o: marked_invalid(o, pair)
+        ),
     }
     return {name: time for name, time in found.items() if time is not None}
 
@@ -37,32 +42,23 @@ def _first(seen: Sequence[Observation], wanted: Callable[[Observation], bool]) -
     return next((o.time_ns for o in seen if wanted(o)), None)
 
 
-def _away(seen: Observation, node: str, interface: str) -> bool:
-    """The node no longer routes the home prefix by this interface."""
-    return seen.matches(EventName.ROUTE, node=node) and (
-        seen.fields["interface"] != interface or seen.fields["change"] == "delete"
-    )
+def _all(
+    seen: Sequence[Observation], each: Sequence[T], wanted: Callable[[T, Observation], bool]
+) -> int | None:
+    """Return when the last of these happened for the first time; None if one did not."""
+    times = [_first(seen, lambda o, one=one: wanted(one, o)) for one in each]  # type: ignore[misc]
+    known = [time for time in times if time is not None]
+    return max(known) if known and len(known) == len(times) else None
 
 
-def _moved(seen: Observation, node: str, interface: str) -> bool:
-    """The node routes the home prefix by another interface."""
-    return (
-        seen.matches(EventName.ROUTE, node=node, change="add")
-        and seen.fields["interface"] != interface
-    )
+def _settled(seen: Sequence[Observation], ways: Sequence[Way], moved: int | None) -> int | None:
+    """Return when a route changed for the last time, if it did so again after all had moved."""
+    changes = [o.time_ns for o in seen if any(way.changed(o) for way in ways)]
+    return changes[-1] if moved is not None and changes[-1] > moved else None
 
 
-def _takeover(seen: Observation, others: Collection[str]) -> bool:
+def _takeover(seen: Observation, survivors: Sequence[str]) -> bool:
     return (
         seen.matches(EventName.AGENT, kind="primary-changed", cause="takeover")
-        and seen.fields["node"] in others
+        and seen.fields["node"] in survivors
     )
-
-
-def _all_know(seen: Sequence[Observation], target: Target, others: Collection[str]) -> int | None:
-    """Return when the last of the others marked the failed home agent invalid."""
-    times: dict[str, int] = {}
-    for o in seen:
-        if o.matches(EventName.AGENT, kind="peer-changed", peer=target.home_agent, state="invalid"):
-            times.setdefault(o.fields["node"], o.time_ns)
-    return max(times.values()) if others and set(times) >= set(others) else None

@@ -48,6 +48,7 @@ from experiments.data import (
     read_table,
 )
 from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
+from experiments.data_hijack import DRAWN, ENDS, FORGERIES
 from experiments.plot_parts import LABEL_BOX, footer, known, legend, spread_out, title
 from experiments.statistics import group, median, spread
 from experiments.targets import outage_target
@@ -55,6 +56,12 @@ from experiments.targets import outage_target
 STYLE = Path(__file__).with_name("manyhomes.mplstyle")
 ZERO_MS = 1.0
 """Where a logarithmic axis shows an outage of nothing."""
+
+QUESTIONS = {
+    "single_as": "How long is a mobile node cut off when its home agent fails?",
+    "multi_as": "How long is a mobile node cut off when a home agent, an AS or a transit fails?",
+}
+"""The title of the outages, by topology."""
 
 Row = Mapping[str, Any]
 
@@ -90,7 +97,8 @@ def outage_figure(meta: Row, streams: Sequence[Row]) -> Figure:
     faults = known(palette.FAULTS, [fault for _, fault, _ in cells])
     detections = known(palette.DETECTIONS, [detection for _, _, detection in cells])
     directions = [d for d in reversed(DIRECTIONS) if any(d == key[0] for key in cells)]
-    width = max(6.5, 1.0 + 1.75 * len(faults))
+    # A column for several settings, or one for a fault's name.
+    width = max(6.5, 1.0 + (1.75 if len(detections) > 1 else 1.4) * len(faults))
     figure: Figure
     figure, axes = plt.subplots(
         len(directions), 1, figsize=(width, 1.4 + 3.1 * len(directions)), sharex=True, squeeze=False
@@ -105,11 +113,11 @@ def outage_figure(meta: Row, streams: Sequence[Row]) -> Figure:
                 values = cells.get((direction, fault, detection))
                 if values:
                     offset = (index - (len(detections) - 1) / 2) * 0.27
-                    _target(axis, place + offset, fault, detection)
+                    _target(axis, place + offset, streams[0]["topology"], fault, detection)
                     _column(axis, place + offset, values, detection)
     axes[-1, 0].set_xticks(range(len(faults)), [palette.fault(fault) for fault in faults])
     axes[-1, 0].set_xlim(-0.5, len(faults) - 0.5)
-    title(figure, "How long is a mobile node cut off when its home agent fails?")
+    title(figure, QUESTIONS[streams[0]["topology"]])
     _outage_legend(figure, detections)
     trials = [len(values) for values in cells.values()]
     count = f"{min(trials)}" if min(trials) == max(trials) else f"{min(trials)} to {max(trials)}"
@@ -128,7 +136,7 @@ def _outage_axis(axis: Axes, bottom: float, top: float) -> None:
     axis.set_ylabel("outage")
     ticks = [
         t
-        for t in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
+        for t in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 300000)
         if axis.get_ylim()[0] <= t <= axis.get_ylim()[1]
     ]
     axis.set_yticks(ticks, [])
@@ -150,8 +158,8 @@ def _number(ms: float) -> str:
     return f"{ms / 1000:.1f} s"
 
 
-def _target(axis: Axes, place: float, fault: str, detection: str) -> None:
-    target = outage_target(fault, detection)
+def _target(axis: Axes, place: float, topology: str, fault: str, detection: str) -> None:
+    target = outage_target(topology, fault, detection)
     if target is not None:
         axis.hlines(target, place - 0.13, place + 0.13, color="#444444", linestyle=(0, (3, 2)),
                     linewidth=1.1, zorder=1)  # fmt: skip
@@ -190,7 +198,7 @@ def _outage_legend(figure: Figure, detections: Sequence[str]) -> None:
 def timeline_trial(streams: Sequence[Row], packets: Sequence[Row]) -> int | None:
     """Choose the trial to show: of those with packets, one of the fastest detection.
 
-    Agent killed where there is one, else the first fault of the palette.
+    That of the topology's `SHOWN_FAULTS` where it ran, else the first fault of the palette.
     """
     wanted = {row["trial"] for row in packets}
     rows = [row for row in streams if row["trial"] in wanted and row["role"] == "affected"]
@@ -198,8 +206,12 @@ def timeline_trial(streams: Sequence[Row], packets: Sequence[Row]) -> int | None
         return None
     faults = known(palette.FAULTS, [row["fault"] for row in rows])
     detections = known(palette.DETECTIONS, [row["detection"] for row in rows])
-    best = min(rows, key=lambda r: (detections.index(r["detection"]), faults.index(r["fault"])))
-    return int(best["trial"])
+
+    def order(row: Row) -> tuple[bool, int, int]:
+        other = palette.SHOWN_FAULTS.get(row["topology"]) != row["fault"]
+        return other, detections.index(row["detection"]), faults.index(row["fault"])
+
+    return int(min(rows, key=order)["trial"])
 
 
 def timeline_figure(
@@ -226,7 +238,7 @@ def timeline_figure(
         row = next(r for r in rows if (r["direction"], r["correspondent"]) == (
             direction, correspondent))  # fmt: skip
         _outage_arrow(axis, place, row, mine, bystander)
-    _phase_marks(axis, marks, len(lanes), end)
+    _phase_marks(axis, rows[0]["topology"], marks, len(lanes), end)
     axis.set_yticks(
         range(len(lanes)),
         [_lane_label(*lane) for lane in reversed(lanes)],
@@ -270,7 +282,10 @@ def _lane(axis: Axes, place: int, rows: Sequence[Row]) -> None:
 def _outage_arrow(
     axis: Axes, place: int, row: Row, packets: Sequence[Row], bystander: bool
 ) -> None:
-    before = [r["sent_ms"] for r in packets if r["sent_ms"] < 0 and r["arrived_ms"] is not None]
+    # Lost packets may have been on their way when the fault struck.
+    gap = min((r["sent_ms"] for r in packets if r["arrived_ms"] is None), default=0.0)
+    before = [r["sent_ms"] for r in packets
+              if r["sent_ms"] < min(gap, 0.0) and r["arrived_ms"] is not None]  # fmt: skip
     if bystander or not before or row["outage_ms"] < 1:
         text = "nothing lost" if row["lost_packets"] == 0 else f"{row['lost_packets']} lost"
         axis.annotate(text, (0, place + 0.27), xytext=(3, 1), textcoords="offset points",
@@ -287,11 +302,13 @@ def _outage_arrow(
     )  # fmt: skip
 
 
-def _phase_marks(axis: Axes, marks: Sequence[tuple[float, str]], lanes: int, end: float) -> None:
+def _phase_marks(
+    axis: Axes, topology: str, marks: Sequence[tuple[float, str]], lanes: int, end: float
+) -> None:
     entries = [(0.0, "fault"), *marks]
     for number, (time, phase) in enumerate(entries):
         level = lanes - 0.1 + 0.42 * (len(entries) - 1 - number)
-        label = "fault" if phase == "fault" else f"{palette.PHASES.get(phase, phase)}"
+        label = "fault" if phase == "fault" else palette.phase(phase, topology)
         colour = palette.LOST if phase == "fault" else "#222222"
         text = label if phase == "fault" else f"{label}  {time:.1f} ms"
         shown = min(time, end)
@@ -478,6 +495,29 @@ def plot_optimisation(folder: Path, meta: Row) -> list[str]:
     return ["ways"]
 
 
+def plot_hijack(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a hijack run; return its name."""
+    from experiments.hijack_plots import hijack_figure
+
+    tables = [read_table(folder, table) for table in (ENDS, DRAWN, FORGERIES)]
+    if not any(tables):
+        raise DataError(f"{folder}: no observation, nothing to plot")
+    save(hijack_figure(meta, *tables), folder, "hijack")
+    return ["hijack"]
+
+
+def plot_multi_hoa(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a multi-hoa run; return its name."""
+    from experiments.data_multi_hoa import TABLES
+    from experiments.multi_hoa_plots import figure
+
+    flows, new, opened, steps = (read_table(folder, table) for table in TABLES)
+    if not new:
+        raise DataError(f"{folder}: no trial, nothing to plot")
+    save(figure(meta, flows, new, opened, steps), folder, "multi_hoa")
+    return ["multi_hoa"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
@@ -487,6 +527,8 @@ PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "renewal": plot_renewal,
     "catchment": plot_catchment,
     "optimisation": plot_optimisation,
+    "hijack": plot_hijack,
+    "multi_hoa": plot_multi_hoa,
 }
 
 

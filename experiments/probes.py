@@ -46,13 +46,17 @@ class _Process:
 
 @dataclass
 class Probes:
-    """The probe processes of one trial. `addresses` are those that nodes send from."""
+    """The probe processes of one trial. `addresses` are those that nodes send from.
+
+    `in_flight_s`: how long a packet is on its way because of the links' delays, at most.
+    """
 
     watcher: Watcher
     spawn: Spawn
     addresses: Mapping[str, str]
     flows: Sequence[Flow]
     records: Path
+    in_flight_s: float = 0.0
     _processes: dict[str, _Process] = field(default_factory=dict)
     _reached: dict[str, int] = field(default_factory=dict)
     _tokens: int = 0
@@ -137,7 +141,8 @@ class Probes:
         senders = {flow.sender for flow in self.flows}
         for node in self._processes:
             self._tell(node, "drain\n" if node in senders else "")
-        time.sleep(0.1)  # what is in flight: there is no event for a packet that may be lost
+        # What is in flight: there is no event for a packet that may be lost.
+        time.sleep(0.1 + self.in_flight_s)
         self.kill(gently=True)
         arrivals = read_arrivals(sorted(self.records.glob("*.received")))
         return {

@@ -21,12 +21,13 @@ from rich.console import Console
 from agents.config import SOFT_LIMIT, HomeAgentTimers, Mode
 from experiments import owner, renewal_summary
 from experiments.data import EventName
-from experiments.faults import Target
 from experiments.parameters import Known, Parameters, one_of
 from experiments.progress import progress_bar
-from experiments.renewal_trial import BORDER, FIRST, NUMBERS_LIMIT, Failures, RenewalTrial
+from experiments.renewal_trial import NUMBERS_LIMIT, Failures, RenewalTrial
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
+from experiments.scenarios import single_as
+from experiments.sizes import topology
 from experiments.testbed import Testbed
 from topologies.agents import AgentOptions
 
@@ -123,8 +124,10 @@ class RenewalExperiment:
             home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S),
             sequence_soft_limit=NUMBERS_LIMIT if part == "numbers" else SOFT_LIMIT,
         )
-        target = Target(FIRST, "r1")
-        self.testbed = Testbed(self.folder, self.console, 3, DETECTION, agents, target, BORDER)
+        network = topology("single_as", {})
+        self.testbed = Testbed(
+            self.folder, self.console, network, DETECTION, agents, single_as(network.plan)
+        )
         return self.testbed
 
     def _take_down(self) -> None:

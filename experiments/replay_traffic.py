@@ -72,14 +72,18 @@ def times(rate: float, count: int, chance: random.Random | None = None) -> list[
 class End:
     """One node's socket: sends numbered datagrams to one peer, notes what arrives."""
 
-    def __init__(self, node: SixNode, own: IPv6Address, peer: IPv6Address) -> None:
-        """Open it in the node's namespace; raises OSError."""
+    def __init__(
+        self, node: SixNode, own: IPv6Address, peer: IPv6Address, *, only_peer: bool = False
+    ) -> None:
+        """Open it in the node's namespace; raises OSError. `only_peer`: take from nobody else."""
         self._mark = secrets.token_bytes(8)
         self._peer = (str(peer), PORT)
         self.sent = 0
         self.refused = 0
         self.arrived: Counter[tuple[bytes, int]] = Counter()
         self._socket = call_in(node.pid, lambda: _open(str(own)))
+        if only_peer:
+            self._socket.connect(self._peer)
 
     @property
     def mark(self) -> bytes:
@@ -137,11 +141,17 @@ class Traffic:
         addresses: Mapping[str, IPv6Address],
         mobile: str,
         correspondents: Sequence[str],
+        *,
+        only_peer: bool = False,
     ) -> None:
-        """`addresses`: where each node is reached. The MN sends to the first correspondent."""
+        """`addresses`: where each node is reached. The MN sends to the first correspondent.
+
+        `only_peer`: the correspondents take nothing but what comes from the mobile node's address.
+        """
         self.mobile = End(nodes[mobile], addresses[mobile], addresses[correspondents[0]])
         self.correspondents = {
-            name: End(nodes[name], addresses[name], addresses[mobile]) for name in correspondents
+            name: End(nodes[name], addresses[name], addresses[mobile], only_peer=only_peer)
+            for name in correspondents
         }
         self.first = self.correspondents[correspondents[0]]
 

@@ -14,8 +14,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import metric_summary, palette, renewal_summary
-from experiments.data import MOVES, read_table
+from experiments import (
+    hijack_summary,
+    metric_summary,
+    multi_hoa_summary,
+    palette,
+    renewal_summary,
+)
+from experiments.data import MOVES, SummaryRow, read_table
+from experiments.data_hijack import ENDS
+from experiments.hijack_cases import texts
 from experiments.replay_model import sharing_loss
 from experiments.replay_summary import shares
 from experiments.statistics import QUOTABLE
@@ -25,7 +33,14 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
 PAGES = {
     ROOT / "README.md": ("failover", "throughput", "machine"),
-    ROOT / "docs" / "results.md": ("renewal", "replay", "metric", "synchronisation"),
+    ROOT / "docs" / "results.md": (
+        "renewal",
+        "replay",
+        "metric",
+        "synchronisation",
+        "hijack",
+        "protection",
+    ),
 }
 """Which blocks stand on which page."""
 
@@ -55,6 +70,8 @@ def blocks() -> dict[str, str]:
         "metric": metric(read_table(REFERENCE / "metric", MOVES)),
         "synchronisation": synchronisation(_summary("synchronisation")),
         "renewal": renewal(_summary("renewal")),
+        "hijack": hijack(read_table(REFERENCE / "hijack", ENDS)),
+        "protection": protection(_summary("hijack")),
         "machine": machine(_meta("failover")),
     }
 
@@ -83,11 +100,12 @@ def failover(summary: Iterable[Row]) -> str:
         if row["metric"] == "outage":
             key = (row["conditions"]["fault"], row["conditions"]["detection"])
             cells.setdefault(key, []).append(row)
-    header = ["outage in ms", *(label for _, _, label in palette.DETECTIONS.values())]
+    detections = [each for each in palette.DETECTIONS if any(each == key[1] for key in cells)]
+    header = ["outage in ms", *(palette.detection(each)[2] for each in detections)]
     lines = []
-    for fault, label in palette.FAULTS.items():
-        found = [cells.get((fault, detection), []) for detection in palette.DETECTIONS]
-        lines.append([label, *(_outage(rows) for rows in found)])
+    for fault in (each for each in palette.FAULTS if any(each == key[0] for key in cells)):
+        found = [cells.get((fault, detection), []) for detection in detections]
+        lines.append([palette.fault(fault), *(_outage(rows) for rows in found)])
     return _table(header, lines)
 
 
@@ -139,6 +157,12 @@ def metric(rows: Sequence[Row]) -> str:
     return _table(header, metric_summary.overview(rows))
 
 
+def multi_hoa(summary: Sequence[SummaryRow]) -> str:
+    """Return what became of flows that existed, and when new ones worked, by fault of AS 1."""
+    header = ["", "fault", "flows", "ms until they work", "packets lost", "trials"]
+    return _table(header, multi_hoa_summary.overview(summary))
+
+
 def synchronisation(summary: Iterable[Row]) -> str:
     """Return messages and octets of each change for 3 and 8 home agents, and the formula."""
     found = {
@@ -168,6 +192,19 @@ def renewal(summary: Iterable[Row]) -> str:
         target = "" if row["target"] is None else f"{row['target']:.0f} {row['unit']}"
         lines.append([what, *(_renewed(rows) for rows in cells), target])
     return _table(["", *(palette.MODES[mode][1] for mode in modes), "target"], lines)
+
+
+def hijack(ends: Sequence[Row]) -> str:
+    """Return a line a case: who got each source's packets, and the shares that went well."""
+    header = ["case", *(source for _, source in hijack_summary.sources(ends))]
+    header += ["share of CNs", "share of the MN's registrations"]
+    return _table(header, hijack_summary.case_lines(ends, texts()))
+
+
+def protection(summary: Sequence[Row]) -> str:
+    """Return what was read of what was drawn, and accepted of what was forged."""
+    header = ["what", "packets", "read or accepted", "target"]
+    return _table(header, hijack_summary.protection_lines(summary))
 
 
 def machine(meta: Row) -> str:

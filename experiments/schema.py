@@ -68,10 +68,10 @@ def _field(table: str, column: Column, value: Any) -> str:
 
 def _value(table: str, column: Column, fields: Mapping[str, str]) -> Any:
     text = fields.get(column.name)
-    if text is None or (text == "" and not column.optional and column.kind is not str):
-        raise DataError(f"{table}.csv: column {column.name} is missing")
-    if text == "" and column.optional:
+    if not text and column.optional:
         return None
+    if text is None or (text == "" and column.kind is not str):
+        raise DataError(f"{table}.csv: column {column.name} is missing")
     if column.kind is bool:
         return text == "true"
     try:

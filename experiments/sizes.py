@@ -17,6 +17,7 @@ _FIGURE_2: Mapping[str, Callable[[str], Any]] = {
     "mns": whole_number(1, 9),
     "transit": one_of(TransitGraph),
     "delays": lambda text: one_of(("on", "off"))(text) == "on",
+    "hijacker": lambda text: one_of(("on", "off"))(text) == "on",
     "rate_mbit": positive,
 }
 SIZES: Mapping[str, Mapping[str, Callable[[str], Any]]] = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from agents.core.binding_cache import BINDING_TRANSITIONS, BindingState
+from agents.core.home_choice import STANDING_TRANSITIONS, Standing
 from agents.core.ike.states import (
     CHILD_TRANSITIONS,
     IKE_TRANSITIONS,
@@ -105,6 +106,14 @@ def machines() -> Sequence[Machine]:
                 for state, row in TRANSITIONS.items()
                 for trigger, then in row.items()
             ),
+        ),
+        Machine(
+            "One of several homes, as the mobile node sees it",
+            "agents/core/home_choice.py",
+            "New flows use the home with the lowest number that is `working`. `unanswered` is the "
+            "last of some probes, `heard` an authentic packet, `held` the end of the hold time.",
+            (Standing.NONE,),
+            _arrows(STANDING_TRANSITIONS),
         ),
         Machine(
             "An IKE SA",

@@ -78,6 +78,19 @@ def outage(stream: Stream, fault_ns: int) -> Outage | None:
     return None
 
 
+def meets_fault_ns(stream: Stream, fault_ns: int, in_flight_ns: int) -> int:
+    """Return the send time of the first packet that may have met a fault: at most the fault's.
+
+    Where links have delays, packets were on their way to what failed. The first lost one of those
+    sent in the last `in_flight_ns` is where the outage begins; without a loss it begins with the
+    fault.
+    """
+    fault = stream.index(fault_ns)
+    first = stream.index(fault_ns - in_flight_ns)
+    missing = next((s for s in range(first, fault) if s not in stream.delivered), None)
+    return fault_ns if missing is None else stream.sent[missing]
+
+
 def lost(stream: Stream, from_ns: int, to_ns: int) -> int:
     """Return how many packets sent in [from, to) were never delivered."""
     span = range(stream.index(from_ns), stream.index(to_ns))

@@ -1,4 +1,4 @@
-"""Figure 1 brought up for an experiment, and watched: routes, links, BFD, agents."""
+"""A topology brought up for an experiment, and watched: routes, links, BFD, agents."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from functools import partial
 from rich.console import Console
 
 from experiments.data import EventName
-from experiments.faults import Target
 from experiments.run import RunFolder
+from experiments.scenarios import Scenario
 from experiments.watch import Watcher
-from topologies import addressing
 from topologies.agents import AgentOptions
 from topologies.frr_config import DETECTIONS, RoutingOptions
 from topologies.network import Network
-from topologies.plan import Role
-from topologies.single_as import SingleAs
+from topologies.plan import Protocol, Role
+from topologies.plan_topo import PlanTopo
 
 
 class Testbed:
@@ -29,22 +28,20 @@ class Testbed:
         self,
         folder: RunFolder,
         console: Console,
-        home_agents: int,
+        topology: PlanTopo,
         detection: str,
         agents: AgentOptions,
-        target: Target,
-        border: str,
+        scenario: Scenario,
     ) -> None:
         """Bring everything up; raises what the topology raises, and leaves nothing then."""
         routing = RoutingOptions(detection=DETECTIONS[detection])
-        topology = SingleAs(static=False, has=home_agents)
         self.network = Network(topology, folder.path / "logs", routing, agents)
         self.watcher = Watcher()
-        folder.note(delay=str(self.network.delay))
+        folder.note(delay=self.network.delay.value)
         folder.event(EventName.NETWORK_STARTED, setting=detection)
         begin = time.monotonic()
         try:
-            with console.status("bringing up Figure 1"):
+            with console.status(f"bringing up {scenario.title}"):
                 self.network.start()
                 self.network.start_agents()
             timings = self.network.timings
@@ -52,23 +49,30 @@ class Testbed:
             folder.event(
                 EventName.NETWORK_READY, setting=detection, seconds=self.ready_s, steps=timings
             )
-            self.network.faults.prepare(target.home_agent, target.router)
-            self._watch(target, border)
+            self.network.faults.prepare(*sorted(scenario.made_at()))
+            self._watch(scenario)
         except BaseException:
             self.close()
             raise
 
-    def _watch(self, target: Target, border: str) -> None:
+    def _watch(self, scenario: Scenario) -> None:
         network, watcher = self.network, self.watcher
+        prefixes = scenario.watched()
+        for home_agent in network.plan.of_role(Role.HOME_AGENT):
+            home = network.plan.home_of(home_agent.name).prefix
+            prefixes.setdefault(home_agent.name, set()).add(home)
         for node in network.plan.nodes.values():
             if node.role.is_host:
                 continue
             pid = network.nodes[node.name].pid
             watcher.watch_bfd(node.name, pid)
-            if node.role is Role.HOME_AGENT or node.name in (target.router, border):
-                watcher.watch_routes(node.name, pid, addressing.HOME_PREFIX)
-        log = network.logs / target.router / "ospf6d.log"
-        watcher.watch_file(log, partial(_neighbour_down, watcher, target.router))
+            if node.name in prefixes:
+                watcher.watch_routes(node.name, pid, *prefixes[node.name])
+        for name in sorted(scenario.witnesses()):
+            for daemon, protocol in (("ospf6d", Protocol.OSPF), ("bgpd", Protocol.BGP)):
+                if network.plan.speaks(name, protocol):
+                    log = network.logs / name / f"{daemon}.log"
+                    watcher.watch_file(log, partial(_neighbour_down, watcher, name))
         for agent in (*network.agents.home_agents.values(), *network.agents.mobile_nodes.values()):
             watcher.watch_agent(agent.name, agent.events)
         watch_delay_line(watcher, network)
@@ -94,6 +98,7 @@ def watch_delay_line(watcher: Watcher, network: Network) -> None:
 
 
 def _neighbour_down(watcher: Watcher, node: str, line: str, now: int) -> None:
-    """Observe an adjacency that ospf6d gives up."""
-    if "AdjChg" in line and "-> Down" in line:
-        watcher.observe(EventName.NEIGHBOUR, now, node=node, text=line.partition("AdjChg: ")[2])
+    """Observe an adjacency that ospf6d gives up, or a session that bgpd gives up."""
+    for change in ("AdjChg: ", "ADJCHANGE: "):
+        if change in line and ("-> Down" in line or " Down " in line):
+            watcher.observe(EventName.NEIGHBOUR, now, node=node, text=line.partition(change)[2])

@@ -10,33 +10,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments import detection, streams
-from experiments.data import PACKETS, PHASES, STREAMS, TRIALS, EventName
-from experiments.faults import FAULTS, HOME_TUN, Target
+from experiments.agreement import Agreement
+from experiments.carrier import both_ends_saw
+from experiments.data import EventName
+from experiments.faults import HOME_TUN
 from experiments.phases import phases
 from experiments.probes import Flow, ProbeError, Probes, keep
 from experiments.run import REPOSITORY, RunFolder
+from experiments.scenarios import Case, Scenario, Way
 from experiments.streams import CONSECUTIVE, PAUSE_NS, Stream
 from experiments.watch import Observation, Watcher
-from topologies import addressing
 from topologies.agents import AgentError
 from topologies.frr import RoutingError
+from topologies.frr_config import DETECTIONS
 from topologies.netlink import Netlink
 from topologies.network import RUNTIME, Network
 
 MS = 1_000_000
 SETTLE_S = 0.3
-PHASE_S = 1.0  # the longest timer that a fault can fall into: OSPFv3's hello
+PHASE_S = 1.0  # the longest timer that a fault can fall into, but BGP's: OSPFv3's hello
 BEFORE_NS = 100 * MS
 INJECTION_LIMIT_NS = 15 * MS
 RECOVERY_TIMEOUT = 15.0
 SYNC_TIMEOUT = 3.0
 FAILBACK_TIMEOUT = 40.0
 TAIL_PACKETS = 200
-SHOWN_BEFORE_MS, SHOWN_AFTER_MS = 20.0, 60.0
-AFFECTED, BYSTANDER = "affected", "bystander"
-
-FLOWS = (Flow(1, "cn1", "mn"), Flow(2, "mn", "cn1"), Flow(3, "cn2", "mn"))
-ROLES = {1: AFFECTED, 2: AFFECTED, 3: BYSTANDER}
+AGREEMENT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,7 @@ class Trial:
 
     number: int
     cell: Cell
-    target: Target
-    border: str
+    scenario: Scenario
     network: Network
     watcher: Watcher
     folder: RunFolder
@@ -103,27 +101,37 @@ class Trial:
     phase_s: float = 0.0
     load: float = 0.0
     resynchronised_first: bool | None = None
+    agreed_ns: int | None = None
     signalling: dict[str, int] = field(default_factory=dict)
     recorded: dict[Flow, Stream] = field(default_factory=dict)
+
+    @property
+    def case(self) -> Case:
+        """What the fault does in this topology."""
+        return self.scenario.cases[self.cell.fault]
 
     def run(self, chance: float) -> Outcome:
         """Run the trial; `chance` in [0, 1) is the phase of the fault against all timers."""
         self.begin_ns = time.monotonic_ns()
         self.load = _load()
-        self.phase_s = SETTLE_S + chance * PHASE_S
+        keepalive = DETECTIONS[self.cell.detection].bgp_keepalive
+        self.phase_s = SETTLE_S + chance * max(PHASE_S, keepalive)
         self.folder.event(
             EventName.TRIAL_BEGIN, self.begin_ns, trial=self.number, fault=self.cell.fault,
             detection=self.cell.detection,
         )  # fmt: skip
-        probes = Probes(self.watcher, self._spawn, self._addresses(), FLOWS, self._records())
+        probes = Probes(
+            self.watcher, self._spawn, self.scenario.addresses, self.scenario.flows,
+            self._records(), in_flight_s=self._distance_s(),
+        )  # fmt: skip
         try:
             detection.switch(self.network, self.cell.detection)
             self.begin_ns = time.monotonic_ns()  # sessions that a switch began are no losses
+            self._await_ways()
             probes.start()
-            self._await_running(probes, FLOWS, self.begin_ns, "before the fault")
-            outward = self._home_route(self.border)
-            self._break_it(probes, outward)
-            self._repair(probes, outward)
+            self._await_running(probes, self.begin_ns, "before the fault")
+            self._break_it(probes)
+            self._repair(probes)
             self.recorded = probes.stop()
             self.end_ns = time.monotonic_ns()
             detection.await_sessions(self.network)
@@ -145,100 +153,138 @@ class Trial:
             )  # fmt: skip
         return process
 
-    def _addresses(self) -> dict[str, str]:
-        plan = self.network.plan
-        own = {name: str(plan.address_of(name)) for name in ("cn1", "cn2")}
-        return {**own, "mn": str(addressing.home_address(1))}
-
     def _records(self) -> Any:
         return RUNTIME / "probes" / f"{self.number:04}"
 
+    def _distance_s(self) -> float:
+        """Return a time within which every packet on its way arrives: all links' delays, in s."""
+        return sum(link.delay_ms for link in self.network.plan.links) / 1000
+
+    def _patience(self, seconds: float) -> float:
+        """Return a time limit; with timers as long as BGP's own it is longer."""
+        hold = self.network.options.detection.bgp_hold
+        return seconds if hold < seconds else seconds + hold
+
     def _await_running(
-        self, probes: Probes, flows: Sequence[Flow], after_ns: int, when: str,
-        count: int = CONSECUTIVE,
-    ) -> None:  # fmt: skip
-        dead = probes.running(flows, after_ns, count, RECOVERY_TIMEOUT)
+        self, probes: Probes, after_ns: int, when: str, count: int = CONSECUTIVE
+    ) -> None:
+        dead = probes.running(
+            self.scenario.flows, after_ns, count, self._patience(RECOVERY_TIMEOUT)
+        )
         if dead:
             names = ", ".join(f"{flow.sender} to {flow.receiver}" for flow in dead)
             raise TrialError(f"{when}: no {count} packets in a row from {names}")
 
-    def _home_route(self, node: str) -> str:
-        """Return the interface by which a node routes the home prefix; TrialError if none."""
-        netlink = Netlink(self.network.nodes[node].pid)
+    def _await_ways(self) -> None:
+        """Wait until all routes go as the scenario has them: the trial before may still echo."""
+        astray: list[str] = []
+
+        def straight() -> bool:
+            astray[:] = [way.router for way in self.scenario.ways if not self._goes(way)]
+            return not astray
+
+        if not self.watcher.wait(straight, FAILBACK_TIMEOUT):
+            raise TrialError(f"before the fault: routes of {', '.join(astray)} go another way")
+
+    def _goes(self, way: Way) -> bool:
+        """Return whether a router's kernel routes the prefix that way."""
+        netlink = Netlink(self.network.nodes[way.router].pid)
         try:
             names = {state.index: state.name for state in netlink.links().values()}
-            found = [r for r in netlink.routes() if r.destination == addressing.HOME_PREFIX]
+            found = [r for r in netlink.routes() if r.destination == way.prefix]
         finally:
             netlink.close()
-        if not found:
-            raise TrialError(f"{node} has no route to the home network")
-        return names[min(found, key=lambda route: route.metric).interface]
+        best = min(found, key=lambda route: route.metric, default=None)
+        return best is not None and names[best.interface] in way.interfaces
 
-    def _break_it(self, probes: Probes, outward: str) -> None:
+    def _break_it(self, probes: Probes) -> None:
         """Wait for the random phase, inject the fault, wait until everything runs again."""
-        fault = FAULTS[self.cell.fault]
+        fault = self.case.fault
         before = self._signalling()
         time.sleep(self.phase_s)  # the phase of the fault is what is random about a trial
         self.inject_ns = time.monotonic_ns()
-        self.fault_ns = fault.inject(self.network, self.target)
-        moved = self.watcher.wait_for(
-            EventName.ROUTE, self.inject_ns, RECOVERY_TIMEOUT, node=self.border, change="add"
-        )
-        if moved is None:
-            raise TrialError(f"{self.border} did not change its route after the fault")
-        self._await_running(probes, FLOWS, moved.time_ns, "after the fault")
+        self.fault_ns = fault.inject(self.network)
+        moved_ns = self._await_moves()
+        self._await_running(probes, moved_ns, "after the fault")
         self.recovered_ns = time.monotonic_ns()
         self.folder.event(EventName.RECOVERED, self.recovered_ns, trial=self.number)
         if not fault.repairs_itself:
-            self.watcher.wait(self._peers_know, SYNC_TIMEOUT)
+            # Long enough for the time line, and to see that what took over stays.
+            self._await_running(probes, self.recovered_ns, "since the recovery", TAIL_PACKETS)
+            if self.case.estranged:
+                self.watcher.wait(self._peers_know, SYNC_TIMEOUT)
         self.signalling = _difference(before, self._signalling())
 
-    def _others(self) -> list[str]:
-        return [n for n in self.network.agents.home_agents if n != self.target.home_agent]
+    def _await_moves(self) -> int:
+        """Wait until every route that must move has moved; return when the last one did."""
+        times = [self.fault_ns]
+        for way in self.case.moves:
+            found: list[Observation] = []
+
+            def moved(way: Way = way, found: list[Observation] = found) -> bool:
+                found[:] = [o for o in self.watcher.since(self.inject_ns) if way.moved(o)]
+                return bool(found)
+
+            if not self.watcher.wait(moved, self._patience(RECOVERY_TIMEOUT)):
+                raise TrialError(f"{way.router} did not change its route after the fault")
+            times.append(found[0].time_ns)
+        return max(times)
+
+    def _survivors(self) -> list[str]:
+        return [n for n in self.network.agents.home_agents if n not in self.case.lost]
 
     def _peers_know(self) -> bool:
-        """Return whether all other home agents have marked the failed one invalid."""
-        return "peers-in-sync" in self._phases(None)
+        """Return whether all other home agents have marked the failed ones invalid."""
+        return "peers-in-sync" in self.phases(None)
 
-    def _phases(self, first_packet_ns: int | None) -> dict[str, int]:
+    def phases(self, first_packet_ns: int | None) -> dict[str, int]:
+        """Return when each phase began, read off what was observed until the repair."""
         end = self.repair_ns or time.monotonic_ns()
         seen = [o for o in self.watcher.since(self.inject_ns) if o.time_ns <= end]
-        border = (self.border, f"{self.border}-{self.target.router}")
-        return phases(
-            seen, FAULTS[self.cell.fault], self.target, border, self._others(), first_packet_ns
-        )
+        return phases(seen, self.case, self._survivors(), first_packet_ns)
 
-    def _repair(self, probes: Probes, outward: str) -> None:
-        """Repair the fault, wait until the home agent is back in service and traffic uses it."""
-        fault = FAULTS[self.cell.fault]
+    def _repair(self, probes: Probes) -> None:
+        """Repair the fault, wait until what failed is back in service and traffic uses it."""
+        fault, where = self.case.fault, self.case.where
         since = self.inject_ns if fault.repairs_itself else time.monotonic_ns()
         self.repair_ns = time.monotonic_ns()
-        self.folder.event(
-            EventName.REPAIR, self.repair_ns, trial=self.number, node=self.target.home_agent
-        )
-        fault.repair(self.network, self.target)
-        back = self.watcher.wait(lambda: self._is_back(outward, since), FAILBACK_TIMEOUT)
-        if not back:
-            raise TrialError(
-                f"{self.border} did not go back to {outward} within {FAILBACK_TIMEOUT:.0f} s"
-            )
-        self.folder.event(EventName.FAILED_BACK, trial=self.number, node=self.target.home_agent)
-        self._await_running(probes, FLOWS, time.monotonic_ns(), "after the repair", TAIL_PACKETS)
+        self.folder.event(EventName.REPAIR, self.repair_ns, trial=self.number, node=where)
+        fault.repair(self.network)
+        for way in self.case.moves:
+            if not self.watcher.wait(
+                lambda way=way: self._is_back(way, since),  # type: ignore[misc]
+                self._patience(FAILBACK_TIMEOUT),
+            ):
+                raise TrialError(f"{way.router} did not go back to {', '.join(way.interfaces)}")
+        self.folder.event(EventName.FAILED_BACK, trial=self.number, node=where)
+        self._await_running(probes, time.monotonic_ns(), "after the repair", TAIL_PACKETS)
+        self._agree(since)
         self.resynchronised_first = self._resynchronised(since)
         self.network.agents.check_alive()
 
-    def _is_back(self, outward: str, since: int) -> bool:
-        """Return whether the border router's newest route is the old one again."""
+    def _is_back(self, way: Way, since: int) -> bool:
+        """Return whether a router's newest route is the old one again."""
         news = [o for o in self.watcher.since(since)
-                if o.matches(EventName.ROUTE, node=self.border, change="add")]  # fmt: skip
-        return bool(news) and news[-1].fields["interface"] == outward
+                if way.changed(o) and o.fields["change"] == "add"]  # fmt: skip
+        return bool(news) and not way.left(news[-1])
+
+    def _agree(self, since: int) -> None:
+        """Wait until all home agents agree (I3, I4), and note when they did."""
+        agreed = Agreement(self.network.agents, self.watcher, since).wait(AGREEMENT_TIMEOUT)
+        if agreed is None:
+            raise TrialError(f"home agents did not agree {AGREEMENT_TIMEOUT:.0f} s after repair")
+        if self.case.estranged and not self.case.fault.repairs_itself:
+            self.agreed_ns = agreed
 
     def _resynchronised(self, since: int) -> bool | None:
-        """Return whether the repaired agent had its table before its route stood again.
+        """Return whether each repaired agent had its table before its route stood again.
 
-        None if it never took its route away: a cut or silent node may not have noticed.
+        None if one never took its route away: a cut or silent node may not have noticed.
         """
-        node = self.target.home_agent
+        found = [self._resynchronised_one(node, since) for node in self.case.lost]
+        return None if None in found or not found else all(found)
+
+    def _resynchronised_one(self, node: str, since: int) -> bool | None:
         seen = self.watcher.since(since)
         route = [
             o.time_ns
@@ -255,7 +301,7 @@ class Trial:
 
     def _signalling(self) -> dict[str, int]:
         """Return the counters of what a failover must not cause, of all agents that answer."""
-        agents = [self.network.agents[name] for name in (*self._others(), "mn")]
+        agents = [self.network.agents[name] for name in (*self._survivors(), "mn")]
         counters = [agent.ask("counters") for agent in agents]
         return {
             "binding_updates": sum(each.get("sent.BindingUpdate", 0) for each in counters),
@@ -266,21 +312,35 @@ class Trial:
             "ike_exchanges": sum(each.get("ike.requests-sent", 0) for each in counters),
         }  # fmt: skip
 
+    def carrier_at_both_ends(self) -> bool | None:
+        """Return whether the carrier was seen to go at both ends of each cut link; None: no cut."""
+        if not self.case.fault.cut:
+            return None
+        seen = [o for o in self.watcher.since(self.inject_ns) if o.time_ns <= self.repair_ns]
+        links = [self.network.plan.link_between(*pair) for pair in self.case.fault.cut]
+        return all(both_ends_saw(seen, link, self.inject_ns) for link in links)
+
+    def route_changes(self) -> int | None:
+        """Return how often the routers whose routes moved changed them until traffic ran again."""
+        seen = [o for o in self.watcher.since(self.inject_ns) if o.time_ns <= self.recovered_ns]
+        changes = sum(any(way.changed(o) for way in self.case.moves) for o in seen)
+        return changes if self.case.moves else None
+
     def _keep_records(self) -> None:
         records = self._records()
         if records.is_dir():
             keep(records, self.folder.path / "raw" / f"{self.number:04}")
 
     def _log(self) -> None:
-        """Write what was observed during the trial, and forget it."""
+        """Write what was observed during the trial."""
         if self.inject_ns:
             self.folder.event(
                 EventName.FAULT,
                 self.fault_ns or self.inject_ns,
                 trial=self.number,
                 fault=self.cell.fault,
-                node=self.target.home_agent,
-                injection_ms=_ms(max(self.fault_ns - self.inject_ns, 0)),
+                node=self.case.where,
+                injection_ms=max(self.fault_ns - self.inject_ns, 0) / MS,
             )
         for seen in self.watcher.since(self.begin_ns):
             self.folder.event(seen.name, seen.time_ns, **seen.fields)
@@ -288,26 +348,46 @@ class Trial:
     def _judge(self) -> Outcome:
         """Apply the rules that make a trial void."""
         if self.fault_ns - self.inject_ns > INJECTION_LIMIT_NS:
-            return Void(f"the injection took {_ms(self.fault_ns - self.inject_ns):.0f} ms")
+            return Void(f"the injection took {(self.fault_ns - self.inject_ns) / MS:.0f} ms")
         for flow in self.recorded:
-            if self._outage(flow) is None:
+            if self.outage(flow) is None:
                 return Failed(f"{flow.sender} to {flow.receiver} did not recover")
         for flow, stream in self.recorded.items():
-            pause = streams.longest_pause_ns(stream.sent, self.fault_ns - BEFORE_NS, self._end())
-            if pause > PAUSE_NS:
-                return Void(f"the sender in {flow.sender} paused for {_ms(pause):.1f} ms")
+            pause = streams.longest_pause_ns(stream.sent, self.fault_ns - BEFORE_NS, self.end())
+            if pause > self._pause_limit_ns():
+                return Void(f"the sender in {flow.sender} paused for {pause / MS:.1f} ms")
         lost = self._lost_session()
         return Void(lost) if lost else Valid()
 
-    def _outage(self, flow: Flow) -> streams.Outage | None:
-        """Return a stream's outage, by what had been delivered before the repair."""
-        return streams.outage(self.recorded[flow].until(self.repair_ns), self.fault_ns)
+    def _pause_limit_ns(self) -> float:
+        """Return how long a sender may pause: 3 ms, and no great part of what BGP waits for."""
+        return max(PAUSE_NS, self.network.options.detection.bgp_hold * 1000 * MS / 2000)
 
-    def _end(self) -> int:
+    def outage(self, flow: Flow) -> streams.Outage | None:
+        """Return a stream's outage, by what had been delivered before the repair."""
+        return streams.outage(self.recorded[flow].until(self.repair_ns), self.meets_fault_ns(flow))
+
+    def meets_fault_ns(self, flow: Flow) -> int:
+        """Return when the first packet of a stream was sent that may have met the fault."""
+        return streams.meets_fault_ns(
+            self.recorded[flow].until(self.repair_ns), self.fault_ns, self.in_flight_ns(flow)
+        )
+
+    def in_flight_ns(self, flow: Flow) -> int:
+        """Return how long a stream's packets were on their way before the fault; 0 by no distance.
+
+        On links without delays that is what queues and processors take, of no concern here.
+        """
+        if not self._distance_s():
+            return 0
+        begin = self.fault_ns - 5 * BEFORE_NS
+        return int(streams.median_delay_ns(self.recorded[flow], begin, self.fault_ns) or 0)
+
+    def end(self) -> int:
         """Return when the last stream ran again, its 20 packets included."""
         ends = []
         for flow, stream in self.recorded.items():
-            found = self._outage(flow)
+            found = self.outage(flow)
             assert found is not None
             ends.append(stream.sent[found.first_after + CONSECUTIVE - 1])
         return max(ends)
@@ -316,136 +396,14 @@ class Trial:
         """Return which BFD session was lost without a fault, if one was."""
         if self.network.options.detection.bfd_interval_ms is None:
             return None  # what is still heard of BFD is the end of sessions that were given up
-        expected = FAULTS[self.cell.fault].on_link
+        expected = self.case.fault.sessions
         for seen in self.watcher.since(self.begin_ns):
             if seen.time_ns > self.end_ns or not seen.matches(EventName.BFD, state="Down"):
                 continue
-            if expected and seen.time_ns >= self.inject_ns and self._own_session(seen):
+            if seen.time_ns >= self.inject_ns and seen.fields["interface"] in expected:
                 continue
             return f"BFD session lost at {seen.fields['interface']} without a fault"
         return None
-
-    def _own_session(self, seen: Observation) -> bool:
-        return bool(
-            seen.fields["node"] == self.target.home_agent
-            or seen.fields["interface"] == self.target.interface
-        )
-
-    def write(self, outcome: Outcome, with_packets: bool) -> None:
-        """Write the trial's rows; streams and phases of valid trials alone."""
-        state = type(outcome).__name__.lower()
-        reason = "" if isinstance(outcome, Valid) else outcome.reason
-        self.folder.row(
-            TRIALS,
-            trial=self.number,
-            **self.cell.columns(),
-            state=state,
-            reason=reason,
-            fault_time_ns=self.fault_ns or None,
-            phase_ms=self.phase_s * 1000,
-            injection_ms=_ms(self.fault_ns - self.inject_ns) if self.fault_ns else None,
-            resynchronised_first=self.resynchronised_first,
-            **{name: self.signalling.get(name) for name in _SIGNALLING},
-            load=self.load,
-        )
-        self._write_end(outcome, reason)
-        if isinstance(outcome, Valid):
-            self._write_streams()
-            self._write_phases()
-            if with_packets:
-                self._write_packets()
-        self.watcher.forget(time.monotonic_ns())
-
-    def _write_end(self, outcome: Outcome, reason: str) -> None:
-        if isinstance(outcome, Valid):
-            self.folder.event(EventName.TRIAL_END, trial=self.number)
-        elif isinstance(outcome, Void):
-            self.folder.event(EventName.TRIAL_VOID, trial=self.number, reason=reason)
-        else:
-            self.folder.event(EventName.TRIAL_FAILED, trial=self.number, reason=reason)
-
-    def _write_streams(self) -> None:
-        for flow, stream in self.recorded.items():
-            self.folder.row(
-                STREAMS,
-                trial=self.number,
-                **self.cell.columns(),
-                **_ends(flow),
-                role=ROLES[flow.number],
-                **analysis(stream, self.fault_ns, self.recovered_ns, self.repair_ns),
-            )
-
-    def _write_phases(self) -> None:
-        arrivals = []
-        for flow, stream in self.recorded.items():
-            found = self._outage(flow)
-            if ROLES[flow.number] == AFFECTED and found is not None:
-                arrivals.append(stream.delivered[found.first_after])
-        for name, when in self._phases(min(arrivals)).items():
-            self.folder.row(
-                PHASES,
-                trial=self.number,
-                **self.cell.columns(),
-                phase=name,
-                after_fault_ms=_ms(when - self.inject_ns),
-            )
-
-    def _write_packets(self) -> None:
-        for flow, stream in self.recorded.items():
-            in_time = stream.until(self.repair_ns)
-            first = stream.index(self.inject_ns - int(SHOWN_BEFORE_MS * MS))
-            last = stream.index(self._end() + int(SHOWN_AFTER_MS * MS))
-            for sequence in range(first, last):
-                arrived = in_time.delivered.get(sequence)
-                self.folder.row(
-                    PACKETS,
-                    trial=self.number,
-                    **self.cell.columns(),
-                    **_ends(flow),
-                    sequence=sequence,
-                    sent_ms=_ms(stream.sent[sequence] - self.inject_ns),
-                    arrived_ms=None if arrived is None else _ms(arrived - self.inject_ns),
-                )
-
-
-_SIGNALLING = ("binding_updates", "sa_messages", "ike_exchanges")
-
-
-def analysis(stream: Stream, fault_ns: int, recovered_ns: int, repair_ns: int) -> dict[str, Any]:
-    """Return what one stream says about one trial, as columns of `streams.csv`."""
-    in_time = stream.until(repair_ns)
-    found = streams.outage(in_time, fault_ns)
-    assert found is not None
-    end = stream.sent[-1] + 1
-    runs_again = stream.sent[found.first_after]
-    missed = streams.lost(in_time, fault_ns, runs_again)
-    before = streams.median_delay_ns(stream, fault_ns - 5 * BEFORE_NS, fault_ns)
-    after = streams.median_delay_ns(stream, recovered_ns, repair_ns)
-    return {
-        "outage_ms": _ms(found.length_ns),
-        "lost_packets": missed + streams.lost(stream, runs_again, repair_ns),
-        "late_packets": missed - streams.lost(stream, fault_ns, runs_again),
-        "duplicated_packets": streams.duplicated(stream),
-        "reordered_packets": streams.reordered(in_time, fault_ns, repair_ns),
-        "longest_gap_ms": _ms(streams.longest_gap_ns(in_time, fault_ns, repair_ns)),
-        "delay_before_ms": _ms(before or 0),
-        "delay_after_ms": None if after is None else _ms(after),
-        "failback_lost_packets": streams.lost(stream, repair_ns, end),
-        "failback_reordered_packets": streams.reordered(stream, repair_ns, end),
-        "failback_longest_gap_ms": _ms(streams.longest_gap_ns(stream, repair_ns, end)),
-    }
-
-
-def _ends(flow: Flow) -> dict[str, str]:
-    up = flow.sender == "mn"
-    return {
-        "direction": "up" if up else "down",
-        "correspondent": flow.receiver if up else flow.sender,
-    }
-
-
-def _ms(nanoseconds: float) -> float:
-    return nanoseconds / MS
 
 
 def _difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:

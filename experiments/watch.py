@@ -122,9 +122,9 @@ class Watcher:
 
         return found[0] if self.wait(seen, timeout) else None
 
-    def watch_routes(self, node: str, pid: int, prefix: IPv6Network) -> None:
-        """Observe the node's links and its kernel routes for one prefix."""
-        monitor = _RouteMonitor(self, node, pid, prefix)
+    def watch_routes(self, node: str, pid: int, *prefixes: IPv6Network) -> None:
+        """Observe the node's links and its kernel routes for some prefixes."""
+        monitor = _RouteMonitor(self, node, pid, frozenset(prefixes))
         self.add(monitor.fileno(), monitor.read)
 
     def watch_bfd(self, node: str, pid: int) -> None:
@@ -183,8 +183,10 @@ class Watcher:
 class _RouteMonitor:
     """Decodes one node's netlink messages."""
 
-    def __init__(self, watcher: Watcher, node: str, pid: int, prefix: IPv6Network) -> None:
-        self._watcher, self._node, self._prefix = watcher, node, prefix
+    def __init__(
+        self, watcher: Watcher, node: str, pid: int, prefixes: frozenset[IPv6Network]
+    ) -> None:
+        self._watcher, self._node, self._prefixes = watcher, node, prefixes
         self._socket = netlink.open_monitor(pid)
         requests = netlink.Netlink(pid)
         self._names = {state.index: state.name for state in requests.links().values()}
@@ -227,7 +229,7 @@ class _RouteMonitor:
         )
 
     def _route(self, route: netlink.Route, there: bool, when: int) -> None:
-        if route.destination != self._prefix or route.table != netlink.TABLE_MAIN:
+        if route.destination not in self._prefixes or route.table != netlink.TABLE_MAIN:
             return
         self._watcher.observe(
             EventName.ROUTE,

@@ -136,6 +136,18 @@ def swan(
 
 
 @pytest.fixture(scope="module")
+def figure_2(no_sandbox_because: str) -> Iterator[Remote]:
+    """Figure 2 up and running, by an ordinary user, one for each file of tests."""
+    if no_sandbox_because:
+        pytest.skip(no_sandbox_because)
+    with ordinary_user() as person:
+        server = "tests.figure_2.server"
+        remote = Remote(person.home, "hardened", person.popen, server=server)
+        yield remote
+        remote.close()
+
+
+@pytest.fixture(scope="module")
 def distance(no_sandbox_because: str) -> Iterator[Remote]:
     """The network of tests/distance/lab.py, run by an ordinary user who leaves nothing."""
     if no_sandbox_because:

@@ -15,9 +15,11 @@ from rich.console import Console
 from agents.config import Mode
 from experiments.captures import capturing
 from experiments.data import EventName
-from experiments.failover import BORDER, KNOWN, TARGET
+from experiments.failover import KNOWN
 from experiments.parameters import parse
 from experiments.run import RunFolder
+from experiments.scenarios import single_as
+from experiments.sizes import topology
 from experiments.testbed import Testbed
 from topologies.agents import AgentOptions
 
@@ -25,10 +27,10 @@ from topologies.agents import AgentOptions
 def main(results: Path) -> None:
     """Capture the mobile node's restart into the run folder's `captures`."""
     folder = RunFolder.create("failover", parse(KNOWN, [], {}), results)
-    testbed = Testbed(
-        folder, Console(stderr=True), 3, "bfd-10x3", AgentOptions(mode=Mode.HARDENED, ike=True),
-        TARGET, BORDER,
-    )  # fmt: skip
+    network = topology("single_as", {})
+    agents = AgentOptions(mode=Mode.HARDENED, ike=True)
+    scenario = single_as(network.plan)
+    testbed = Testbed(folder, Console(stderr=True), network, "bfd-10x3", agents, scenario)
     try:
         with capturing(testbed.network, ("mn",), folder.path / "captures", "0001"):
             begin = time.monotonic_ns()

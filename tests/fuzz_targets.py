@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import IPv6Address
 
 import ike_samples
 import ike_world
@@ -19,6 +20,7 @@ from world import ANYCAST, COA, HOA, World, own_address
 from agents.config import Mode, RouteOptimisation
 from agents.core.ike.endpoint import Datagram
 from agents.wire import icmpv6, ipv6
+from agents.wire.checksum import pseudo_header_checksum
 from agents.wire.destination_options import (
     HomeAddress,
     parse_destination_options,
@@ -36,6 +38,7 @@ from agents.wire.inter_ha import parse_inter_ha, serialize_inter_ha
 from agents.wire.mobility import parse_mobility, serialize_mobility
 from agents.wire.mobility_options import parse_options
 from agents.wire.routing import parse_routing
+from tests.homes_world import ROUTER, TwoHomes, anycast
 from tests.mobile_bench import TABLE, Bench
 
 Run = Callable[[bytes], None]
@@ -345,6 +348,37 @@ def mobile_node_under_home_agents_key() -> Run:
     return run
 
 
+def unreachable_messages() -> list[bytes]:
+    """ICMPv6 errors about what a mobile node with two homes sent, and what else there is."""
+    world = TwoHomes().bind()
+    sent = [each for each in world.seen if each[24:40] == anycast(1).packed]
+    errors = [icmpv6.destination_unreachable(ROUTER, each) for each in sent]
+    return [*whole_packets(), *(each for each in errors if each is not None)]
+
+
+def mobile_node_with_two_homes() -> Run:
+    """Anybody's packets, checksums of ICMPv6 made right: probes at most, no other choice."""
+    world = TwoHomes().bind()
+
+    def run(octets: bytes) -> None:
+        world.up(1)
+        before = world.mn.bindings(), world.mn.choice.chosen
+        if len(octets) >= 44 and octets[6] == ipv6.ICMPV6:
+            source, destination = IPv6Address(octets[8:24]), IPv6Address(octets[24:40])
+            body = octets[40:42] + bytes(2) + octets[44:]
+            right = pseudo_header_checksum(source, destination, ipv6.ICMPV6, body)
+            world.mn.receive(octets[:42] + right.to_bytes(2) + octets[44:], world.now)
+        world.mn.receive(octets, world.now)
+        world.mn.encapsulate(octets, world.now)
+        after = world.mn.bindings(), world.mn.choice.chosen
+        assert world.mn.packets_to_deliver() == []
+        assert [row["expires"] for row in before[0]] == [row["expires"] for row in after[0]]
+        assert before[1] == after[1] == 1
+        world.run(0.01)
+
+    return run
+
+
 def mobile_nodes_host() -> Run:
     bench = Bench(Mode.HARDENED).bind()
 
@@ -423,6 +457,9 @@ TARGETS: dict[str, Target] = {
     "mobile node, draft": Target(mobile_node_packets(Mode.DRAFT), mobile_node(Mode.DRAFT)),
     "mobile node, a home agent's key": Target(
         headers, renewed(mobile_node_under_home_agents_key), 2
+    ),
+    "mobile node with two homes": Target(
+        unreachable_messages, renewed(mobile_node_with_two_homes), 2
     ),
     "mobile node's host": Target(whole_packets, mobile_nodes_host),
     "IKE": Target(ike_messages, parser(parse_message), 3),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ CARE_OF = IPv6Address("fd00:10:10:10::100")
 CORRESPONDENT = IPv6Address("fd00:c::1")
 PYTHON = [sys.executable]
 LINKS = {"ha": "fd00:1:1::", "mn": "fd00:10:10:10::", "cn": "fd00:c::"}
-HOST = {"ha": "1", "mn": "100", "cn": "1"}
+HOST = {"mn": "100"}
+"""Host parts that are not 1."""
 
 
 def ip(node: str, *words: str) -> str:
@@ -55,23 +56,23 @@ def await_true(condition: Any, what: str, seconds: float = 20.0) -> None:
         time.sleep(0.005)
 
 
-def build() -> None:
-    """Make the nodes, links, addresses and static routes."""
-    for node in ("r", *LINKS):
+def build(links: Mapping[str, str] = LINKS) -> None:
+    """Make the nodes, links, addresses and static routes; `links`: prefix by node around r."""
+    for node in ("r", *links):
         subprocess.run(["ip", "netns", "add", node], check=True)
         ip(node, "link", "set", "lo", "up")
         for knob in ("accept_dad", "dad_transmits"):
             run(node, "sysctl", "-qw", f"net.ipv6.conf.default.{knob}=0", check=True)
-    for node in ("r", "ha"):
+    for node in ("r", *(each for each in links if each.startswith("ha"))):
         run(node, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1", check=True)
-    for node, prefix in LINKS.items():
+    for node, prefix in links.items():
         pair = ["link", "add", "wire", "type", "veth", "peer", "name", f"to-{node}", "netns", "r"]
         ip(node, *pair)
         ip("r", "link", "set", f"to-{node}", "up")
         ip("r", "addr", "add", f"{prefix}fe/64", "dev", f"to-{node}", "nodad")
         ip("r", "addr", "add", "fe80::fe/64", "dev", f"to-{node}", "nodad")
         ip(node, "link", "set", "wire", "up")
-        ip(node, "addr", "add", f"{prefix}{HOST[node]}/64", "dev", "wire", "nodad")
+        ip(node, "addr", "add", f"{prefix}{HOST.get(node, '1')}/64", "dev", "wire", "nodad")
         protocol = "ra" if node == "mn" else "static"
         route = ["route", "add", "default", "via", "fe80::fe", "dev", "wire", "proto", protocol]
         ip(node, *route, "metric", "1024")
@@ -131,9 +132,15 @@ def configure(
     (directory / "mn.toml").write_text(dump(mobile_node))
 
 
-def start(directory: Path, role: str, **options: Any) -> subprocess.Popen[str]:
-    """Start an agent and wait until it is ready; the child's pid is the agent's own."""
-    command = [*PYTHON, "-m", f"agents.{role}", str(directory / f"{role}.toml")]
+def start(
+    directory: Path, role: str, files: Sequence[str] = (), **options: Any
+) -> subprocess.Popen[str]:
+    """Start an agent and wait until it is ready; the child's pid is the agent's own.
+
+    `role` is its node too, `ha2` another home agent's; `files`: the names of its configurations.
+    """
+    paths = [str(directory / name) for name in files or (f"{role}.toml",)]
+    command = [*PYTHON, "-m", f"agents.{role[:2]}", *paths]
     before = len(events(directory, role))
     process = spawn(role, *command, **options)
 

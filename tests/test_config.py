@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents import config, keys
+from agents import config, home_configs, keys
 from agents.config import ConfigError, HomeAgentConfig, MobileNodeConfig, PeerConfig
 
 HOME = IPv6Network("fd00:192:168:1::/64")
@@ -48,6 +48,61 @@ def test_round_trip(tmp_path: Path) -> None:
     assert config.load_home_agent(path) == home_agent(tmp_path)
     path.write_text(config.dump(mobile_node(tmp_path)))
     assert config.load_mobile_node(path) == mobile_node(tmp_path)
+
+
+def second_home(directory: Path) -> MobileNodeConfig:
+    prefix = IPv6Network("fd00:192:169:1::/64")
+    return replace(
+        mobile_node(directory),
+        home_address=prefix[0x100],
+        home_agent_address=prefix[0x254],
+        home_prefix=prefix,
+        key_file=directory / "mn2.toml",
+        tun="mobile2",
+    )
+
+
+def test_a_mobile_node_may_have_several_homes(tmp_path: Path) -> None:
+    homes = mobile_node(tmp_path), second_home(tmp_path)
+    paths = [tmp_path / "1.toml", tmp_path / "2.toml"]
+    for path, home in zip(paths, homes, strict=True):
+        path.write_text(config.dump(home))
+    assert home_configs.load_mobile_homes(paths) == homes
+    assert home_configs.load_mobile_homes(paths[:1]) == homes[:1]
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"name": "other"}, "name: another one"),
+        ({"directory": Path("/elsewhere")}, "directory: another one"),
+        ({"interfaces": ("mn-v2",)}, "interfaces: another one"),
+        ({"interfaces": ()}, "interfaces: none"),
+        ({"tun": "mobile"}, "tun: mobile as in"),
+        (
+            {
+                "home_address": IPv6Address("fd00:192:168:1::101"),
+                "home_agent_address": IPv6Address("fd00:192:168:1::255"),
+                "home_prefix": HOME,
+            },
+            "home_prefix: fd00:192:168:1::/64 overlaps",
+        ),
+        (
+            {"home_agent_address": ANYCAST, "home_prefix": IPv6Network("fd00:192::/32")},
+            "home_agent_address: fd00:192:168:1::254 as in",
+        ),
+    ],
+)
+def test_homes_that_do_not_go_together(
+    tmp_path: Path, change: dict[str, object], part: str
+) -> None:
+    paths = [tmp_path / "1.toml", tmp_path / "2.toml"]
+    paths[0].write_text(config.dump(mobile_node(tmp_path)))
+    paths[1].write_text(config.dump(replace(second_home(tmp_path), **change)))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=part) as refused:
+        home_configs.load_mobile_homes(paths)
+    assert "\n" not in str(refused.value)
+    assert str(paths[1]) in str(refused.value)
 
 
 def test_a_peer_has_a_key_file_or_a_secret_file(tmp_path: Path) -> None:

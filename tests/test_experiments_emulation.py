@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.emulation, pytest.mark.timeout(400)]
 
 RUN = [sys.executable, "-m", "experiments.failover"]
 SMALL = ["FAULT=agent-kill,link-cut", "DETECTION=bfd-50x3", "TRIALS=1", "CAPTURE=1"]
+BETWEEN = ["TOPO=multi_as", "FAULT=as-cut,ha-partition", "TRIALS=1", "SET=delays=off"]
 FORBIDDEN = "mip6.mhtype == 5 || mip6.mhtype == 6 || isakmp || ipv6.opt.type == 0xc9"
 """Binding Update and Acknowledgement (decrypted), IKE, a Home Address option (in the clear)."""
 
@@ -45,10 +46,21 @@ def somebody() -> Iterator[Person]:
 @pytest.fixture(scope="module")
 def small(somebody: Person, no_sandbox_because: str) -> Run:
     """A run of two cells as an ordinary user."""
+    return run(somebody, SMALL, no_sandbox_because)
+
+
+@pytest.fixture(scope="module")
+def between(somebody: Person, no_sandbox_because: str) -> Run:
+    """A run of two cells on Figure 2."""
+    return run(somebody, BETWEEN, no_sandbox_because)
+
+
+def run(somebody: Person, arguments: list[str], no_sandbox_because: str) -> Run:
+    """Run the experiment as somebody."""
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
     results = somebody.home / "results"
-    done = somebody.run([*RUN, *SMALL], timeout=300, env={"MANYHOMES_RESULTS": str(results)})
+    done = somebody.run([*RUN, *arguments], timeout=300, env={"MANYHOMES_RESULTS": str(results)})
     assert done.returncode == 0, done.stdout + done.stderr
     return Run((results / "latest-failover").resolve(), done.stdout)
 
@@ -110,6 +122,35 @@ def test_summary_and_figures_come_from_the_folder_alone(small: Run) -> None:
     outages = {row["outage_ms"] for row in small.table(data.STREAMS)}
     told = {row["max"] for row in data.read_summary(small.folder) if row["metric"] == "outage"}
     assert told <= {round(outage, 6) for outage in outages}
+
+
+def test_a_run_on_figure_2_has_the_same_tables(between: Run) -> None:
+    summary = data.read_summary(between.folder)
+    found = {
+        (r["metric"], r["conditions"]["fault"], r["conditions"].get("direction")): r
+        for r in summary
+        if "fault" in r["conditions"]
+    }
+    for fault in ("as-cut", "ha-partition"):
+        for direction in ("up", "down"):
+            assert found["outage", fault, direction]["n"] == 1
+        assert found["signalling", fault, None]["max"] == 0
+    assert found["carrier_seen", "as-cut", None]["min"] == 1
+    assert "both ends of a cut link saw its carrier go in every trial" in between.output
+    names = {row["phase"] for row in between.table(data.PHASES) if row["fault"] == "as-cut"}
+    assert {"detected", "withdrawn", "fib-changed", "first-packet", "peers-in-sync"} <= names
+    for name in ("outage", "timeline"):
+        assert (between.folder / "plots" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_a_partition_loses_nothing_and_heals_into_one_view(between: Run) -> None:
+    streams = [row for row in between.table(data.STREAMS) if row["fault"] == "ha-partition"]
+    assert {row["role"] for row in streams} == {"affected"}
+    assert [row["lost_packets"] + row["failback_lost_packets"] for row in streams] == 4 * [0]
+    (trial,) = [row for row in between.table(data.TRIALS)
+                if row["fault"] == "ha-partition" and row["state"] == "valid"]  # fmt: skip
+    assert 0 <= trial["agreement_ms"] < 10_000
+    assert trial["carrier_at_both_ends"] is None
 
 
 def tshark(folder: Path, capture: Path, condition: str) -> list[list[str]]:

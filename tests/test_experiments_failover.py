@@ -12,14 +12,15 @@ import pytest
 
 from experiments import failover, iperf
 from experiments.data import EventName
-from experiments.faults import FAULTS, Target
 from experiments.phases import phases
+from experiments.scenarios import single_as
 from experiments.trial import Cell
 from experiments.watch import Observation
+from topologies import addressing
+from topologies.figure_1 import figure_1
 
 REPOSITORY = Path(failover.__file__).resolve().parent.parent
-TARGET = Target("HA1", "r1")
-BORDER = ("br", "br-r1")
+CASES = single_as(figure_1()).cases
 
 
 def seen(time: int, name: EventName, **fields: object) -> Observation:
@@ -27,7 +28,10 @@ def seen(time: int, name: EventName, **fields: object) -> Observation:
 
 
 def route(time: int, node: str, interface: str, change: str = "add") -> Observation:
-    return seen(time, EventName.ROUTE, node=node, interface=interface, change=change)
+    home = str(addressing.HOME_PREFIX)
+    return seen(
+        time, EventName.ROUTE, node=node, destination=home, interface=interface, change=change
+    )
 
 
 def peer_down(time: int, node: str) -> Observation:
@@ -45,7 +49,7 @@ AGENT_KILLED = [
 
 
 def found(observations: list[Observation], fault: str) -> dict[str, int]:
-    return phases(observations, FAULTS[fault], TARGET, BORDER, ["HA2", "HA3"], 5)
+    return phases(observations, CASES[fault], ["HA2", "HA3"], 5)
 
 
 def test_phases_of_a_killed_agent() -> None:
@@ -73,7 +77,7 @@ def test_each_fault_is_noticed_by_its_own_sign() -> None:
     carrier = seen(9, EventName.LINK, node="r1", interface="r1-HA1", state="lowerlayerdown")
     watchdog = seen(6, EventName.AGENT, node="HA1", kind="watchdog-trip")
     signs = [watchdog, answer, bfd, carrier]
-    noticed = {name: found(signs, name).get("detected") for name in FAULTS}
+    noticed = {name: found(signs, name).get("detected") for name in CASES}
     assert noticed == {
         "agent-kill": None,
         "agent-hang": 6,
@@ -91,7 +95,7 @@ def cells() -> list[Cell]:
     return [
         Cell("shared-sa", "single_as", fault, detection)
         for detection in failover.DETECTION_NAMES
-        for fault in FAULTS
+        for fault in failover.FAULTS
     ]
 
 

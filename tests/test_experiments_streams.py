@@ -81,6 +81,21 @@ def test_order_of_arrival_does_not_matter_for_the_outage() -> None:
     assert streams.outage(forward, 20 * MS) == streams.outage(backward, 20 * MS)
 
 
+def test_packets_on_their_way_to_what_failed_belong_to_the_outage() -> None:
+    """Sent 10 ms before the fault, lost at it; what was sent later found the next home agent."""
+    delivered = [True] * 90 + [False] * 6 + [True] * 60
+    seen, fault = stream(delivered), 100 * MS
+    assert streams.meets_fault_ns(seen, fault, 0) == fault
+    assert streams.meets_fault_ns(seen, fault, 8 * MS) == 92 * MS
+    begin = streams.meets_fault_ns(seen, fault, 20 * MS)
+    assert begin == 90 * MS
+    found = streams.outage(seen, begin)
+    assert found is not None
+    assert (found.last_before, found.length_ns) == (89, 6 * MS)
+    assert streams.lost(seen, begin, seen.sent[found.first_after]) == 6
+    assert streams.meets_fault_ns(stream([True] * 150), fault, 20 * MS) == fault
+
+
 def test_lost_counts_by_send_time() -> None:
     some = stream([True, False, False, True, False, True])
     assert streams.lost(some, 0, 6 * MS) == 3

@@ -463,3 +463,47 @@ def test_any_history_keeps_rate_and_numbers(history: list[tuple[str, float, int]
         numbers = [each.sequence for each in node.sent]
         assert all(is_newer(b, a) for a, b in itertools.pairwise(numbers))
     assert (node.list.expires is not None) >= node.list.bound
+
+
+# Probes (rule 14)
+
+
+def test_a_probe_is_a_binding_update_that_is_retransmitted_as_any_other() -> None:
+    node = bound()
+    node.until(node.now + 10)
+    began, before = node.now, len(node.sent)
+    for _ in range(3):
+        node.list.probe(node.now)
+        node.until(node.now + 0.3)
+    assert len(node.sent) == before + 3
+    assert node.list.attempt == 1
+    node.until(began + 8)
+    times = [round(each.sent - began, 3) for each in node.sent[before:]]
+    assert times == [0.0, 0.3, 0.6, 1.0, 3.0, 7.0]  # RFC 6275 §11.8: 1, 2, 4 s
+    assert node.list.attempt == 4
+    node.answer(node.sent[before + 1])  # a late answer to a probe is an answer
+    assert node.list.state is State.BOUND
+
+
+def test_probes_stay_under_the_update_rate() -> None:
+    node = bound()
+    began, before = node.now, len(node.sent)
+    for _ in range(100):
+        node.list.probe(node.now)
+        node.until(node.now + 0.05)
+    for each in node.sent[before:]:
+        second = [one for one in node.sent if each.sent - 1.0 < one.sent <= each.sent]
+        assert len(second) <= 3
+    assert len(node.sent) - before <= 3 * (node.now - began) + 3
+
+
+@pytest.mark.parametrize(
+    "state", [each for each in State if each not in (State.BOUND, State.REFRESHING,
+                                                     State.REGISTERING)]
+)  # fmt: skip
+def test_a_probe_hurries_nothing_that_waits_or_has_ended(state: State) -> None:
+    node = REACH[state]()
+    before = list(node.sent)
+    node.list.probe(node.now)
+    assert node.sent == before
+    assert node.list.state is state

@@ -32,7 +32,9 @@ def test_pages_show_pictures_and_name_files_that_exist(page: Path) -> None:
 
 
 def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
-    for name in ("failover", "throughput", "renewal", "replay", "metric", "synchronisation"):
+    for name in (
+        "failover", "throughput", "renewal", "replay", "metric", "synchronisation", "hijack",
+    ):  # fmt: skip
         meta = json.loads((report.REFERENCE / name / "meta.json").read_text())
         assert meta["state"] == "complete"
         assert meta["experiment"] == name

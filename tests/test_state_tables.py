@@ -5,6 +5,7 @@ from enum import StrEnum
 import pytest
 
 from agents.core.binding_cache import BINDING_TRANSITIONS, BindingEvent, BindingState
+from agents.core.home_choice import STANDING_TRANSITIONS, Standing, StandingEvent
 from agents.core.ike.states import (
     CHILD_TRANSITIONS,
     IKE_TRANSITIONS,
@@ -21,6 +22,7 @@ TABLES = {
     "binding": (BINDING_TRANSITIONS, BindingState, BindingEvent, BindingState.NONE),
     "peer": (PEER_TRANSITIONS, PeerState, PeerEvent, PeerState.UNKNOWN),
     "sa": (SA_TRANSITIONS, SaState, SaEvent, SaState.LARVAL),
+    "home": (STANDING_TRANSITIONS, Standing, StandingEvent, Standing.NONE),
     "ike": (IKE_TRANSITIONS, IkeState, IkeTrigger, IkeState.INIT_SENT),
     "ike-child": (CHILD_TRANSITIONS, ChildState, ChildTrigger, ChildState.INSTALLED),
 }

@@ -8,8 +8,8 @@ import pytest
 
 from topologies import addressing
 from topologies.figure_1 import figure_1
-from topologies.frr import rejected_lines
 from topologies.frr_config import DETECTIONS, RoutingOptions, daemons, render
+from topologies.frr_programs import rejected_lines
 from topologies.graph import draw
 from topologies.graph import main as graph_main
 from topologies.plan import MultipathHash, Plan, Protocol, Role
@@ -177,9 +177,11 @@ route-map OWN-PREFIXES-BACKUP permit 10
 exit
 router bgp 1
  bgp router-id 10.0.0.7
+ bgp log-neighbor-changes
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
  no bgp network import-check
+ coalesce-time 0
  bgp bestpath compare-routerid
  neighbor fd00:100:1::1 remote-as 100
  neighbor fd00:100:1::1 timers 1 4

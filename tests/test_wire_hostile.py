@@ -570,3 +570,18 @@ def test_where_no_icmpv6_error_may_go() -> None:
     assert icmpv6.parameter_problem(samples.HA, to_group, 0, 40) is None
     echo = ipv6.build(samples.COA, samples.HA, ipv6.ICMPV6, b"\x80\0\0\0\0\0\0\0")
     assert icmpv6.destination_unreachable(samples.HA, echo) is not None
+
+
+def test_destination_unreachable_is_read_whole_or_not_at_all() -> None:
+    error = icmpv6.destination_unreachable(samples.HA, outer())
+    assert error is not None
+    assert icmpv6.parse_destination_unreachable(error) == outer()[: 1280 - 48]
+    assert icmpv6.parse_destination_unreachable(error + b"padding of the link") == outer()[:1232]
+    for length in range(len(error)):
+        with pytest.raises(WireError):
+            icmpv6.parse_destination_unreachable(error[:length])
+    for place in range(40, len(error)):
+        changed = error[:place] + bytes((error[place] ^ 0x80,)) + error[place + 1 :]
+        with pytest.raises(WireError) as refused:
+            icmpv6.parse_destination_unreachable(changed)
+        assert refused.value.pointer is None  # RFC 4443 §2.4 (e.1): no answer to an error

@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 from mininet.log import lg
 
-from topologies import addressing, frr, frr_config
+from topologies import addressing, frr_config, frr_programs
 from topologies.agents import AgentError
 from topologies.cli import LabCLI
 from topologies.faults import FaultError
@@ -262,7 +262,7 @@ def typed(running: Network, stdin: "tempfile._TemporaryFileWrapper[str]") -> str
 
 def refusal() -> str:
     """Start the network, which must not work; return what is said."""
-    with pytest.raises(frr.RoutingError) as caught, network(agents=False):
+    with pytest.raises(frr_programs.RoutingError) as caught, network(agents=False):
         pass
     return str(caught.value)
 
@@ -278,7 +278,7 @@ def rejected_line() -> None:
 
 def dying_daemon() -> None:
     """A daemon that dies at start is named, with the last lines of what it said."""
-    real = frr.frr_directory()
+    real = frr_programs.frr_directory()
     with tempfile.TemporaryDirectory(dir="/run") as folder:
         for daemon in ("zebra", "ospf6d", "bfdd"):
             (Path(folder) / daemon).symlink_to(real / daemon)
@@ -288,7 +288,7 @@ def dying_daemon() -> None:
             "echo one; echo the very last words; exit 3\n"
         )
         broken.chmod(0o755)
-        with mock.patch.object(frr, "FRR_DIRECTORIES", (Path(folder),)):
+        with mock.patch.object(frr_programs, "FRR_DIRECTORIES", (Path(folder),)):
             said = refusal()
     assert "bgpd ended with exit code 3" in said, said
     assert "the very last words" in said, said
@@ -296,7 +296,7 @@ def dying_daemon() -> None:
 
 def missing_frr() -> None:
     """FRR that is not there is said so, with the cure."""
-    with mock.patch.object(frr, "FRR_DIRECTORIES", (Path("/nowhere"),)):
+    with mock.patch.object(frr_programs, "FRR_DIRECTORIES", (Path("/nowhere"),)):
         said = refusal()
     assert "make setup" in said, said
 

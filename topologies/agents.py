@@ -39,7 +39,7 @@ from agents.shared_secrets import write_pair_secret, write_secret_file
 from topologies.frr import metric_command
 from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
-from topologies.plan import NodePlan, Plan, Protocol, Role
+from topologies.plan import HomeNetwork, NodePlan, Plan, Protocol, Role
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG_LINES = 8
@@ -92,6 +92,8 @@ class Agent:
         logs.mkdir(parents=True, exist_ok=True)
         self.node, self.module, self.directory = node, module, directory
         self.configuration = directory / "agent.toml"
+        self.more_configurations: tuple[Path, ...] = ()
+        """Of a mobile node's further homes."""
         self.events = logs / "events.jsonl"
         self.output = logs / "agent.out"
         self.process: subprocess.Popen[Any] | None = None
@@ -111,10 +113,10 @@ class Agent:
             raise AgentError(f"{self.name}: its agent runs already")
         self.hung = False
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        configurations = map(str, (self.configuration, *self.more_configurations))
         with self.output.open("ab") as out:
             self.process = self.node.python(
-                self.module, str(self.configuration), cwd=ROOT, stdout=out, stderr=out,
-                env=environment,
+                self.module, *configurations, cwd=ROOT, stdout=out, stderr=out, env=environment,
             )  # fmt: skip
 
     @property
@@ -225,7 +227,8 @@ class Agents:
             for node in plan.of_role(role):
                 directory = runtime / node.name / "agent"
                 agents[node.name] = Agent(nodes[node.name], module, directory, logs / node.name)
-        self.key_holder = next(iter(self.home_agents))
+        self.key_holders = {home.number: plan.home_agents(home)[0].name for home in plan.homes}
+        """Which home agent of each home network is the first to know the mobile nodes' keys."""
         self._configure()
 
     def __getitem__(self, name: str) -> Agent:
@@ -278,26 +281,30 @@ class Agents:
     def restart_mobile_node(self, name: str) -> int:
         """Kill a mobile node's agent and start it with fresh keys; return when it was killed.
 
-        With IKE it agrees on them by itself. Else the keys go to the home agent that holds this
-        mobile node's file, or, when that one does not run, to the first one that does: the SPIs
-        lie in the range of whoever holds them.
+        With IKE it agrees on them by itself. Else the keys of each home go to the home agent that
+        holds this mobile node's file, or, when that one does not run, to the first one that does:
+        the SPIs lie in the range of whoever holds them.
         """
         agent = self.mobile_nodes[name]
         moment = agent.kill() if agent.running else time.monotonic_ns()
-        if self.options.ike:
-            agent.start()
-            return moment
-        holder = self.key_holder
-        if not self.home_agents[holder].running:
-            holder = next(n for n, each in self.home_agents.items() if each.running)
-        path = self.write_mobile_keys(self.plan.nodes[name], self.plan.nodes[holder])
-        self.home_agents[holder].ask("load-keys", path=str(path))
+        if not self.options.ike:
+            for home in self.plan.homes:
+                self._renew_mobile_keys(self.plan.nodes[name], home)
         agent.start()
         return moment
 
+    def _renew_mobile_keys(self, mobile: NodePlan, home: HomeNetwork) -> None:
+        """Write fresh keys of one home, and tell a home agent of it that runs, if one does."""
+        names = [self.key_holders[home.number], *(n.name for n in self.plan.home_agents(home))]
+        running = [name for name in names if self.home_agents[name].running]
+        holder = running[0] if running else names[0]
+        path = self.write_mobile_keys(mobile, self.plan.nodes[holder])
+        if running:
+            self.home_agents[holder].ask("load-keys", path=str(path))
+
     def write_mobile_keys(self, mobile: NodePlan, holder: NodePlan) -> Path:
-        """Write a fresh set of SAs for a mobile node: signalling and payload, both directions."""
-        network = self.plan.homes[0]
+        """Write a fresh set of SAs with a home: signalling and payload, both directions."""
+        network = self.plan.home_of(holder.name)
         home, anycast = network.home_address(mobile.index), network.home_agent_address
         transform = Transform(self.options.mode.transform)
         generation = next(self._generation)
@@ -311,7 +318,7 @@ class Agents:
                 associations.append(
                     KeyedAssociation(spi, source, destination, mode, transform, _key(transform))
                 )
-        path = self._keys / f"{mobile.name}.toml"
+        path = self._keys / f"{_of_home(mobile.name, network)}.toml"
         write_key_file(path, associations)
         return path
 
@@ -323,27 +330,43 @@ class Agents:
             for home in self.plan.homes
             for a, b in itertools.combinations(self.plan.home_agents(home), 2)
         }
-        holder = self.plan.nodes[self.key_holder]
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
         write = self._write_secret if self.options.ike else self.write_mobile_keys
-        mobile_keys = {node.name: write(node, holder) for node in mobiles}
+        holders = {n: self.plan.nodes[name] for n, name in self.key_holders.items()}
+        mobile_keys = {
+            (node.name, number): write(node, holder)
+            for node in mobiles
+            for number, holder in holders.items()
+        }
         kind = "secret_file" if self.options.ike else "key_file"
         for node in has:
+            home = self.plan.home_of(node.name)
             peers = tuple(
                 PeerConfig(
                     peer.name, peer.index, self.plan.address_of(peer.name),
                     **{kind: pairs[frozenset((node.name, peer.name))]},
                 )
-                for peer in self.plan.home_agents(self.plan.home_of(node.name))
+                for peer in self.plan.home_agents(home)
                 if peer is not node
             )  # fmt: skip
             # Of secrets every home agent has a copy, of SAs one, which tells the others.
-            held = tuple(mobile_keys.values()) if node is holder or self.options.ike else ()
-            config = self.home_agent_config(node, peers, held)
+            holds = node is holders[home.number] or self.options.ike
+            own = [path for (_, number), path in mobile_keys.items() if number == home.number]
+            config = self.home_agent_config(node, peers, tuple(own) if holds else ())
             self.home_agents[node.name].configuration.write_text(dump(config))
         for node in mobiles:
-            mobile_config = self.mobile_node_config(node, mobile_keys[node.name])
-            self.mobile_nodes[node.name].configuration.write_text(dump(mobile_config))
+            self._configure_mobile(node, mobile_keys)
+
+    def _configure_mobile(self, node: NodePlan, keys: Mapping[tuple[str, int], Path]) -> None:
+        """Write a configuration for each home of a mobile node."""
+        agent = self.mobile_nodes[node.name]
+        first, *others = self.plan.homes
+        paths = {home.number: agent.directory / f"home{home.number}.toml" for home in others}
+        agent.more_configurations = tuple(paths.values())
+        for home in self.plan.homes:
+            config = self.mobile_node_config(node, keys[node.name, home.number], home)
+            path = agent.configuration if home is first else paths[home.number]
+            path.write_text(dump(config))
 
     def home_agent_config(
         self, node: NodePlan, peers: tuple[PeerConfig, ...], key_files: tuple[Path, ...]
@@ -378,9 +401,11 @@ class Agents:
             timers=options.home_agent_timers,
         )
 
-    def mobile_node_config(self, node: NodePlan, key_file: Path) -> MobileNodeConfig:
+    def mobile_node_config(
+        self, node: NodePlan, key_file: Path, home: HomeNetwork
+    ) -> MobileNodeConfig:
         """Return a mobile node's configuration; `key_file` holds a secret where IKE is used."""
-        options, home = self.options, self.plan.homes[0]
+        options = self.options
         return MobileNodeConfig(
             name=node.name,
             home_address=home.home_address(node.index),
@@ -396,6 +421,7 @@ class Agents:
             multi_sender=options.multi_sender,
             route_optimisation=options.route_optimisation,
             lifetime=options.lifetime,
+            tun=f"mobile{'' if home is self.plan.homes[0] else home.number}",
             path_mtu=options.path_mtu,
             egress_record=options.egress_record,
             interfaces=tuple(
@@ -407,10 +433,10 @@ class Agents:
         )
 
     def _write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
-        """Write a pre-shared key of a mobile node; every home agent reads the same file."""
-        path = self._keys / f"{mobile.name}.secret"
-        home = self.plan.homes[0].home_address(mobile.index)
-        write_secret_file(path, {home: secrets.token_bytes(32)})
+        """Write a pre-shared key of a mobile node; every home agent of that home reads the file."""
+        home = self.plan.home_of(holder.name)
+        path = self._keys / f"{_of_home(mobile.name, home)}.secret"
+        write_secret_file(path, {home.home_address(mobile.index): secrets.token_bytes(32)})
         return path
 
     def _write_pair_keys(self, a: NodePlan, b: NodePlan) -> Path:
@@ -433,6 +459,11 @@ class Agents:
         ends = self.plan.address_of(a.name), self.plan.address_of(b.name)
         write_pair_secret(path, *ends, secrets.token_bytes(32))
         return path
+
+
+def _of_home(mobile_node: str, home: HomeNetwork) -> str:
+    """Return the name of a file that a mobile node has for each home; the first has its own."""
+    return mobile_node if home.number == 1 else f"{mobile_node}-home{home.number}"
 
 
 def _key(transform: Transform) -> bytes:

@@ -77,7 +77,7 @@ class LabCLI(CLI):  # type: ignore[misc]
 
     @verb
     def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: their tables.
+        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: tables of agents, routers.
 
         bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
         security associations; peers: what home agents think of one another; paths: round trips to
@@ -115,7 +115,10 @@ class LabCLI(CLI):  # type: ignore[misc]
             except AgentError:
                 rows.append({"node": name, "agent": "does not answer"})
                 continue
-            wanted = ("state", "care_of_address", "advertising", "bindings", "peers", "incarnation")
+            wanted = (
+                "state", "care_of_address", "home", "advertising", "bindings", "peers",
+                "incarnation",
+            )  # fmt: skip
             rows.append(
                 {"node": name, "agent": "up"} | {k: status[k] for k in wanted if k in status}
             )
@@ -208,20 +211,29 @@ class LabCLI(CLI):  # type: ignore[misc]
         self._renew("revoke", self._one(words, "revoke MN"))
 
     def _renew(self, command: str, name: str) -> None:
-        """Tell the primary of a mobile node, as the home agents that answer see it."""
+        """Tell the primary of a mobile node in each home, as the home agents that answer see it."""
         mobile = self.network.plan.nodes[self._mobile_nodes(name)[0]]
-        home = str(self.network.plan.homes[0].home_address(mobile.index))
+        renewing = []
+        for home in self.network.plan.homes:
+            home_address = str(home.home_address(mobile.index))
+            primary = self._primary(home_address)
+            if primary is not None:
+                self.network.agents[primary].ask(command, home_address=home_address)
+                renewing.append(primary)
+        if not renewing:
+            raise ValueError(f"no home agent has a binding of {name}")
+        output(f"{', '.join(renewing)} renews\n")
+
+    def _primary(self, home_address: str) -> str | None:
         for agent in self.network.agents.home_agents.values():
             try:
                 rows = agent.ask("bindings")
             except AgentError:
                 continue
-            primary = next((row["primary"] for row in rows if row["home_address"] == home), None)
-            if primary is not None:
-                self.network.agents[primary].ask(command, home_address=home)
-                output(f"{primary} renews\n")
-                return
-        raise ValueError(f"no home agent has a binding of {name}")
+            for row in rows:
+                if row["home_address"] == home_address and row["primary"] is not None:
+                    return str(row["primary"])
+        return None
 
     @verb
     def do_silence(self, words: list[str]) -> None:
@@ -235,6 +247,23 @@ class LabCLI(CLI):  # type: ignore[misc]
         if len(words) != 2:
             raise UsageError("cut A B")
         self._tell(f"link {words[0]}-{words[1]} cut", self.network.faults.cut(*words))
+
+    @verb
+    def do_partition(self, words: list[str]) -> None:
+        """partition AS: home agents of an AS and all others hear nothing of one another.
+
+        All else still passes. `heal` lets them hear one another again.
+        """
+        nodes = self.network.plan.of_role(Role.HOME_AGENT)
+        here = [node.name for node in nodes if words == [str(node.asn)]]
+        there = [node.name for node in nodes if node.name not in here]
+        if not here or not there:
+            numbers = ", ".join(dict.fromkeys(str(node.asn) for node in nodes))
+            raise UsageError(f"partition AS, one of several with home agents; there are {numbers}")
+        self._tell(
+            f"{', '.join(here)} parted from {', '.join(there)}",
+            self.network.faults.partition(here, there),
+        )
 
     @verb
     def do_check(self, words: list[str]) -> None:
@@ -274,12 +303,15 @@ class LabCLI(CLI):  # type: ignore[misc]
         if len(words) not in (2, 3):
             raise UsageError("wish MN HA [WEIGHT], as in: wish mn HA3 2")
         plan = self.network.plan
-        index = 0 if words[1] == "any" else plan.nodes[self._known(words[1])].index
+        index, home = 0, {}
+        if words[1] != "any":
+            index = plan.nodes[self._home_agents(words[1])[0]].index
+            home = {"home": plan.homes.index(plan.home_of(words[1])) + 1}
         weight = words[2] if words[2:] else "1"
         if not weight.isdigit():
             raise UsageError("a weight is 1 to 4")
         agent = self.network.agents[words[0]]
-        agent.ask("wish", home_agent=index, weight=int(weight))
+        agent.ask("wish", home_agent=index, weight=int(weight), **home)
         output(f"{words[0]} wishes for {words[1]}\n")
 
     @verb

@@ -41,7 +41,7 @@ def main() -> None:
     if known_python:
         probes[-1:-1] = [rate, delay]
         if shutil.which("zebra"):
-            probes.append(frr_configuration)
+            probes += [frr_configuration, origin_validation]
     for probe in probes:
         try:
             finding = probe()
@@ -192,6 +192,20 @@ def frr_configuration() -> Finding:
             cure = "this FRR rejects a line of ours: 8.4 to 10 are known to take it"
             return Finding(CANNOT, "FRR configuration", f"{name}: {said}", cure)
     return Finding(OK, "FRR configuration", f"accepted by {', '.join(runs)}")
+
+
+def origin_validation() -> Finding:
+    """Load bgpd's RPKI module, and look which words it takes."""
+    from topologies.frr_programs import RoutingError, check_rpki_module, rpki_lines
+
+    subject = "origin validation"
+    try:
+        check_rpki_module()
+    except RoutingError as error:
+        said, _, cure = str(error).partition("; ")
+        return Finding(DEGRADED, subject, f"{said}: no `make hijack`", cure)
+    (cache,) = (line.strip() for line in rpki_lines() if "cache" in line)
+    return Finding(OK, subject, f"bgpd has its RPKI module and takes `{cache}`")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ restarted) are with the agents.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from topologies.netlink import Netlink
 from topologies.nftables import Nftables, NftablesError
@@ -30,6 +30,15 @@ table inet silence {
 """
 """Drops whatever comes in or is sent, forwarded packets included; nobody is told, links stay up."""
 
+PARTITION = """\
+table inet partition {{
+    chain arriving {{ type filter hook prerouting priority -400; ip6 saddr {{ {peers} }} drop; }}
+    chain leaving {{ type filter hook output priority -400; ip6 daddr {{ {peers} }} drop; }}
+}}
+"""
+"""Drops what home agents tell one another: by their own addresses, from and to which nothing else
+goes that these nodes forward."""
+
 
 class FaultError(Exception):
     """A fault that cannot be made; the message is one line for a person."""
@@ -43,6 +52,7 @@ class Faults:
         self._requests: dict[str, tuple[Netlink, dict[str, int]]] = {}
         self._cut: dict[str, LinkPlan] = {}
         self._silent: set[str] = set()
+        self._parted: list[str] = []
         self._checking: dict[str, SourceCheck] = {}
         self._nftables: dict[str, Nftables] = {}
 
@@ -61,6 +71,7 @@ class Faults:
         return (
             [f"link {name} cut" for name in self._cut]
             + [f"{name} silent" for name in sorted(self._silent)]
+            + [f"{name} parted from other home agents" for name in self._parted]
             + [f"{name} checks sources ({check})" for name, check in self._checking.items()]
         )
 
@@ -75,6 +86,22 @@ class Faults:
         link = self._link(a, b)
         moment = self._set(link, up=False)
         self._cut[link.name] = link
+        return moment
+
+    def cut_all(self, links: Sequence[tuple[str, str]]) -> int:
+        """Cut several links, one right after the other; return when the last cut began.
+
+        Each link is first set down at one end alone, which cuts it: no second link waits for the
+        kernel's answers at the other end of the first.
+        """
+        found = [self._link(a, b) for a, b in links]
+        moment = 0
+        for link in found:
+            moment = time.monotonic_ns()
+            self._set_end(link.ends()[0], up=False)
+        for link in found:
+            self._set_end(link.ends()[1], up=False)
+            self._cut[link.name] = link
         return moment
 
     def mend(self, a: str, b: str) -> int:
@@ -92,18 +119,34 @@ class Faults:
         self._node(name)
         if name in self._silent:
             raise FaultError(f"{name} is silent already")
-        try:
-            self._nft(name).run(SILENCE)
-        except NftablesError as error:
-            raise FaultError(f"{name}: nftables: {error}") from error
+        self._run_nft(name, SILENCE)
         moment = time.monotonic_ns()
         self._silent.add(name)
         return moment
 
     def unsilence(self, name: str) -> int:
         """Let a silent node speak again."""
-        self._nft(name).run("delete table inet silence")
+        self._run_nft(name, "delete table inet silence")
         self._silent.discard(name)
+        return time.monotonic_ns()
+
+    def partition(self, here: Sequence[str], there: Sequence[str]) -> int:
+        """Let home agents here and there hear nothing of one another; all else still passes."""
+        if self._parted:
+            raise FaultError("home agents are parted already")
+        for name in (*here, *there):
+            if self._plan.nodes[self._node(name).name].role is not Role.HOME_AGENT:
+                raise FaultError(f"{name} is no home agent")
+        rules = PARTITION.format(peers=", ".join(str(self._plan.address_of(n)) for n in there))
+        for name in here:
+            self._run_nft(name, rules)
+            self._parted.append(name)
+        return time.monotonic_ns()
+
+    def rejoin(self) -> int:
+        """Let parted home agents hear one another again."""
+        while self._parted:
+            self._run_nft(self._parted.pop(), "delete table inet partition")
         return time.monotonic_ns()
 
     def check_sources(self, name: str, check: SourceCheck, feasible: Feasible | None = None) -> int:
@@ -129,6 +172,7 @@ class Faults:
             self.mend(link.a, link.b)
         for name in sorted(self._silent):
             self.unsilence(name)
+        self.rejoin()
         for name in list(self._checking):
             self.trust_sources(name)
         return healed
@@ -166,6 +210,16 @@ class Faults:
         for (_, interface, _), (request, indices) in zip(ends, requests, strict=True):
             request.set_link(indices[interface], up=up)
         return time.monotonic_ns() if up else begun
+
+    def _set_end(self, end: tuple[str, str, object], *, up: bool) -> None:
+        request, indices = self._request(end[0])
+        request.set_link(indices[end[1]], up=up)
+
+    def _run_nft(self, name: str, commands: str) -> None:
+        try:
+            self._nft(name).run(commands)
+        except NftablesError as error:
+            raise FaultError(f"{name}: nftables: {error}") from error
 
     def _nft(self, name: str) -> Nftables:
         if name not in self._nftables:

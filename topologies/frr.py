@@ -6,49 +6,34 @@ foreground so that its death is noticed and told with the last lines of its log.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from topologies.frr_config import RoutingOptions, daemons, home_redistribution, render
+from topologies.frr_config import (
+    RoutingOptions,
+    daemons,
+    home_redistribution,
+    render,
+    validates_origins,
+)
+from topologies.frr_programs import (
+    RPKI_MODULE,
+    frr_directory,
+    has_control_socket,
+    rejected_lines,
+)
+from topologies.frr_programs import RoutingError as RoutingError
 from topologies.nodes import SixNode
 from topologies.plan import Plan
 
-FRR_DIRECTORIES = (Path("/usr/lib/frr"), Path("/usr/libexec/frr"))
 LOG_LINES = 5
-REJECTED = ("No such command", "Unknown command", "Ambiguous command", "Command incomplete",
-            "Malformed", "Configuration error", "% ")  # fmt: skip
-"""What a dry run prints about a line that it does not take; its exit code is 0 all the same."""
-
-
-class RoutingError(Exception):
-    """Routing did not start; the message is one or a few lines for a person."""
-
-
-def frr_directory() -> Path:
-    """Return where FRR's daemons are; RoutingError names the cure when there are none."""
-    for directory in FRR_DIRECTORIES:
-        if (directory / "zebra").exists():
-            return directory
-    raise RoutingError("FRR is not installed; `make setup` installs it (Debian package: frr)")
-
-
-@functools.cache
-def has_control_socket() -> bool:
-    """Return whether bfdd has a control socket to be moved; that of FRR 10.3 has none."""
-    command = [str(frr_directory() / "bfdd"), "--help"]
-    return "--bfdctl" in subprocess.run(command, capture_output=True, text=True).stdout
-
-
-def rejected_lines(output: str) -> list[str]:
-    """Return the complaints in a dry run's output."""
-    return [line.strip() for line in output.splitlines() if any(word in line for word in REJECTED)]
 
 
 def metric_command(directory: Path) -> tuple[str, ...]:
@@ -70,6 +55,7 @@ class Daemon:
     name: str
     directory: Path
     log: Path
+    modules: tuple[str, ...] = ()
     process: subprocess.Popen[Any] | None = None
 
     @property
@@ -84,7 +70,8 @@ class Daemon:
 
     def command(self) -> list[str]:
         """Return the command line, without what only a real start needs."""
-        return [str(frr_directory() / self.name), "-f", str(self.configuration)]
+        modules = [word for module in self.modules for word in ("-M", module)]
+        return [str(frr_directory() / self.name), "-f", str(self.configuration), *modules]
 
     def dry_run(self) -> subprocess.Popen[str]:
         """Start a dry run of the configuration; see :func:`check_dry_run`."""
@@ -147,6 +134,18 @@ class Daemon:
             self._exchange(vty, "enable")
             return self._exchange(vty, command)
 
+    def configure(self, lines: Iterable[str], timeout: float = 5.0) -> None:
+        """Change the running configuration; RoutingError names the first line that is not taken."""
+        with socket.socket(socket.AF_UNIX) as vty:
+            vty.settimeout(timeout)
+            vty.connect(str(self.vty))
+            for line in ("enable", "configure terminal", *lines, "end"):
+                if complaints := rejected_lines(self._exchange(vty, line)):
+                    raise RoutingError(
+                        f"{self.node.name}: {self.name} does not take {line.strip()!r}: "
+                        + "; ".join(complaints)
+                    )
+
     def _exchange(self, vty: socket.socket, command: str) -> str:
         """Send one line; the answer ends with three zero octets and a result code."""
         vty.sendall(command.encode() + b"\0")
@@ -186,7 +185,9 @@ class NodeRouting:
         (directory / "vtysh.conf").touch()
         routing = cls(node, directory)
         for name in daemons(plan, plan.nodes[node.name], options):
-            daemon = Daemon(node, name, directory, logs / f"{name}.log")
+            validating = name == "bgpd" and validates_origins(node.name, options)
+            modules = (RPKI_MODULE,) if validating else ()
+            daemon = Daemon(node, name, directory, logs / f"{name}.log", modules)
             daemon.configuration.write_text(render(plan, plan.nodes[node.name], name, options))
             routing.daemons[name] = daemon
         return routing

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topologies import addressing
+from topologies.frr_programs import rpki_lines
+from topologies.import_policy import OriginOptions, use_lines
 from topologies.plan import End, HomeNetwork, NodePlan, Plan, Protocol, Role
 
-HOME_LIST = "HOME"
+HOME_LIST, HOME_MAP = "HOME", "HOME-ONLY"
 EXPORT_MAP, BACKUP_MAP = "OWN-PREFIXES", "OWN-PREFIXES-BACKUP"
 INTERIOR_PROFILE, EXTERIOR_PROFILE = "interior", "exterior"
 
@@ -68,6 +70,8 @@ class RoutingOptions:
 
     ``rib_hold_ms``: zebra lets each batch of changes ripen for 10 ms by default before it looks at
     them; this stands twice in the way of a failover, at the home agent and at the router.
+
+    ``origins``: who validates route origins, and by what; None: nobody.
     """
 
     detection: Detection = DETECTIONS["bfd-10x3"]
@@ -77,6 +81,12 @@ class RoutingOptions:
     min_arrival_ms: int = 0
     retransmit: int = 1
     rib_hold_ms: int = 1
+    origins: OriginOptions | None = None
+
+
+def validates_origins(name: str, options: RoutingOptions) -> bool:
+    """Return whether a node's bgpd validates the origins of routes (RFC 6811)."""
+    return options.origins is not None and name in options.origins.validators
 
 
 def daemons(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
@@ -194,17 +204,25 @@ def _ospf6_interface(end: End, options: RoutingOptions) -> list[str]:
 
 def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     home = plan.home_of(node.name) if plan.has_home(node.name) else None
-    lines = _home_route_map("HOME-ONLY", home) if home is not None else []
+    lines = _home_route_map(HOME_MAP, home) if home is not None else []
     if not plan.is_transit(node.name):
         lines += _export_route_maps(node)
     exterior = [end for end in plan.ends_of(node.name) if end.link.protocol is Protocol.BGP]
     interior = plan.interior_peers(node.name)
+    origins = options.origins if validates_origins(node.name, options) else None
+    if origins is not None:
+        lines += [*rpki_lines(), *origins.filter.lines]
     lines += [
         f"router bgp {node.asn}",
         f" bgp router-id {addressing.router_id(node.number)}",
+        " bgp log-neighbor-changes",
         " no bgp ebgp-requires-policy",
         " no bgp default ipv4-unicast",
         " no bgp network import-check",  # an AS's own /32 is not a route of its routers
+        # A new session's routes are told at once. By default peers that might join are waited for,
+        # 1 s and more where there are many: a stub that returns would draw packets before its
+        # provider has told it a way for the answers.
+        " coalesce-time 0",
         " bgp bestpath compare-routerid",  # by default the older of two equal ways wins: chance
     ]
     for end in (*exterior, *interior):
@@ -216,7 +234,7 @@ def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     if home is not None:
         # Only a living home agent's route makes the aggregate: no `network` statement for it.
         lines += [
-            "  redistribute ospf6 route-map HOME-ONLY",
+            f"  redistribute ospf6 route-map {HOME_MAP}",
             f"  aggregate-address {home.aggregate} summary-only",
         ]
     for end in exterior:
@@ -224,6 +242,8 @@ def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
         if not plan.is_transit(node.name):
             name = BACKUP_MAP if end.link.backup else EXPORT_MAP
             lines.append(f"  neighbor {end.neighbour_address} route-map {name} out")
+    if origins is not None:
+        lines += use_lines(origins.filter, [end.neighbour_address for end in exterior])
     for end in interior:
         lines.append(f"  neighbor {end.neighbour_address} activate")
         # The other border router's neighbours are in no route of this AS.

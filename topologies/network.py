@@ -23,6 +23,7 @@ from topologies.nodes import SixNode
 from topologies.plan import Plan, Role
 from topologies.plan_topo import PlanTopo
 from topologies.routing import Routing
+from topologies.rpki import Validation
 
 RUNTIME = Path("/run/manyhomes")
 """Sockets, keys and configurations, a folder a node: in the sandbox's own /run, gone with it.
@@ -50,6 +51,7 @@ class Network:
         self.nodes: dict[str, SixNode] = {}
         self.advertisers: list[Advertiser] = []
         self.routing: Routing
+        self.validation: Validation | None = None
         self.agents: Agents
         self.faults: Faults
         self.mininet: Any = None
@@ -79,6 +81,8 @@ class Network:
         self.topo.delay_line.check_alive()
         for advertiser in self.advertisers:
             advertiser.check_alive()
+        if self.validation is not None:
+            self.validation.check_alive()
         if hasattr(self, "agents"):
             self.agents.check_alive()
 
@@ -110,8 +114,22 @@ class Network:
             )
             advertiser.start()
             self.advertisers.append(advertiser)
+        self._start_routing()
+
+    def _start_routing(self) -> None:
+        """Start FRR, and the RPKI caches before it where origins are validated."""
+        origins = self.options.origins
+        if origins is not None:
+            self.validation = Validation(
+                self.plan, self.nodes, origins.validators, RUNTIME, self.logs
+            )
+            self.validation.start(origins.payloads)
         self.routing = Routing(self.plan, self.nodes, self.options, RUNTIME, self.logs)
         self.routing.start(self.record)
+        if self.validation is not None:
+            self.validation.attach(self.routing.on)
+            self.validation.wait()
+            self.record("RPKI in step")
 
     def start_agents(self) -> None:
         """Start all agents; wait until every mobile node is bound and faults will be noticed.
@@ -157,6 +175,8 @@ class Network:
             self.faults.close()
         if hasattr(self, "routing"):
             self.routing.stop()
+        if self.validation is not None:
+            self.validation.stop()
         for advertiser in self.advertisers:
             advertiser.stop()
         self._log_delay_line()

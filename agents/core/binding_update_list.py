@@ -149,6 +149,17 @@ class HomeRegistration:
         """The home agent asked for a Binding Update (RFC 6275 §6.1.2)."""
         self._handle(Trigger.UPDATE_DUE, now)
 
+    def probe(self, now: float) -> None:
+        """Find out whether the home agent answers, by a Binding Update (rule 14).
+
+        One that is on its way is sent once more: its retransmissions stay as RFC 6275 §11.8 paces
+        them, and MAX_UPDATE_RATE holds. A refusal that is waited out is not hurried.
+        """
+        if self.state is State.BOUND:
+            self._handle(Trigger.UPDATE_DUE, now)
+        elif self.state in (State.REGISTERING, State.REFRESHING) and not self._too_many(now):
+            self._send_one(now)
+
     def acknowledge(self, answer: Acknowledgement, now: float) -> Update | None:
         """Process an authentic Binding Acknowledgement (RFC 6275 §11.7.3).
 
@@ -273,20 +284,26 @@ class HomeRegistration:
     def _transmit(self, now: float) -> None:
         """Send now, or as soon as MAX_UPDATE_RATE allows (RFC 6275 §12)."""
         _cancel(self._retransmission)
-        times = self._sent_times
-        if len(times) == times.maxlen and now < times[0] + 1.0:
-            self._retransmission = self._timers.schedule(times[0] + 1.0, self._transmit)
+        if self._too_many(now):
+            self._retransmission = self._timers.schedule(self._sent_times[0] + 1.0, self._transmit)
             return
-        times.append(now)
+        self._attempt += 1
+        self._retransmission = self._timers.schedule(now + self._timeout, self._time_out)
+        self._send_one(now)
+
+    def _too_many(self, now: float) -> bool:
+        times = self._sent_times
+        return len(times) == times.maxlen and now < times[0] + 1.0
+
+    def _send_one(self, now: float) -> None:
+        self._sent_times.append(now)
         assert self.care_of_address is not None, f"{self.state} without a care-of address"
         self.sequence = (self.sequence + 1) & 0xFFFF
-        self._attempt += 1
         lifetime = 0 if self.state is State.DEREGISTERING else self._units
         update = Update(self.sequence, lifetime, self.care_of_address, now)
         if len(self._outstanding) >= MAX_OUTSTANDING:
             del self._outstanding[next(iter(self._outstanding))]
         self._outstanding[update.sequence] = update
-        self._retransmission = self._timers.schedule(now + self._timeout, self._time_out)
         self._report(
             RegistrationSent(
                 care_of_address=update.care_of_address,

@@ -123,3 +123,37 @@ class KeysSwitched(Event):
 
     kind: ClassVar[str] = "keys-switched"
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class HomeStanding(Event):
+    """One of several home addresses works, failed or recovers (rule 14); `home` counts from 1.
+
+    `cause` is the event in `home_choice.STANDING_TRANSITIONS`.
+    """
+
+    kind: ClassVar[str] = "home-standing"
+    home: int
+    home_address: IPv6Address
+    standing: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class HomeSuspected(Event):
+    """A home is probed; `cause`: nothing was heard (`silence`), or an unprotected `hint`."""
+
+    kind: ClassVar[str] = "home-suspected"
+    home: int
+    home_address: IPv6Address
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class HomeChosen(Event):
+    """New flows use this home address from now on; `previous` is the number of the one before."""
+
+    kind: ClassVar[str] = "home-chosen"
+    home: int
+    home_address: IPv6Address
+    previous: int

@@ -127,6 +127,9 @@ class MobileNode:
             self._send_update,
             self._events.append,
         )
+        self.acknowledged_by = ""
+        """Own address of the home agent that accepted last, if anything names it: it is primary
+        until another one takes over (draft §2)."""
         self._wanted = False
         if secret is not None:
             self._keys = MobileKeyManagement(
@@ -192,6 +195,11 @@ class MobileNode:
         """
         self._priority = wish.to_octet()
         self.registration.refresh(now)
+        self._set_path()
+
+    def probe(self, now: float) -> None:
+        """Find out by a Binding Update whether a home agent answers (rule 14)."""
+        self.registration.probe(now)
         self._set_path()
 
     def care_of_address_added(self, address: IPv6Address, interface: str, now: float) -> None:
@@ -305,6 +313,12 @@ class MobileNode:
         return self._keys.counters() if self._keys is not None else {}
 
     # What a person may ask
+
+    def home(self, number: int) -> "MobileNode":
+        """Return this engine for number 1, as those with more homes do; ValueError for others."""
+        if number != 1:
+            raise ValueError(f"no home {number!r}; there is one")
+        return self
 
     def status(self) -> dict[str, object]:
         """Return the state of the registration, ready for JSON; times on the engine's clock."""
@@ -487,6 +501,7 @@ class MobileNode:
             assert table is not None
             listed = {index: str(own) for index, own in table.items()}
             self._events.append(SidTableInstalled(version, listed))
+        self.acknowledged_by = self._senders.describe(sender)[0]
         if before is not message.multihomed:
             self._events.append(Multihomed(message.multihomed))
         if self.config.route_optimisation is RouteOptimisation.MAP:

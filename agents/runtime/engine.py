@@ -139,6 +139,10 @@ class MobileNodeEngine(Engine, Protocol):
         """Tell by which home agent the mobile node would like to be served; ValueError."""
         ...
 
+    def home(self, number: int, /) -> "MobileNodeEngine":
+        """Return the engine of one home by its number, from 1; raises `ValueError`."""
+        ...
+
     def deregister(self, now: float) -> None:
         """Ask the home agent to forget the binding (lifetime 0)."""
         ...

@@ -35,33 +35,58 @@ IKE_PORT: Final = 500
 """UDP to this port is IKE (RFC 7296 §2), which the mobile node's engine answers itself."""
 
 
-def _inbound_filter() -> list[tuple[int, int, int, int]]:
-    """Return classic BPF: packets to this host whose first next header is one of ours, and IKE."""
-    count = len(INBOUND_NEXT_HEADERS)
+_UNREACHABLE: Final = 1
+"""The type of ICMPv6 Destination Unreachable: a hint to who has another home (rule 14)."""
+
+_LOAD_BYTE: Final = 0x30
+_LOAD_HALF: Final = 0x28
+_JUMP_EQUAL: Final = 0x15
+_RETURN: Final = 0x06
+
+
+def _inbound_filter(errors: bool = False) -> list[tuple[int, int, int, int]]:
+    """Return classic BPF: packets to this host whose first next header is one of ours, and IKE.
+
+    With `errors` also Destination Unreachable. The stack sees these two kinds as well.
+    """
     packet_type = 0xFFFFF000 + 4  # SKF_AD_OFF + SKF_AD_PKTTYPE
-    program = [
-        (0x28, 0, 0, packet_type),  # ldh [pkttype]
-        (0x15, 0, count + 4, 0),  # jeq PACKET_HOST, else to "ret nothing"
-        (0x30, 0, 0, 6),  # ldb [next header]
+    following = "", ""  # no jump: the next instruction
+    program: list[tuple[int, tuple[str, str], int]] = [
+        (_LOAD_HALF, following, packet_type),
+        (_JUMP_EQUAL, ("", "none"), 0),  # PACKET_HOST
+        (_LOAD_BYTE, following, 6),  # the next header
+        *((_JUMP_EQUAL, ("all", ""), number) for number in INBOUND_NEXT_HEADERS),
+        (_JUMP_EQUAL, ("", "error"), socket.IPPROTO_UDP),
+        (_LOAD_HALF, following, 42),  # the UDP destination port
+        (_JUMP_EQUAL, ("all", "none"), IKE_PORT),
     ]
-    for place, number in enumerate(INBOUND_NEXT_HEADERS):
-        program.append((0x15, count + 3 - place, 0, number))  # jeq number, to "ret all"
-    program += [
-        (0x15, 0, 2, socket.IPPROTO_UDP),  # jeq UDP, else to "ret nothing"
-        (0x28, 0, 0, 42),  # ldh [UDP destination port]
-        (0x15, 1, 0, IKE_PORT),  # jeq IKE, to "ret all"
+    places = {"error": len(program)}
+    if errors:
+        program += [
+            (_JUMP_EQUAL, ("", "none"), socket.IPPROTO_ICMPV6),
+            (_LOAD_BYTE, following, 40),  # the ICMPv6 type
+            (_JUMP_EQUAL, ("all", "none"), _UNREACHABLE),
+        ]
+    places |= {"none": len(program), "all": len(program) + 1}
+    program += [(_RETURN, following, 0), (_RETURN, following, 0x40000)]
+
+    def jump(target: str, at: int) -> int:
+        return places[target] - at - 1 if target else 0
+
+    return [
+        (code, jump(targets[0], at), jump(targets[1], at), operand)
+        for at, (code, targets, operand) in enumerate(program)
     ]
-    return [*program, (0x06, 0, 0, 0), (0x06, 0, 0, 0x40000)]
 
 
 class InboundSocket:
     """Whole IPv6 packets of the tunnel that arrive on one interface of a mobile node."""
 
-    def __init__(self, interface: str) -> None:
-        """Open it; raises `OSError`."""
+    def __init__(self, interface: str, errors: bool = False) -> None:
+        """Open it; with `errors` it reads Destination Unreachable too. Raises `OSError`."""
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         self._socket = socket.socket(socket.AF_PACKET, kind, 0)
-        program = b"".join(struct.pack("=HBBI", *each) for each in _inbound_filter())
+        program = b"".join(struct.pack("=HBBI", *each) for each in _inbound_filter(errors))
         buffer = ctypes.create_string_buffer(program)
         self._socket.setsockopt(
             socket.SOL_SOCKET,

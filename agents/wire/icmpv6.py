@@ -47,6 +47,25 @@ def destination_unreachable(
     return _error(source, packet, DESTINATION_UNREACHABLE, code, 0, to_group=False)
 
 
+def parse_destination_unreachable(packet: bytes) -> bytes:
+    """Return the packet that an error is about, as much as it quotes: its whole header, at least.
+
+    Raises:
+        WireError: it is no Destination Unreachable, or its checksum is wrong; no answer is due.
+    """
+    parsed = ipv6.parse(packet)
+    message = parsed.payload
+    if parsed.next_header != ipv6.ICMPV6:
+        raise WireError(Reason.NEXT_HEADER, f"next header {parsed.next_header}")
+    if len(message) < _HEAD.size + ipv6.HEADER_LENGTH:
+        raise WireError(Reason.TRUNCATED, f"an ICMPv6 error of {len(message)} octets")
+    if message[0] != DESTINATION_UNREACHABLE:
+        raise WireError(Reason.MESSAGE_TYPE, f"ICMPv6 type {message[0]}")
+    if not is_valid(parsed.source, parsed.destination, ipv6.ICMPV6, message):
+        raise WireError(Reason.CHECKSUM, "ICMPv6 checksum")
+    return message[_HEAD.size :]
+
+
 def packet_too_big(source: IPv6Address, packet: bytes, mtu: int) -> bytes | None:
     """Answer a packet longer than `mtu` octets (RFC 4443 §3.2)."""
     return _error(source, packet, PACKET_TOO_BIG, 0, mtu, to_group=True)
