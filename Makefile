@@ -65,6 +65,7 @@ metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a 
 
 catchment: $(READY)  ## which home agent serves whom, and a tour of the MN; a map [TOPO=multi_hoa]
 	@exec $(PYTHON) -m experiments.catchment
+
 multi-hoa: $(READY)  ## a whole AS fails: one home address for all ASes, or one for each; a plot (8 minutes)
 	@exec $(PYTHON) -m experiments.multi_hoa
 
