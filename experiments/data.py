@@ -140,7 +140,7 @@ TRIALS = Table(
             "route_changes",
             int,
             "changes of the routes that had to move, from fault to recovery: more than one each "
-            "where routing tried several ways",
+            "where routing tried several ways, or was told of the same one anew",
             optional=True,
         ),
         Column(
