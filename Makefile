@@ -47,7 +47,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput renewal replay metric catchment synchronisation hijack multi-hoa
+.PHONY: failover throughput renewal replay metric catchment optimisation synchronisation hijack multi-hoa
 failover: $(READY)  ## outage when a home agent fails, or an AS (TOPO=multi_as); a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
@@ -65,8 +65,12 @@ metric: $(READY)  ## a mobile node chooses its home agent; two that disagree; a 
 
 catchment: $(READY)  ## which home agent serves whom, and a tour of the MN; a map [TOPO=multi_hoa]
 	@exec $(PYTHON) -m experiments.catchment
+
 multi-hoa: $(READY)  ## a whole AS fails: one home address for all ASes, or one for each; a plot (8 minutes)
 	@exec $(PYTHON) -m experiments.multi_hoa
+
+optimisation: $(READY)  ## detours to correspondents: switch, relay, map, predictions; a plot (20 minutes)
+	@exec $(PYTHON) -m experiments.optimisation
 
 synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents equal (seconds)
 	@exec $(PYTHON) -m experiments.synchronisation

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
 
-from experiments import data_catchment, data_hijack, data_multi_hoa
+from experiments import data_catchment, data_hijack, data_multi_hoa, data_optimisation
 from experiments.schema import Column as Column
 from experiments.schema import DataError as DataError
 from experiments.schema import Table as Table
@@ -140,7 +140,7 @@ TRIALS = Table(
             "route_changes",
             int,
             "changes of the routes that had to move, from fault to recovery: more than one each "
-            "where routing tried several ways",
+            "where routing tried several ways, or was told of the same one anew",
             optional=True,
         ),
         Column(
@@ -456,6 +456,7 @@ TABLES: Mapping[str, Table] = {
         *data_catchment.TABLES,
         *data_hijack.TABLES,
         *data_multi_hoa.TABLES,
+        *data_optimisation.TABLES,
     )
 }
 
@@ -556,6 +557,7 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     **data_catchment.METRICS,
     **data_hijack.METRICS,
     **data_multi_hoa.METRICS,
+    **data_optimisation.METRICS,
 }
 
 

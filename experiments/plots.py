@@ -483,6 +483,18 @@ def plot_catchment(folder: Path, meta: Row) -> list[str]:
     return ["map", "tour"]
 
 
+def plot_optimisation(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of an optimisation run; return its name."""
+    from experiments.optimisation import read_rows
+    from experiments.optimisation_plots import optimisation_figure
+
+    rows = read_rows(lambda table: read_table(folder, table))
+    if not rows.paths:
+        raise DataError(f"{folder}: no ways measured, nothing to plot")
+    save(optimisation_figure(meta, rows), folder, "ways")
+    return ["ways"]
+
+
 def plot_hijack(folder: Path, meta: Row) -> list[str]:
     """Write the figure of a hijack run; return its name."""
     from experiments.hijack_plots import hijack_figure
@@ -514,6 +526,7 @@ PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "synchronisation": plot_synchronisation,
     "renewal": plot_renewal,
     "catchment": plot_catchment,
+    "optimisation": plot_optimisation,
     "hijack": plot_hijack,
     "multi_hoa": plot_multi_hoa,
 }

@@ -47,6 +47,11 @@ RENEWALS_BEGUN = 1.0
 FAILOVER_IKE = 0.0
 
 
+OPTIMISATION_LOST = 0.0
+OPTIMISATION_CHANGES = 0.0
+"""While the busier correspondent alternates: hysteresis and hold time keep roles and choices."""
+
+
 def outage_target(topology: str, fault: str, detection: str) -> float | None:
     """Return the target of a cell of the failover experiment, None if it has none."""
     if topology == "multi_as":

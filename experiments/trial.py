@@ -121,7 +121,7 @@ class Trial:
             detection=self.cell.detection,
         )  # fmt: skip
         probes = Probes(
-            self.watcher, self._spawn, self.scenario.addresses, self.scenario.flows,
+            self.watcher, self._spawn, self.scenario.addresses, self.case.flows,
             self._records(), in_flight_s=self._distance_s(),
         )  # fmt: skip
         try:
@@ -168,9 +168,7 @@ class Trial:
     def _await_running(
         self, probes: Probes, after_ns: int, when: str, count: int = CONSECUTIVE
     ) -> None:
-        dead = probes.running(
-            self.scenario.flows, after_ns, count, self._patience(RECOVERY_TIMEOUT)
-        )
+        dead = probes.running(self.case.flows, after_ns, count, self._patience(RECOVERY_TIMEOUT))
         if dead:
             names = ", ".join(f"{flow.sender} to {flow.receiver}" for flow in dead)
             raise TrialError(f"{when}: no {count} packets in a row from {names}")
