@@ -33,6 +33,7 @@ from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.sizes import SIZES, topology
+from experiments.terminal import conclude
 from experiments.testbed import watch_delay_line
 from experiments.watch import Watcher
 from topologies.agents import AgentOptions
@@ -175,17 +176,9 @@ class Catchment:
         catchments = read_table(self.folder.path, CATCHMENTS)
         places = read_table(self.folder.path, PLACES)
         summary = summarise(catchments, places)
-        self.folder.summary(summary)
-        self.folder.complete()
-        from experiments.plots import plot  # 0.6 s that the process outside can do without
-
-        names = plot(self.folder.path)
-        self.console.print(catchment_table(catchments))
-        self.console.print(tour_table(places))
-        for name in names:
-            self.console.print(
-                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
-            )
+        conclude(
+            self.folder, self.console, summary, catchment_table(catchments), tour_table(places)
+        )
         wrong = [row for row in summary if row["metric"] == "disagreements" and not row["met"]]
         for row in wrong:
             self.console.print(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table as TerminalTable
 
 from experiments.catchment_look import MOBILE
 from experiments.catchment_summary import catchment_lines, tour_lines
+from experiments.terminal import titled_table
 
 
 def catchment_table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
     """Return who serves whom, for the terminal."""
-    table = _table("Who serves whom: kernels, FRR, traced packets and the plan")
+    table = titled_table("Who serves whom: kernels, FRR, traced packets and the plan")
     for name in ("from", "home", "home agent", "by", "AS path"):
         table.add_column(name, no_wrap=True)
     for name in ("RTT ms", "plan's"):
@@ -27,7 +27,7 @@ def catchment_table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
 
 def tour_table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
     """Return what the tour found at each place, for the terminal."""
-    table = _table(
+    table = titled_table(
         f"The tour of {MOBILE}: its primary, by whom its packets go out, and in from each CN;\n"
         "median ms until bound, longest outage and most packets lost of n streams"
     )
@@ -40,13 +40,3 @@ def tour_table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
     for line in tour_lines(rows):
         table.add_row(*line)
     return table
-
-
-def _table(title: str) -> TerminalTable:
-    return TerminalTable(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )

@@ -22,6 +22,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
+from rich.table import Table as TerminalTable
 
 from experiments import hijack_summary, owner
 from experiments.captures import capturing
@@ -37,6 +38,7 @@ from experiments.replay_bench import BenchError
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.schema import Table
+from experiments.terminal import conclude, verdict
 from topologies.agents import AgentError
 from topologies.frr import RoutingError
 from topologies.rpki import check_installed
@@ -138,24 +140,13 @@ class Hijack:
     def _report(self) -> int:
         """Write summary and plot from the folder alone, and print the tables."""
         summary = hijack_summary.rows(self.folder.path)
-        self.folder.summary(summary)
-        self.folder.complete()
-        from experiments.plots import plot  # 0.6 s that the process outside can do without
-
-        names = plot(self.folder.path)
-        if ends := read_table(self.folder.path, ENDS):
-            self.console.print(hijack_summary.case_table(ends))
-        if "protection" in self.parts:
-            self.console.print(hijack_summary.protection_table(summary))
         told = hijack_summary.unexpected(self.folder.path)
-        for line in told:
-            self.console.print(f"[red]not as the model says: {line}")
-        if not told:
-            self.console.print("everything as the model says")
-        for name in names:
-            self.console.print(
-                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
-            )
+        shown: list[TerminalTable | str] = []
+        if ends := read_table(self.folder.path, ENDS):
+            shown.append(hijack_summary.case_table(ends))
+        if "protection" in self.parts:
+            shown.append(hijack_summary.protection_table(summary))
+        conclude(self.folder, self.console, summary, *shown, *verdict(told))
         return 1 if told else 0
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table as TerminalTable
 
 from experiments.data import SummaryRow, read_table
 from experiments.data_hijack import DRAWN, ENDS, FORGERIES, ROUTES
 from experiments.statistics import group, summary_row
+from experiments.terminal import titled_table
 
 NAME = "hijack"
 WHO = ("cn", "mn")
@@ -159,7 +159,9 @@ def _share(values: Sequence[float]) -> str:
 
 def case_table(ends: Sequence[Row]) -> TerminalTable:
     """Return who reached whom, a line a case."""
-    table = _table("Who gets what is sent to the home network; share that reaches an honest HA")
+    table = titled_table(
+        "Who gets what is sent to the home network; share that reaches an honest HA"
+    )
     table.add_column("case", no_wrap=True)
     for _, source in sources(ends):
         table.add_column(source, no_wrap=True)
@@ -172,7 +174,7 @@ def case_table(ends: Sequence[Row]) -> TerminalTable:
 
 def protection_table(summary: Sequence[SummaryRow]) -> TerminalTable:
     """Return what was read of what was drawn, and accepted of what was forged."""
-    table = _table("What IPsec still protects: packets, median of the trials")
+    table = titled_table("What IPsec still protects: packets, median of the trials")
     for name in ("what", "packets", "read or accepted", "target"):
         table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
     for line in protection_lines(summary):
@@ -210,13 +212,3 @@ LEGS: Mapping[Any, str] = {
     "mn-ha": "MN to HA, payload",
     "update": "MN to HA, Binding Updates",
 }
-
-
-def _table(title: str) -> TerminalTable:
-    return TerminalTable(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )

@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
@@ -29,6 +28,7 @@ from experiments.parameters import Known, Parameters, one_of, whole_number
 from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
+from experiments.terminal import conclude, titled_table
 from experiments.watch import Watcher
 from topologies import addressing
 from topologies.agents import AgentOptions
@@ -126,16 +126,7 @@ class Metric:
     def _report(self) -> int:
         """Write summary and plots from the folder alone, and print the table."""
         rows = read_table(self.folder.path, MOVES)
-        self.folder.summary(summarise(rows))
-        self.folder.complete()
-        from experiments.plots import plot  # 0.6 s that the process outside can do without
-
-        names = plot(self.folder.path)
-        self.console.print(_table(rows))
-        for name in names:
-            self.console.print(
-                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
-            )
+        conclude(self.folder, self.console, summarise(rows), _table(rows))
         return 0
 
 
@@ -146,12 +137,8 @@ def _watch(watcher: Watcher, network: Network) -> None:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
-    table = TerminalTable(
-        title="Wishes, who serves, who is primary, and packets lost (the most of n streams)",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
+    table = titled_table(
+        "Wishes, who serves, who is primary, and packets lost (the most of n streams)"
     )
     for name in ("part", "wish", "by", "mn's", "mn2's"):
         table.add_column(name, no_wrap=True)

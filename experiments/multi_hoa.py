@@ -30,6 +30,7 @@ from experiments.parameters import Known, Parameters, one_of, positive
 from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
+from experiments.terminal import conclude
 from experiments.testbed import watch_delay_line
 from experiments.watch import Watcher
 from topologies.agents import AgentOptions
@@ -185,17 +186,13 @@ class MultiHoa:
         summary = multi_hoa_summary.rows(self.folder.path)
         if not summary:
             raise RunError(f"no trial counts; {self.void} were disturbed: is the machine busy?")
-        self.folder.summary(summary)
-        self.folder.complete()
-        from experiments.plots import plot  # 0.6 s that the process outside can do without
-
-        names = plot(self.folder.path)
-        self.console.print(multi_hoa_summary.terminal_table(summary))
-        self.console.print(f"trials that were disturbed: {self.void}, that failed: {self.failed}")
-        for name in names:
-            self.console.print(
-                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
-            )
+        conclude(
+            self.folder,
+            self.console,
+            summary,
+            multi_hoa_summary.terminal_table(summary),
+            f"trials that were disturbed: {self.void}, that failed: {self.failed}",
+        )
         return 0
 
 

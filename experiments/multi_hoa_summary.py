@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table as TerminalTable
 
 from agents.config import MobileNodeTimers
@@ -14,6 +13,7 @@ from experiments.data import SummaryRow, read_table
 from experiments.data_multi_hoa import HOME_FLOWS, NEW_FLOWS
 from experiments.opener import PERIOD_NS
 from experiments.statistics import group, summary_row
+from experiments.terminal import titled_table
 
 NAME = "multi_hoa"
 Row = Mapping[str, Any]
@@ -91,13 +91,7 @@ def new_rows(new: Sequence[Row]) -> list[SummaryRow]:
 
 def terminal_table(summary: Sequence[SummaryRow]) -> TerminalTable:
     """Return the table that a run ends with: a line a flow, and one for new flows."""
-    table = TerminalTable(
-        title="AS 1 fails: median over n trials (the worse direction of the two)",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = titled_table("AS 1 fails: median over n trials (the worse direction of the two)")
     for name in ("", "fault", "flows"):
         table.add_column(name, no_wrap=True)
     for name in ("ms until they work", "lost", "n"):

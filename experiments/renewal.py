@@ -28,6 +28,7 @@ from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.scenarios import single_as
 from experiments.sizes import topology
+from experiments.terminal import conclude
 from experiments.testbed import Testbed
 from topologies.agents import AgentOptions
 
@@ -140,17 +141,13 @@ class RenewalExperiment:
         summary = renewal_summary.rows(self.folder.path)
         if not summary:
             raise RunError(f"no trial was undisturbed, {self.void} were; is the machine busy?")
-        self.folder.summary(summary)
-        self.folder.complete()
-        from experiments.plots import plot  # 0.6 s that the process outside can do without
-
-        names = plot(self.folder.path)
-        self.console.print(renewal_summary.terminal_table(summary))
-        self.console.print(f"trials with a sender held up: {self.void}, failed: {self.failed}")
-        for name in names:
-            self.console.print(
-                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
-            )
+        conclude(
+            self.folder,
+            self.console,
+            summary,
+            renewal_summary.terminal_table(summary),
+            f"trials with a sender held up: {self.void}, failed: {self.failed}",
+        )
         return 0
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table as TerminalTable
 
 from experiments import palette, targets
 from experiments.data import EXCHANGES, RENEWALS, TAKEOVERS, SummaryRow, read_table
 from experiments.statistics import QUOTABLE, group, summary_row
+from experiments.terminal import titled_table
 
 NAME = "renewal"
 Row = Mapping[str, Any]
@@ -82,13 +82,7 @@ def terminal_table(summary: Sequence[SummaryRow]) -> TerminalTable:
 
     Of packets the worse direction; the others stand in `summary.json`.
     """
-    table = TerminalTable(
-        title="Keys from IKE: times in ms, packets, exchanges",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = titled_table("Keys from IKE: times in ms, packets, exchanges")
     for name in ("mode", "what"):
         table.add_column(name, no_wrap=True)
     quotable = any(row["n"] >= QUOTABLE for row in summary)

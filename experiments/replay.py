@@ -36,6 +36,7 @@ from experiments.replay_modes import MOBILE, MODES
 from experiments.replay_trial import PARTS, Part
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
+from experiments.terminal import conclude, verdict
 from topologies.agents import AgentError
 from topologies.frr import RoutingError
 
@@ -128,22 +129,9 @@ class Replay:
     def _report(self) -> int:
         """Write summary and plot from the folder alone, and print the tables."""
         summary = replay_summary.rows(self.folder.path)
-        self.folder.summary(summary)
-        self.folder.complete()
-        from experiments.plots import plot  # 0.6 s that the process outside can do without
-
-        names = plot(self.folder.path)
-        self.console.print(replay_summary.attack_table(summary))
-        self.console.print(replay_summary.sharing_table(summary))
         told = replay_summary.unexpected(self.folder.path)
-        for line in told:
-            self.console.print(f"[red]not as the model says: {line}")
-        if not told:
-            self.console.print("everything as the model says")
-        for name in names:
-            self.console.print(
-                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
-            )
+        tables = replay_summary.attack_table(summary), replay_summary.sharing_table(summary)
+        conclude(self.folder, self.console, summary, *tables, *verdict(told))
         return 1 if told else 0
 
 

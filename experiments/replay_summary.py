@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table as TerminalTable
 
 from experiments import palette
 from experiments.data import ATTACKS, NONCES, SHARING, SummaryRow, read_table
 from experiments.replay_model import sharing_loss
 from experiments.statistics import group, summary_row
+from experiments.terminal import titled_table
 
 NAME = "replay"
 WITHOUT_FLOORS = "draft-no-origin"
@@ -176,7 +176,7 @@ def attack_table(summary: Sequence[SummaryRow]) -> TerminalTable:
 
     `taken` is the median, `most` the maximum, `lost` the genuine packets lost afterwards.
     """
-    table = _table("Copies injected and taken, packets")
+    table = titled_table("Copies injected and taken, packets")
     for name in ("mode", "attack", "way"):
         table.add_column(name, no_wrap=True)
     for name in ("n", "copies", "taken", "most", "target", "lost"):
@@ -213,7 +213,7 @@ def sharing_table(summary: Sequence[SummaryRow]) -> TerminalTable:
         if row["metric"] == "nonce_collisions"
     }
     modes = list(dict.fromkeys(str(mode) for mode, _ in (*cells, *collisions)))
-    table = _table("Several home agents on one SA: loss by ratio of rates")
+    table = titled_table("Several home agents on one SA: loss by ratio of rates")
     table.add_column("rates", no_wrap=True)
     table.add_column("one window, model", justify="right")
     for mode in modes:
@@ -226,13 +226,3 @@ def sharing_table(summary: Sequence[SummaryRow]) -> TerminalTable:
         texts = ["" if count is None else f"{count:.0f}" for count in counts]
         table.add_row(f"nonces, {source}", "", *texts)
     return table
-
-
-def _table(title: str) -> TerminalTable:
-    return TerminalTable(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )

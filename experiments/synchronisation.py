@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
@@ -28,6 +27,7 @@ from experiments.run import main as run_main
 from experiments.simulation.engines import Sent, Simulation
 from experiments.statistics import group, summary_row
 from experiments.synchronisation_model import CHANGES, DETECTION_SECONDS, Cost, model
+from experiments.terminal import conclude, titled_table
 
 NAME = "synchronisation"
 KNOWN = Known(
@@ -115,16 +115,7 @@ class Synchronisation:
             for change, costs in measured(home_agents, self.mobiles, seed):
                 self._write(home_agents, change, costs)
         summary = summarise(read_table(self.folder.path, SYNCHRONISATION))
-        self.folder.summary(summary)
-        self.folder.complete()
-        from experiments.plots import plot  # 0.6 s that importing this module can do without
-
-        names = plot(self.folder.path)
-        self.console.print(_table(summary))
-        for name in names:
-            self.console.print(
-                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
-            )
+        conclude(self.folder, self.console, summary, _table(summary))
         return 0
 
     def _write(self, home_agents: int, change: str, costs: Mapping[str, Cost]) -> None:
@@ -159,13 +150,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[SummaryRow]:
 
 
 def _table(summary: Sequence[SummaryRow]) -> TerminalTable:
-    table = TerminalTable(
-        title="Messages and octets between home agents, by their number",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = titled_table("Messages and octets between home agents, by their number")
     numbers = sorted({int(row["conditions"]["home_agents"]) for row in summary})
     table.add_column("change", no_wrap=True)
     for number in numbers:

@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
@@ -33,6 +32,7 @@ from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.statistics import group, summary_row
+from experiments.terminal import conclude, titled_table
 from topologies import addressing
 from topologies.agents import AgentOptions
 from topologies.frr_config import DETECTIONS, RoutingOptions
@@ -185,16 +185,7 @@ class Throughput:
     def _report(self) -> int:
         """Write summary and plot from the folder alone, and print the table."""
         summary = summarise(read_table(self.folder.path, GOODPUT))
-        self.folder.summary(summary)
-        self.folder.complete()
-        from experiments.plots import plot  # 0.6 s that the process outside can do without
-
-        names = plot(self.folder.path)
-        self.console.print(_table(summary))
-        for name in names:
-            self.console.print(
-                f"plot: {owner.short(self.folder.path)}/plots/{name}.png", soft_wrap=True
-            )
+        conclude(self.folder, self.console, summary, _table(summary))
         return 0
 
 
@@ -215,13 +206,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[SummaryRow]:
 
 
 def _table(summary: Sequence[SummaryRow]) -> TerminalTable:
-    table = TerminalTable(
-        title="Goodput, Mbit/s",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = titled_table("Goodput, Mbit/s")
     for name in ("path", "mode", "way"):
         table.add_column(name, no_wrap=True)
     for name in ("HAs", "n", "median", "min", "max", "target", "replays"):
