@@ -28,7 +28,7 @@ def nearest_rank(values: Sequence[float], percent: float) -> float:
     """
     if not values or not 0 < percent <= 100:
         raise ValueError(f"no {percent}th percentile of {len(values)} values")
-    return sorted(values)[math.ceil(percent / 100 * len(values)) - 1]
+    return sorted(values)[math.ceil(percent * len(values) / 100) - 1]
 
 
 def p95(values: Sequence[float]) -> float:

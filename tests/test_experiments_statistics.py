@@ -34,6 +34,11 @@ def test_p95_of_twenty_is_the_nineteenth() -> None:
     assert statistics.p95([4.0]) == 4
 
 
+def test_a_rank_that_is_a_whole_number_is_not_rounded_up() -> None:
+    """28 / 100 * 25 is a little more than 7 in binary."""
+    assert statistics.nearest_rank(list(range(1, 26)), 28) == 7
+
+
 @pytest.mark.parametrize(("values", "percent"), [([], 95), ([1.0], 0), ([1.0], 101)])
 def test_no_percentile_of_nothing(values: list[float], percent: float) -> None:
     with pytest.raises(ValueError, match="percentile"):
