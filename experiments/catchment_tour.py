@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +13,8 @@ from experiments.catchment_look import MOBILE, MS, Leg, Lookout, TourError
 from experiments.data import EventName
 from experiments.data_catchment import PLACES
 from experiments.knocks import KnockError
-from experiments.probes import Flow, ProbeError, Probes, keep
-from experiments.run import REPOSITORY, RunFolder
+from experiments.probes import Flow, ProbeError, Probes, keep, spawning
+from experiments.run import RunFolder
 from experiments.streams import CONSECUTIVE, PAUSE_NS, Stream
 from experiments.watch import Watcher
 from topologies.agents import AgentError
@@ -75,7 +74,7 @@ class Tour:
                 raise
             self.folder.event(EventName.TRIAL_FAILED, trial=self.number, reason=str(error))
         finally:
-            self._log(begin)
+            self.watcher.write(self.folder, begin)
         self.void = self.calm.disturbance(begin)
         if self.void:
             self.folder.event(EventName.TRIAL_VOID, trial=self.number, reason=self.void)
@@ -99,7 +98,9 @@ class Tour:
         flows = {leg: Flow(n, *leg.ends) for n, leg in enumerate(self.lookout.probed, start=1)}
         found = self.lookout.addresses(self.lookout.homes[0])
         addresses = {name: str(each) for name, each in found.items()}
-        probes = Probes(self.watcher, self._spawn, addresses, [*flows.values()], records)
+        probes = Probes(
+            self.watcher, spawning(self.network, self.folder), addresses, [*flows.values()], records
+        )
         try:
             probes.start()
             self._await_running(probes, flows, time.monotonic_ns(), START_TIMEOUT)
@@ -113,8 +114,7 @@ class Tour:
             recorded = probes.stop()
         finally:
             probes.kill()
-            if records.is_dir():
-                keep(records, self.folder.path / "raw" / records.name)
+            keep(records, self.folder.path / "raw" / records.name)
         end = time.monotonic_ns()
         visit.crossed = {
             leg: _crossing(recorded[f], visit.begin_ns, end) for leg, f in flows.items()
@@ -145,18 +145,6 @@ class Tour:
                 raise TourError(f"{MOBILE} was not {name.removesuffix('_ms')} at {visit.place}")
             found[name] = (seen.time_ns - visit.begin_ns) / MS
         return found
-
-    def _spawn(self, node: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        with (self.folder.path / "logs" / "probes.log").open("ab") as log:
-            process: subprocess.Popen[bytes] = self.network.nodes[node].spawn(
-                list(command), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=log, start_new_session=True,
-            )  # fmt: skip
-        return process
-
-    def _log(self, begin: int) -> None:
-        for seen in self.watcher.since(begin):
-            self.folder.event(seen.name, seen.time_ns, **seen.fields)
 
     # Records.
 

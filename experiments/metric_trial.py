@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from typing import Any
 from agents.core.wishes import Wish, Wishes
 from experiments import streams
 from experiments.data import MOVES, SERVING, EventName
-from experiments.probes import Flow, ProbeError, Probes, keep
-from experiments.run import REPOSITORY, RunFolder
+from experiments.probes import Flow, ProbeError, Probes, keep, spawning
+from experiments.run import RunFolder
 from experiments.streams import CONSECUTIVE, PAUSE_NS, Stream
 from experiments.watch import Observation, Watcher
 from topologies import addressing
@@ -105,7 +104,9 @@ class MetricTrial:
             detection=self.network.options.detection.name,
         )  # fmt: skip
         records = RUNTIME / "probes" / f"{self.number:04}"
-        probes = Probes(self.watcher, self._spawn, self._addresses(), FLOWS, records)
+        probes = Probes(
+            self.watcher, spawning(self.network, self.folder), self._addresses(), FLOWS, records
+        )
         try:
             probes.start()
             dead = probes.running(FLOWS, self.begin_ns, CONSECUTIVE, START_TIMEOUT)
@@ -117,9 +118,8 @@ class MetricTrial:
             recorded = probes.stop()
         finally:
             probes.kill()
-            if records.is_dir():
-                keep(records, self.folder.path / "raw" / f"{self.number:04}")
-            self._log()
+            keep(records, self.folder.path / "raw" / f"{self.number:04}")
+            self.watcher.write(self.folder, self.begin_ns)
         self._write(recorded)
         self.folder.event(EventName.TRIAL_END, trial=self.number)
         for step in HOME_AGAIN:
@@ -272,18 +272,6 @@ class MetricTrial:
             if _took_over(seen, address):
                 return mobile, "primary", node
         return None
-
-    def _log(self) -> None:
-        for seen in self.watcher.since(self.begin_ns):
-            self.folder.event(seen.name, seen.time_ns, **seen.fields)
-
-    def _spawn(self, node: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        with (self.folder.path / "logs" / "probes.log").open("ab") as log:
-            process: subprocess.Popen[bytes] = self.network.nodes[node].spawn(
-                list(command), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=log, start_new_session=True,
-            )  # fmt: skip
-        return process
 
     def _addresses(self) -> dict[str, str]:
         own = {name: str(addressing.home_address(number)) for name, number in MOBILES.items()}

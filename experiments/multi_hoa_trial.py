@@ -14,8 +14,8 @@ from experiments import opener
 from experiments.data import EventName
 from experiments.data_multi_hoa import DELIVERED, HOME_FLOWS, NEW_FLOWS, OPENED
 from experiments.multi_hoa_fault import FAILING, Fault, dropped, outer_interfaces
-from experiments.probes import Flow, ProbeError, Probes, keep
-from experiments.run import REPOSITORY, RunFolder
+from experiments.probes import Flow, ProbeError, Probes, keep, spawning
+from experiments.run import RunFolder
 from experiments.streams import CONSECUTIVE
 from experiments.watch import Observation, Watcher
 from topologies.agents import AgentError
@@ -102,9 +102,8 @@ class MultiHoaTrial:
         finally:
             probes.kill()
             self._end_helpers(at_once=True)
-            if folder.is_dir():
-                keep(folder, self.folder.path / "raw" / f"{trial:04}")
-            self._log(begin_ns)
+            keep(folder, self.folder.path / "raw" / f"{trial:04}")
+            self.watcher.write(self.folder, begin_ns)
         self._write({flow: records.Stream(flow, stream) for flow, stream in streams.items()},
                     new_flows)  # fmt: skip
         if not self.disturbance:
@@ -198,12 +197,7 @@ class MultiHoaTrial:
     def _spawn(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command at a flow's end: the MN has one for each home."""
         node = MOBILE if name.startswith(records.END) else name
-        with (self.folder.path / "logs" / "probes.log").open("ab") as log:
-            process: subprocess.Popen[bytes] = self.network.nodes[node].spawn(
-                list(command), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=log, start_new_session=True,
-            )  # fmt: skip
-        return process
+        return spawning(self.network, self.folder)(node, command)
 
     def _help(self, node: str, *arguments: str) -> None:
         process = self._spawn(node, [sys.executable, "-m", "experiments.opener", *arguments])
@@ -291,10 +285,6 @@ class MultiHoaTrial:
             "back_chosen_ms": _first(back, self.repair_ns, EventName.AGENT, **agent,
                                      kind="home-chosen", home=1),
         }  # fmt: skip
-
-    def _log(self, begin_ns: int) -> None:
-        for seen in self.watcher.since(begin_ns):
-            self.folder.event(seen.name, seen.time_ns, **seen.fields)
 
 
 def _calm(status: Mapping[str, Any]) -> bool:

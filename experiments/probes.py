@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from experiments.run import REPOSITORY, RunFolder
 from experiments.streams import Stream, read_arrivals, read_sent
 from experiments.watch import Watcher
+from topologies.network import Network
 
 PORT = 7000
 START_TIMEOUT = 20.0
@@ -21,6 +23,20 @@ STOP_TIMEOUT = 20.0
 
 Spawn = Callable[[str, Sequence[str]], "subprocess.Popen[bytes]"]
 """Start a command in a node, with pipes at its standard input and output."""
+
+
+def spawning(network: Network, folder: RunFolder) -> Spawn:
+    """Return what starts commands in the nodes; what they complain of is in `logs/probes.log`."""
+
+    def spawn(node: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with (folder.path / "logs" / "probes.log").open("ab") as log:
+            process: subprocess.Popen[bytes] = network.nodes[node].spawn(
+                list(command), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=log, start_new_session=True,
+            )  # fmt: skip
+        return process
+
+    return spawn
 
 
 class ProbeError(RuntimeError):
@@ -171,7 +187,9 @@ class Probes:
 
 
 def keep(records: Path, raw: Path) -> None:
-    """Move a trial's records to the run folder, compressed."""
+    """Move a trial's records, if there are any, to the run folder, compressed."""
+    if not records.is_dir():
+        return
     raw.mkdir(parents=True, exist_ok=True)
     for path in sorted(records.iterdir()):
         with path.open("rb") as plain, gzip.open(raw / f"{path.name}.gz", "wb", 1) as packed:

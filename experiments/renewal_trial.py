@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from agents.config import Mode
 from experiments import renewal_analysis
 from experiments.data import EXCHANGES, RENEWALS, TAKEOVERS, EventName
 from experiments.home_link import HomeLink
-from experiments.probes import Flow, ProbeError, Probes, keep
+from experiments.probes import Flow, ProbeError, Probes, keep, spawning
 from experiments.renewal_analysis import Cause, Window
-from experiments.run import REPOSITORY, RunFolder
+from experiments.run import RunFolder
 from experiments.streams import CONSECUTIVE, PAUSE_NS, Stream
 from experiments.watch import Observation, Watcher
 from topologies import addressing
@@ -72,10 +71,8 @@ class RenewalTrial:
         finally:
             if self.probes is not None:
                 self.probes.kill()
-            if self._records().is_dir():
-                keep(self._records(), self.folder.path / "raw" / f"{self.number:04}")
-            for seen in self.watcher.since(self.begin_ns):
-                self.folder.event(seen.name, seen.time_ns, **seen.fields)
+            keep(self._records(), self.folder.path / "raw" / f"{self.number:04}")
+            self.watcher.write(self.folder, self.begin_ns)
             self.watcher.forget(time.monotonic_ns())
         self.folder.event(EventName.TRIAL_END, trial=self.number)
 
@@ -219,18 +216,12 @@ class RenewalTrial:
         plan = self.network.plan
         addresses = {name: str(plan.address_of(name)) for name in ("cn1", "cn2")}
         addresses[MOBILE] = str(HOME_ADDRESS)
-        self.probes = Probes(self.watcher, self._spawn, addresses, flows, self._records())
+        self.probes = Probes(
+            self.watcher, spawning(self.network, self.folder), addresses, flows, self._records()
+        )
         self.probes.start()
         self._await_traffic(time.monotonic_ns(), CONSECUTIVE)
         return self.probes
-
-    def _spawn(self, node: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        with (self.folder.path / "logs" / "probes.log").open("ab") as log:
-            process: subprocess.Popen[bytes] = self.network.nodes[node].spawn(
-                list(command), cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=log, start_new_session=True,
-            )  # fmt: skip
-        return process
 
     def _records(self) -> Any:
         return RUNTIME / "probes" / f"{self.number:04}"

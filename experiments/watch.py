@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import EventName
+from experiments.run import RunFolder
 from topologies import netlink
 from topologies.namespaces import call_in
 from topologies.scheduling import hurry
@@ -94,6 +95,11 @@ class Watcher:
         with self._changed:
             found = [o for o in self._observations if o.time_ns >= time_ns]
         return sorted(found, key=lambda o: o.time_ns)
+
+    def write(self, folder: RunFolder, since_ns: int) -> None:
+        """Write what was observed from this time on into a run's `events.jsonl`."""
+        for seen in self.since(since_ns):
+            folder.event(seen.name, seen.time_ns, **seen.fields)
 
     def forget(self, before_ns: int) -> None:
         """Drop what is older: a long run keeps its memory."""
