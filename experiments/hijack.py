@@ -28,6 +28,7 @@ from experiments import hijack_summary, owner
 from experiments.captures import capturing
 from experiments.data import EventName, read_table
 from experiments.data_hijack import ENDS
+from experiments.failed_trials import FailedTrials
 from experiments.hijack_bench import MOBILE, HijackBench
 from experiments.hijack_cases import CASES_PLAN, HIJACKER_NODE, cases, registry
 from experiments.hijack_protection import Protection
@@ -52,7 +53,6 @@ KNOWN = Known(
     quick_trials=1,
     settings={"part": one_of(PARTS), "case": several_of(CASES)},
 )
-FAILURES_ALLOWED = 3
 
 
 class Hijack:
@@ -64,7 +64,7 @@ class Hijack:
         self.parts = [part for part in PARTS if settings.get("part", part) == part]
         wanted = settings.get("case", tuple(CASES))
         self.cases = [case for name, case in CASES.items() if name in wanted]
-        self.failed = 0
+        self.failed = FailedTrials(folder, console)
 
     def run(self) -> int:
         """Run all trials, each on a new network, write everything; return the exit code."""
@@ -90,7 +90,7 @@ class Hijack:
             try:
                 self._once(trial, rows, progress, bar)
             except (BenchError, AgentError, RoutingError) as error:
-                self._fail(trial, error)
+                self.failed.note(trial, error)
                 continue
             for table, values in rows:
                 self.folder.row(table, **values)
@@ -100,7 +100,7 @@ class Hijack:
         self, trial: int, rows: list[tuple[Table, dict[str, Any]]], progress: Progress, bar: TaskID
     ) -> None:
         self.folder.event(EventName.NETWORK_STARTED, setting=NAME)
-        with HijackBench(self.folder.path / "logs" / f"{trial:02}-{self.failed}") as bench:
+        with HijackBench(self.folder.path / "logs" / f"{trial:02}-{self.failed.count}") as bench:
             timings = bench.network.timings
             self.folder.event(
                 EventName.NETWORK_READY,
@@ -128,14 +128,6 @@ class Hijack:
         folder = self.folder.path / "captures" / name
         folder.mkdir(parents=True, exist_ok=True)
         return capturing(bench.network, (HIJACKER_NODE, MOBILE), folder, name)
-
-    def _fail(self, trial: int, error: Exception) -> None:
-        self.failed += 1
-        told = f"trial {trial} failed: {error}"
-        if self.failed > FAILURES_ALLOWED:
-            raise RunError(told)
-        self.folder.event(EventName.TRIAL_FAILED, trial=trial, reason=told)
-        self.console.print(f"[red]{told}")
 
     def _report(self) -> int:
         """Write summary and plot from the folder alone, and print the tables."""

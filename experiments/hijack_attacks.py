@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from experiments.hijack_bench import GONE_S, MOBILE, HijackBench, drops
+from experiments.hijack_bench import GONE_S, MOBILE, HijackBench
 from experiments.hijack_trial import RATE, Note
+from experiments.replay_bench import drops
 from experiments.replay_traffic import PACKET, PADDING, Action, times
 
 

@@ -6,9 +6,8 @@ deadline passes, and what they hold is written down), packets until somebody has
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
@@ -21,7 +20,7 @@ from experiments.hijack_model import HIJACKER, NOWHERE
 from experiments.hijack_routing import HijackRouting
 from experiments.hijacker import DESTINATION_OPTIONS, Hijacker
 from experiments.replay_bench import BenchError
-from experiments.replay_traffic import Action, End, Traffic, read_some, run_schedule, times
+from experiments.replay_traffic import Action, End, Traffic, read_until, run_schedule, times
 from topologies import addressing
 from topologies.agents import AgentOptions
 from topologies.frr_config import DETECTIONS, RoutingOptions
@@ -35,7 +34,6 @@ DETECTION = "bfd-50x3"
 LIFETIME_S = 7200.0
 """Of bindings: longer than a run, so that a Binding Update is sent when a case wants one."""
 
-POLL_S = 0.005
 READY_S = 15.0
 GONE_S = 0.5
 """After so long without any, packets that nobody has are lost."""
@@ -120,12 +118,7 @@ class HijackBench:
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until a condition holds, and read what arrives; False after so many seconds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            read_some(self.sources(), POLL_S)
-        return True
+        return read_until(condition, self.sources(), seconds)
 
     def need(self, what: str, condition: Callable[[], bool], seconds: float = READY_S) -> None:
         """Wait until a condition holds; BenchError names it when it does not."""
@@ -246,12 +239,3 @@ class HijackBench:
         self.run([Action(after, self.traffic.mobile.send) for after in times(500.0, 5)])
         self.wait(lambda: self.traffic.delivered_up() - up >= 5, GONE_S)
         return all(fate.honest == 5 for fate in down) and self.traffic.delivered_up() - up == 5
-
-
-def drops(counters: Mapping[str, int]) -> dict[str, int]:
-    """Return the reasons for which packets were dropped, with their counts."""
-    return {
-        name.removeprefix("dropped."): count
-        for name, count in counters.items()
-        if name.startswith("dropped.") and count > 0
-    }

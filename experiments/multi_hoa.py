@@ -24,6 +24,7 @@ from rich.console import Console
 from agents.config import HomeAgentTimers, MobileNodeTimers
 from experiments import multi_hoa_summary, owner, sizes
 from experiments.data import EventName
+from experiments.failed_trials import FailedTrials
 from experiments.multi_hoa_fault import FAULTS, outer_links
 from experiments.multi_hoa_trial import ERRORS, TRANSIT, MultiHoaTrial
 from experiments.parameters import Known, Parameters, one_of, positive
@@ -51,7 +52,6 @@ BEFORE_S = 0.6
 
 ATTEMPTS = 3
 """So many times TRIALS is tried for trials in which new flows were opened in time."""
-FAILURES_ALLOWED = 3
 
 KNOWN = Known(
     topologies=("multi_hoa",),
@@ -74,7 +74,8 @@ class MultiHoa:
         self.detection = settings.get("detection", DETECTION)
         hold = settings.get("hold", MobileNodeTimers().home_hold)
         self.timers = MobileNodeTimers(home_hold=hold)
-        self.number = self.void = self.failed = 0
+        self.number = self.void = 0
+        self.failed = FailedTrials(folder, console)
         self._network: Network | None = None
         self._watcher = Watcher()
 
@@ -134,12 +135,7 @@ class MultiHoa:
 
     def _failure(self, reason: str) -> None:
         """Go on with a new network, for nobody knows in which state this one is."""
-        self.failed += 1
-        self.folder.event(EventName.TRIAL_FAILED, trial=self.number, reason=reason)
-        told = f"trial {self.number} failed: {reason}"
-        if self.failed > FAILURES_ALLOWED:
-            raise RunError(told)
-        self.console.print(f"[red]{told}")
+        self.failed.note(self.number, reason)
         self._take_down()
 
     def _bring_up(self, topology: str) -> Network:
@@ -191,7 +187,7 @@ class MultiHoa:
             self.console,
             summary,
             multi_hoa_summary.terminal_table(summary),
-            f"trials that were disturbed: {self.void}, that failed: {self.failed}",
+            f"trials that were disturbed: {self.void}, that failed: {self.failed.count}",
         )
         return 0
 

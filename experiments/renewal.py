@@ -21,6 +21,7 @@ from rich.console import Console
 from agents.config import SOFT_LIMIT, HomeAgentTimers, Mode
 from experiments import owner, renewal_summary
 from experiments.data import EventName
+from experiments.failed_trials import FailedTrials
 from experiments.parameters import Known, Parameters, one_of
 from experiments.progress import progress_bar
 from experiments.renewal_trial import NUMBERS_LIMIT, Failures, RenewalTrial
@@ -48,7 +49,6 @@ LIFETIME_S = 7200.0
 """Of bindings: longer than a run, so that every Binding Update is the experiment's doing."""
 SETTLE_S = 0.5
 """Trials begin within so long after the one before, at random against all timers."""
-FAILURES_ALLOWED = 3
 
 
 class RenewalExperiment:
@@ -61,7 +61,8 @@ class RenewalExperiment:
         self.modes = [Mode(settings["mode"])] if "mode" in settings else list(MODES)
         self.parts = [settings["part"]] if "part" in settings else list(PARTS)
         self.testbed: Testbed | None = None
-        self.number = self.void = self.failed = 0
+        self.number = self.void = 0
+        self.failed = FailedTrials(folder, console)
 
     def run(self) -> int:
         """Run all trials, write everything; return the exit code."""
@@ -109,12 +110,7 @@ class RenewalExperiment:
 
     def _failure(self, reason: str) -> None:
         """Go on with a new network, for nobody knows in which state this one is."""
-        self.failed += 1
-        self.folder.event(EventName.TRIAL_FAILED, trial=self.number, reason=reason)
-        told = f"trial {self.number} failed: {reason}"
-        if self.failed > FAILURES_ALLOWED:
-            raise RunError(told)
-        self.console.print(f"[red]{told}")
+        self.failed.note(self.number, reason)
         self._take_down()
 
     def _bring_up(self, mode: Mode, part: str) -> Testbed:
@@ -146,7 +142,7 @@ class RenewalExperiment:
             self.console,
             summary,
             renewal_summary.terminal_table(summary),
-            f"trials with a sender held up: {self.void}, failed: {self.failed}",
+            f"trials with a sender held up: {self.void}, failed: {self.failed.count}",
         )
         return 0
 

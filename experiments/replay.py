@@ -29,12 +29,13 @@ from rich.progress import Progress, TaskID
 from experiments import owner, replay_summary
 from experiments.captures import capturing
 from experiments.data import EventName
+from experiments.failed_trials import FailedTrials
 from experiments.parameters import Known, Parameters, one_of
 from experiments.progress import progress_bar
 from experiments.replay_bench import Bench, BenchError
 from experiments.replay_modes import MOBILE, MODES
 from experiments.replay_trial import PARTS, Part
-from experiments.run import RunError, RunFolder
+from experiments.run import RunFolder
 from experiments.run import main as run_main
 from experiments.terminal import conclude, verdict
 from topologies.agents import AgentError
@@ -47,7 +48,6 @@ KNOWN = Known(
     quick_trials=1,
     settings={"mode": one_of(MODES), "part": one_of(PARTS)},
 )
-FAILURES_ALLOWED = 3
 
 
 class Replay:
@@ -59,7 +59,7 @@ class Replay:
         settings = parameters.settings
         self.modes = [mode for mode in MODES if settings.get("mode", mode) == mode]
         self.wanted = [part for part in PARTS if settings.get("part", part) == part]
-        self.failed = 0
+        self.failed = FailedTrials(folder, console)
 
     def run(self) -> int:
         """Run all trials in all modes, write everything; return the exit code."""
@@ -81,7 +81,7 @@ class Replay:
             try:
                 part = self._once(trial, mode, random.Random(seed), progress, bar)
             except (BenchError, AgentError, RoutingError) as error:
-                self._fail(trial, mode, error)
+                self.failed.note(trial, error, mode)
                 continue
             for table, values in part.rows:
                 self.folder.row(table, **values)
@@ -91,7 +91,7 @@ class Replay:
     def _once(
         self, trial: int, mode: str, chance: random.Random, progress: Progress, bar: TaskID
     ) -> Part:
-        logs = self.folder.path / "logs" / f"{trial:02}-{mode}-{self.failed}"
+        logs = self.folder.path / "logs" / f"{trial:02}-{mode}-{self.failed.count}"
         self.folder.event(EventName.NETWORK_STARTED, setting=mode)
         with Bench(mode, logs) as bench:
             self.folder.event(
@@ -117,14 +117,6 @@ class Replay:
         folder.mkdir(parents=True, exist_ok=True)
         bench.key_log = folder / "esp_sa"
         return capturing(bench.network, (MOBILE,), folder, name)
-
-    def _fail(self, trial: int, mode: str, error: Exception) -> None:
-        self.failed += 1
-        told = f"trial {trial} ({mode}) failed: {error}"
-        if self.failed > FAILURES_ALLOWED:
-            raise RunError(told)
-        self.folder.event(EventName.TRIAL_FAILED, trial=trial, reason=told)
-        self.console.print(f"[red]{told}")
 
     def _report(self) -> int:
         """Write summary and plot from the folder alone, and print the tables."""

@@ -20,7 +20,7 @@ from agents.keys import KeyedAssociation, SaMode, read_key_file
 from experiments.attacks import Attacker, Heard
 from experiments.captures import add_keys
 from experiments.replay_modes import ACCESS, BORDER, DETECTION, HOME_AGENTS, MOBILE, MODES
-from experiments.replay_traffic import Action, End, Traffic, read_some, run_schedule, times
+from experiments.replay_traffic import POLL_S, Action, End, Traffic, read_until, run_schedule, times
 from topologies import addressing
 from topologies.agents import AgentError
 from topologies.frr_config import DETECTIONS, RoutingOptions
@@ -33,7 +33,6 @@ SETTLE_S = 3.0
 READY_S = 10.0
 PROBES = 10
 PROBE_RATE = 200.0
-POLL_S = 0.005
 
 
 class BenchError(RuntimeError):
@@ -181,24 +180,19 @@ class Bench:
             nonlocal now
             now = self._counters(receiver)
             taken = now["tunnel.received"] - before["tunnel.received"]
-            return taken + sum(_drops(now - before).values()) >= count and (
+            return taken + sum(drops(now - before).values()) >= count and (
                 end.total() - total >= taken
             )
 
         self._wait(settled, SETTLE_S)
-        return Outcome(end.total() - total, _drops(now - before))
+        return Outcome(end.total() - total, drops(now - before))
 
     def _counters(self, name: str) -> Counter[str]:
         return Counter(self.network.agents[name].ask("counters"))
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until a condition holds, and read what arrives; False after so many seconds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            read_some([self.attacker, *self.traffic.ends()], POLL_S)
-        return True
+        return read_until(condition, [self.attacker, *self.traffic.ends()], seconds)
 
     def _await(self, what: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_S
@@ -276,7 +270,8 @@ class Bench:
         )
 
 
-def _drops(counters: Mapping[str, int]) -> dict[str, int]:
+def drops(counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the reasons for which packets were dropped, with their counts."""
     return {
         name.removeprefix("dropped."): count
         for name, count in counters.items()

@@ -25,6 +25,7 @@ from topologies.nodes import SixNode
 PORT = 7100
 PACKET = struct.Struct("!8sI")  # this traffic's own mark, sequence number
 PADDING = bytes(52)
+POLL_S = 0.005
 _BUFFER = 1 << 20
 
 
@@ -61,6 +62,16 @@ def read_some(sources: Sequence[Source], timeout: float) -> None:
     """Wait up to `timeout` seconds for something to read, and read it."""
     for source in select.select(sources, (), (), timeout)[0]:
         source.read()
+
+
+def read_until(condition: Callable[[], bool], sources: Sequence[Source], seconds: float) -> bool:
+    """Wait until a condition holds, and read what arrives; False after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        read_some(sources, POLL_S)
+    return True
 
 
 def times(rate: float, count: int, chance: random.Random | None = None) -> list[float]:
