@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from people import Person, ordinary_user
 
 from experiments import data
 from experiments.data_catchment import CATCHMENTS, PLACES
+from tests.finished_run import Run, finished
 
 pytestmark = [pytest.mark.emulation, pytest.mark.timeout(300)]
 
@@ -22,29 +20,12 @@ def test_the_plan_predicts_what_failures_do(sandbox: Callable[..., Any]) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run."""
-
-    folder: Path
-    output: str
-
-
 @pytest.fixture(scope="module")
-def somebody() -> Iterator[Person]:
-    with ordinary_user() as person:
-        yield person
-
-
-@pytest.fixture(scope="module")
-def run(somebody: Person, no_sandbox_because: str) -> Run:
+def run(no_sandbox_because: str) -> Iterator[Run]:
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
-    results = somebody.home / "results"
-    command = [sys.executable, "-m", "experiments.catchment", "QUICK=1"]
-    done = somebody.run(command, timeout=250, env={"MANYHOMES_RESULTS": str(results)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Run((results / "latest-catchment").resolve(), done.stdout)
+    with finished("catchment", "QUICK=1", timeout=250) as found:
+        yield found
 
 
 def test_everything_agrees_on_who_serves_whom(run: Run) -> None:

@@ -3,51 +3,25 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from people import Person, ordinary_user
 
 from experiments import data
 from experiments.data_hijack import DRAWN, ENDS, FORGERIES, FORMS, ROUTES
+from tests.finished_run import Run, finished
 
 pytestmark = [pytest.mark.emulation, pytest.mark.timeout(400)]
 
 CASES = "no-roa,roa-as1,roa-both,roa-as0,hijack,specific-rov-some,forged,forged-specific-loose,irr"
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run."""
-
-    folder: Path
-    output: str
-
-    def table(self, table: data.Table, **wanted: object) -> list[dict[str, Any]]:
-        rows = data.read_table(self.folder, table)
-        return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-
-
 @pytest.fixture(scope="module")
-def somebody() -> Iterator[Person]:
-    with ordinary_user() as person:
-        yield person
-
-
-@pytest.fixture(scope="module")
-def run(somebody: Person, no_sandbox_because: str) -> Run:
+def run(no_sandbox_because: str) -> Iterator[Run]:
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
-    results = somebody.home / "results"
-    command = [sys.executable, "-m", "experiments.hijack", "TRIALS=1", "CAPTURE=1"]
-    command.append(f"SET=case={CASES}")
-    done = somebody.run(command, timeout=350, env={"MANYHOMES_RESULTS": str(results)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Run((results / "latest-hijack").resolve(), done.stdout)
+    with finished("hijack", "TRIALS=1", "CAPTURE=1", f"SET=case={CASES}", timeout=350) as found:
+        yield found
 
 
 @pytest.mark.parametrize(

@@ -3,66 +3,42 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from people import Person, ordinary_user
 
 from experiments import data
+from tests.finished_run import Run, finished
 
 pytestmark = [pytest.mark.emulation, pytest.mark.timeout(300)]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run."""
-
-    folder: Path
-    output: str
-
-    def table(self, table: data.Table) -> list[dict[str, Any]]:
-        return data.read_table(self.folder, table)
-
-    def last(self, part: str, column: str, **wanted: object) -> list[object]:
-        """Return a column of the last trial of a part, step by step."""
-        rows = [row for row in self.table(data.MOVES) if row["part"] == part]
-        rows = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-        trial = max(row["trial"] for row in rows)
-        return [row[column] for row in rows if row["trial"] == trial and row["direction"] == "up"]
+def last(run: Run, part: str, column: str, **wanted: object) -> list[object]:
+    """Return a column of the last trial of a part, step by step."""
+    rows = run.table(data.MOVES, part=part, direction="up", **wanted)
+    trial = max(row["trial"] for row in rows)
+    return [row[column] for row in rows if row["trial"] == trial]
 
 
 @pytest.fixture(scope="module")
-def somebody() -> Iterator[Person]:
-    with ordinary_user() as person:
-        yield person
-
-
-@pytest.fixture(scope="module")
-def run(somebody: Person, no_sandbox_because: str) -> Run:
+def run(no_sandbox_because: str) -> Iterator[Run]:
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
-    results = somebody.home / "results"
-    command = [sys.executable, "-m", "experiments.metric", "TRIALS=1"]
-    done = somebody.run(command, timeout=250, env={"MANYHOMES_RESULTS": str(results)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Run((results / "latest-metric").resolve(), done.stdout)
+    with finished("metric", "TRIALS=1", timeout=250) as found:
+        yield found
 
 
 def test_a_mobile_node_moves_its_primary(run: Run) -> None:
-    assert run.last("move", "served_by", mobile="mn") == ["HA3", "HA2", "HA1"]
-    assert run.last("move", "primary", mobile="mn") == ["HA3", "HA2", "HA2"]
+    assert last(run, "move", "served_by", mobile="mn") == ["HA3", "HA2", "HA1"]
+    assert last(run, "move", "primary", mobile="mn") == ["HA3", "HA2", "HA2"]
     # The other one wished for nothing: it is served along, and its role stays.
-    assert run.last("move", "primary", mobile="mn2") == ["HA1", "HA1", "HA1"]
+    assert last(run, "move", "primary", mobile="mn2") == ["HA1", "HA1", "HA1"]
 
 
 def test_two_that_disagree_move_together(run: Run) -> None:
-    assert run.last("conflict", "served_by", mobile="mn") == ["HA2", "HA2", "HA3", "HA2", "HA1"]
-    assert run.last("conflict", "served_by", mobile="mn2") == ["HA2", "HA2", "HA3", "HA2", "HA1"]
-    assert run.last("conflict", "primary", mobile="mn") == ["HA2"] * 5
+    assert last(run, "conflict", "served_by", mobile="mn") == ["HA2", "HA2", "HA3", "HA2", "HA1"]
+    assert last(run, "conflict", "served_by", mobile="mn2") == ["HA2", "HA2", "HA3", "HA2", "HA1"]
+    assert last(run, "conflict", "primary", mobile="mn") == ["HA2"] * 5
 
 
 def test_the_border_never_loses_the_route(run: Run) -> None:

@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from people import Person, ordinary_user
 
-from experiments import data
 from experiments.data_multi_hoa import HOME_FLOWS, NEW_FLOWS
 from experiments.multi_hoa_summary import works_target
+from tests.finished_run import Run, finished
 
 pytestmark = [pytest.mark.emulation, pytest.mark.timeout(200)]
 
-RUN = [sys.executable, "-m", "experiments.multi_hoa", "TRIALS=1", "SCHEME=two-hoas",
+RUN = ["multi_hoa", "TRIALS=1", "SCHEME=two-hoas",
        "FAULT=as-cut", "SET=hold=1 delays=off"]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run."""
-
-    folder: Path
-
-    def table(self, table: data.Table) -> list[dict[str, Any]]:
-        return data.read_table(self.folder, table)
-
-    def told(self, kind: str) -> list[dict[str, Any]]:
-        """Return the agents' events of a kind."""
-        with (self.folder / "events.jsonl").open() as lines:
-            return [each for each in map(json.loads, lines) if each.get("kind") == kind]
-
-
 @pytest.fixture(scope="module")
-def somebody() -> Iterator[Person]:
-    with ordinary_user() as person:
-        yield person
-
-
-@pytest.fixture(scope="module")
-def run(somebody: Person, no_sandbox_because: str) -> Run:
+def run(no_sandbox_because: str) -> Iterator[Run]:
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
-    results = somebody.home / "results"
-    done = somebody.run(RUN, timeout=180, env={"MANYHOMES_RESULTS": str(results)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Run((results / "latest-multi_hoa").resolve())
+    with finished(*RUN, timeout=180) as found:
+        yield found
 
 
 def test_flows_on_home_1_stop_and_those_on_home_2_do_not(run: Run) -> None:

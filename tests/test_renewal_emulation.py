@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from people import Person, ordinary_user
 
 from experiments import data
 from experiments.renewal_trial import REGISTRATIONS
+from tests.finished_run import Run, finished
 
 pytestmark = [pytest.mark.emulation, pytest.mark.timeout(200)]
 
-RUN = [sys.executable, "-m", "experiments.renewal", "TRIALS=1", "SET=mode=hardened part=keys"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run."""
-
-    folder: Path
-    output: str
-
-    def table(self, table: data.Table) -> list[dict[str, Any]]:
-        return data.read_table(self.folder, table)
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """Return the agents' events of a kind, in the order of the journal."""
-        with (self.folder / "events.jsonl").open() as lines:
-            records = [json.loads(line) for line in lines]
-        return [each for each in records if each.get("kind") == kind]
-
 
 @pytest.fixture(scope="module")
-def somebody() -> Iterator[Person]:
-    with ordinary_user() as person:
-        yield person
-
-
-@pytest.fixture(scope="module")
-def run(somebody: Person, no_sandbox_because: str) -> Run:
+def run(no_sandbox_because: str) -> Iterator[Run]:
     if no_sandbox_because:
         pytest.skip(no_sandbox_because)
-    results = somebody.home / "results"
-    done = somebody.run(RUN, timeout=150, env={"MANYHOMES_RESULTS": str(results)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Run((results / "latest-renewal").resolve(), done.stdout)
+    with finished("renewal", "TRIALS=1", "SET=mode=hardened part=keys", timeout=150) as found:
+        yield found
 
 
 def test_renewals_lose_nothing_and_begin_once(run: Run) -> None:
@@ -83,10 +51,10 @@ def test_every_exchange_is_timed(run: Run) -> None:
 
 
 def test_the_mobile_node_follows_each_renewal(run: Run) -> None:
-    renewed = run.events("sa-renewed")
+    renewed = run.told("sa-renewed")
     assert [each["node"] for each in renewed] == ["HA1", "HA2"]
-    assert len(run.events("keys-renewed")) == REGISTRATIONS + len(renewed)
-    assert run.events("internal-error") == []
+    assert len(run.told("keys-renewed")) == REGISTRATIONS + len(renewed)
+    assert run.told("internal-error") == []
 
 
 def test_figure_and_summary(run: Run) -> None:
