@@ -34,7 +34,7 @@ from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.sizes import SIZES, topology
 from experiments.terminal import conclude
-from experiments.testbed import watch_delay_line
+from experiments.testbed import bring_up, watch_agents, watch_delay_line
 from experiments.watch import Watcher
 from topologies.agents import AgentOptions
 from topologies.bgp_model import as_text
@@ -87,19 +87,11 @@ class Catchment:
         topo = topology(self.parameters.topology, self.parameters.settings)
         routing = RoutingOptions(detection=DETECTIONS[self.detection])
         network = Network(topo, self.folder.path / "logs", routing, self.agents)
-        self.folder.event(EventName.NETWORK_STARTED, setting=self.detection)
-        begin, watcher = time.monotonic(), Watcher()
+        watcher = Watcher()
         try:
             with self.console.status(f"bringing up {network.plan.title}"):
-                network.start()
-                network.start_agents()
-            self.folder.note(delay=str(network.delay))
-            seconds = time.monotonic() - begin
-            self.folder.event(EventName.NETWORK_READY, setting=self.detection, seconds=seconds)
-            for agent in (
-                *network.agents.home_agents.values(), *network.agents.mobile_nodes.values()
-            ):  # fmt: skip
-                watcher.watch_agent(agent.name, agent.events)
+                bring_up(network, self.folder, self.detection)
+            watch_agents(watcher, network)
             watch_delay_line(watcher, network)
             self._map(network.plan)
             calm = Calm(network, watcher)

@@ -12,7 +12,6 @@ direction tell what each move costs.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.terminal import conclude, titled_table
+from experiments.testbed import bring_up, watch_agents
 from experiments.watch import Watcher
 from topologies import addressing
 from topologies.agents import AgentOptions
@@ -74,14 +74,11 @@ class Metric:
         network = Network(
             SingleAs(static=False, mns=2), self.folder.path / "logs", routing, self.agents
         )
-        self.folder.event(EventName.NETWORK_STARTED, setting=self.detection)
-        begin, watcher = time.monotonic(), Watcher()
+        watcher = Watcher()
         try:
-            network.start()
-            network.start_agents()
-            seconds = time.monotonic() - begin
-            self.folder.event(EventName.NETWORK_READY, setting=self.detection, seconds=seconds)
-            _watch(watcher, network)
+            bring_up(network, self.folder, self.detection)
+            watcher.watch_routes(BORDER, network.nodes[BORDER].pid, addressing.HOME_PREFIX)
+            watch_agents(watcher, network)
             self._trials(network, watcher)
         finally:
             network.stop()
@@ -128,12 +125,6 @@ class Metric:
         rows = read_table(self.folder.path, MOVES)
         conclude(self.folder, self.console, summarise(rows), _table(rows))
         return 0
-
-
-def _watch(watcher: Watcher, network: Network) -> None:
-    watcher.watch_routes(BORDER, network.nodes[BORDER].pid, addressing.HOME_PREFIX)
-    for agent in (*network.agents.home_agents.values(), *network.agents.mobile_nodes.values()):
-        watcher.watch_agent(agent.name, agent.events)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import random
 import sys
-import time
 from collections.abc import Iterator, Mapping
 
 from rich.console import Console
@@ -32,7 +31,7 @@ from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.terminal import conclude
-from experiments.testbed import watch_delay_line
+from experiments.testbed import bring_up, watch_delay_line
 from experiments.watch import Watcher
 from topologies.agents import AgentOptions
 from topologies.frr_config import DETECTIONS, RoutingOptions
@@ -149,13 +148,7 @@ class MultiHoa:
         topo = sizes.topology(topology, self.parameters.settings)
         network = Network(topo, self.folder.path / "logs" / topology, routing, agents)
         self._network = network
-        self.folder.note(delay=str(network.delay))
-        self.folder.event(EventName.NETWORK_STARTED, setting=topology)
-        begin = time.monotonic()
-        network.start()
-        network.start_agents()
-        seconds = time.monotonic() - begin
-        self.folder.event(EventName.NETWORK_READY, setting=topology, seconds=seconds)
+        bring_up(network, self.folder, topology)
         network.faults.prepare(
             *{name for link in outer_links(network) for name in (link.a, link.b)}
         )

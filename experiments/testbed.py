@@ -37,18 +37,9 @@ class Testbed:
         routing = RoutingOptions(detection=DETECTIONS[detection])
         self.network = Network(topology, folder.path / "logs", routing, agents)
         self.watcher = Watcher()
-        folder.note(delay=self.network.delay.value)
-        folder.event(EventName.NETWORK_STARTED, setting=detection)
-        begin = time.monotonic()
         try:
             with console.status(f"bringing up {scenario.title}"):
-                self.network.start()
-                self.network.start_agents()
-            timings = self.network.timings
-            self.ready_s = timings.get("mobile nodes bound", time.monotonic() - begin)
-            folder.event(
-                EventName.NETWORK_READY, setting=detection, seconds=self.ready_s, steps=timings
-            )
+                self.ready_s = bring_up(self.network, folder, detection)
             self.network.faults.prepare(*sorted(scenario.made_at()))
             self._watch(scenario)
         except BaseException:
@@ -73,14 +64,32 @@ class Testbed:
                 if network.plan.speaks(name, protocol):
                     log = network.logs / name / f"{daemon}.log"
                     watcher.watch_file(log, partial(_neighbour_down, watcher, name))
-        for agent in (*network.agents.home_agents.values(), *network.agents.mobile_nodes.values()):
-            watcher.watch_agent(agent.name, agent.events)
+        watch_agents(watcher, network)
         watch_delay_line(watcher, network)
 
     def close(self) -> None:
         """End the network and the watcher."""
         self.network.stop()
         self.watcher.close()
+
+
+def bring_up(network: Network, folder: RunFolder, setting: str) -> float:
+    """Start a network and its agents; the run folder is told. Return how long it took, in s."""
+    folder.note(delay=str(network.delay))
+    folder.event(EventName.NETWORK_STARTED, setting=setting)
+    begin = time.monotonic()
+    network.start()
+    network.start_agents()
+    timings = network.timings
+    ready_s = timings.get("mobile nodes bound", time.monotonic() - begin)
+    folder.event(EventName.NETWORK_READY, setting=setting, seconds=ready_s, steps=timings)
+    return ready_s
+
+
+def watch_agents(watcher: Watcher, network: Network) -> None:
+    """Observe what all agents of a network tell."""
+    for agent in (*network.agents.home_agents.values(), *network.agents.mobile_nodes.values()):
+        watcher.watch_agent(agent.name, agent.events)
 
 
 def watch_delay_line(watcher: Watcher, network: Network) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +32,7 @@ from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.statistics import group, summary_row
 from experiments.terminal import conclude, titled_table
+from experiments.testbed import bring_up
 from topologies import addressing
 from topologies.agents import AgentOptions
 from topologies.frr_config import DETECTIONS, RoutingOptions
@@ -116,14 +116,8 @@ class Throughput:
         routing = RoutingOptions(detection=DETECTIONS[self.detection])
         logs = self.folder.path / "logs" / mode
         network = Network(SingleAs(static=False), logs, routing, MODES[mode])
-        self.folder.event(EventName.NETWORK_STARTED, setting=mode)
-        begin = time.monotonic()
         try:
-            network.start()
-            network.start_agents()
-            self.folder.event(
-                EventName.NETWORK_READY, setting=mode, seconds=time.monotonic() - begin
-            )
+            bring_up(network, self.folder, mode)
             CN_ADDRESSES.update({n: str(network.plan.address_of(n)) for n in CORRESPONDENTS})
             for measurement in (*(RAW if mode == "hardened" else ()), *UNCAPPED):
                 self._measure(network, mode, measurement, None)
