@@ -20,10 +20,12 @@ from experiments import (
     multi_hoa_summary,
     palette,
     renewal_summary,
+    report_distance,
 )
-from experiments.data import MOVES, SummaryRow, read_table
+from experiments.data import MOVES, SummaryRow, read_summary, read_table
 from experiments.data_hijack import ENDS
 from experiments.hijack_cases import texts
+from experiments.markdown import table
 from experiments.replay_model import sharing_loss
 from experiments.replay_summary import shares
 from experiments.statistics import QUOTABLE
@@ -38,6 +40,13 @@ PAGES = {
         "replay",
         "metric",
         "synchronisation",
+        "between-ases",
+        "catchment",
+        "tour",
+        "optimisation",
+        "steadiness",
+        "mapped-failure",
+        "multi-hoa",
         "hijack",
         "protection",
     ),
@@ -72,6 +81,13 @@ def blocks() -> dict[str, str]:
         "renewal": renewal(_summary("renewal")),
         "hijack": hijack(read_table(REFERENCE / "hijack", ENDS)),
         "protection": protection(_summary("hijack")),
+        "between-ases": failover(_summary("failover-multi_as")),
+        "catchment": report_distance.catchment(REFERENCE / "catchment"),
+        "tour": report_distance.tour(REFERENCE / "catchment"),
+        "optimisation": report_distance.optimisation(REFERENCE / "optimisation"),
+        "steadiness": report_distance.steadiness(REFERENCE / "optimisation"),
+        "mapped-failure": report_distance.mapped_failure(REFERENCE / "optimisation"),
+        "multi-hoa": multi_hoa(read_summary(REFERENCE / "multi_hoa")),
         "machine": machine(_meta("failover")),
     }
 
@@ -106,7 +122,7 @@ def failover(summary: Iterable[Row]) -> str:
     for fault in (each for each in palette.FAULTS if any(each == key[0] for key in cells)):
         found = [cells.get((fault, detection), []) for detection in detections]
         lines.append([palette.fault(fault), *(_outage(rows) for rows in found)])
-    return _table(header, lines)
+    return table(header, lines)
 
 
 def throughput(summary: Iterable[Row]) -> str:
@@ -125,7 +141,7 @@ def throughput(summary: Iterable[Row]) -> str:
                 str(row["n"]),
             ]
         )
-    return _table(["path", "mode", "direction", "Mbit/s, median (range)", "trials"], lines)
+    return table(["path", "mode", "direction", "Mbit/s, median (range)", "trials"], lines)
 
 
 def replay(summary: Iterable[Row]) -> str:
@@ -147,20 +163,20 @@ def replay(summary: Iterable[Row]) -> str:
         cells = [rows.get(("genuine_lost", mode, attack, direction)) for mode in modes]
         if any(cells):
             lines.append(["lost of HA2's next packets", *(_range(r, ",.0f") for r in cells)])
-    return _table(header, lines)
+    return table(header, lines)
 
 
 def metric(rows: Sequence[Row]) -> str:
     """Return a line a wish: who serves then, who is primary, and what the move cost."""
     header = ["part", "wish", "served by", "primary of mn", "primary of mn2"]
     header += ["ms until the route", "packets lost, most", "streams"]
-    return _table(header, metric_summary.overview(rows))
+    return table(header, metric_summary.overview(rows))
 
 
 def multi_hoa(summary: Sequence[SummaryRow]) -> str:
     """Return what became of flows that existed, and when new ones worked, by fault of AS 1."""
     header = ["", "fault", "flows", "ms until they work", "packets lost", "trials"]
-    return _table(header, multi_hoa_summary.overview(summary))
+    return table(header, multi_hoa_summary.overview(summary))
 
 
 def synchronisation(summary: Iterable[Row]) -> str:
@@ -178,7 +194,7 @@ def synchronisation(summary: Iterable[Row]) -> str:
         ]
         lines.append([text, FORMULAS[change], *numbers])
     header = ["what happens", "messages, formula", "3 HAs: messages", "octets"]
-    return _table([*header, "8 HAs: messages", "octets"], lines)
+    return table([*header, "8 HAs: messages", "octets"], lines)
 
 
 def renewal(summary: Iterable[Row]) -> str:
@@ -191,20 +207,20 @@ def renewal(summary: Iterable[Row]) -> str:
         (row, *_) = next(rows for rows in cells if rows)
         target = "" if row["target"] is None else f"{row['target']:.0f} {row['unit']}"
         lines.append([what, *(_renewed(rows) for rows in cells), target])
-    return _table(["", *(palette.MODES[mode][1] for mode in modes), "target"], lines)
+    return table(["", *(palette.MODES[mode][1] for mode in modes), "target"], lines)
 
 
 def hijack(ends: Sequence[Row]) -> str:
     """Return a line a case: who got each source's packets, and the shares that went well."""
     header = ["case", *(source for _, source in hijack_summary.sources(ends))]
     header += ["share of CNs", "share of the MN's registrations"]
-    return _table(header, hijack_summary.case_lines(ends, texts()))
+    return table(header, hijack_summary.case_lines(ends, texts()))
 
 
 def protection(summary: Sequence[Row]) -> str:
     """Return what was read of what was drawn, and accepted of what was forged."""
     header = ["what", "packets", "read or accepted", "target"]
-    return _table(header, hijack_summary.protection_lines(summary))
+    return table(header, hijack_summary.protection_lines(summary))
 
 
 def machine(meta: Row) -> str:
@@ -265,11 +281,6 @@ def _outage(rows: Sequence[Row]) -> str:
     n = worst["n"]
     tail = ("p95", worst["p95"]) if n >= QUOTABLE else ("max", worst["max"])
     return f"{worst['median']:.0f} ({tail[0]} {tail[1]:.0f}, n={n})"
-
-
-def _table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [header, ["---"] * len(header), *lines]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _summary(experiment: str) -> list[Row]:

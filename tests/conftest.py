@@ -25,7 +25,7 @@ os.environ[MARK] = SESSION  # inherited by everything that a test starts
 
 # A shell starts what runs in its background with these ignored, and so would every program under
 # test be: one that a user starts in the foreground is not.
-for number in (signal.SIGINT, signal.SIGQUIT):
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(
             number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL

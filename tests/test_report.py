@@ -33,11 +33,12 @@ def test_pages_show_pictures_and_name_files_that_exist(page: Path) -> None:
 
 def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
     for name in (
-        "failover", "throughput", "renewal", "replay", "metric", "synchronisation", "hijack",
+        "failover", "failover-multi_as", "throughput", "renewal", "replay", "metric",
+        "synchronisation", "hijack", "catchment", "optimisation", "multi_hoa",
     ):  # fmt: skip
         meta = json.loads((report.REFERENCE / name / "meta.json").read_text())
         assert meta["state"] == "complete"
-        assert meta["experiment"] == name
+        assert meta["experiment"] == name.partition("-")[0]
         summary = json.loads((report.REFERENCE / name / "summary.json").read_text())
         assert all(row["n"] >= 1 for row in summary)
 
@@ -48,8 +49,9 @@ def test_missing_marker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         report.renewed("# nothing here\n", ["failover"])
 
 
-def test_what_the_readme_says_of_every_failover_is_so() -> None:
-    summary = json.loads((report.REFERENCE / "failover" / "summary.json").read_text())
+@pytest.mark.parametrize("folder", ["failover", "failover-multi_as"])
+def test_what_the_pages_say_of_every_failover_is_so(folder: str) -> None:
+    summary = json.loads((report.REFERENCE / folder / "summary.json").read_text())
     for metric in ("signalling", "bystander_lost", "failback_lost"):
         rows = [row for row in summary if row["metric"] == metric]
         assert rows
