@@ -33,8 +33,8 @@ def test_pages_show_pictures_and_name_files_that_exist(page: Path) -> None:
 
 def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
     for name in (
-        "failover", "failover-multi_as", "failover-bgp_default", "throughput", "renewal", "replay", "metric",
-        "synchronisation", "hijack", "catchment", "optimisation", "multi_hoa",
+        "failover", "failover-multi_as", "failover-bgp_default", "throughput", "renewal",
+        "replay", "metric", "synchronisation", "hijack", "catchment", "optimisation", "multi_hoa",
     ):  # fmt: skip
         meta = json.loads((report.REFERENCE / name / "meta.json").read_text())
         assert meta["state"] == "complete"
