@@ -94,15 +94,19 @@ def _inside(path: Path, parameters: Parameters, experiment: Experiment) -> int:
         try:
             return experiment(folder, parameters, console)
         finally:
-            refuse_keys(path)
+            folder.note(keys_searched=refuse_keys(path))
 
 
-def refuse_keys(folder: Path) -> None:
-    """Raise RunError if a key of any network of this process stands in the folder (I7)."""
+def refuse_keys(folder: Path) -> int:
+    """Return of how many keys, those of this process's networks, none stands in the folder (I7).
+
+    Raises RunError if one does.
+    """
     found = KeySearch(key_material.used).files(folder)
     if found:
         names = ", ".join(str(path.relative_to(folder)) for path in found)
         raise RunError(f"key material in {names}: give this run folder to nobody; report it")
+    return len(key_material.used)
 
 
 def short(path: Path) -> str:

@@ -77,7 +77,7 @@ def test_a_run_with_a_key_in_its_folder_ends_with_an_error(
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "agent.log").write_text("nothing\n")
     (tmp_path / "esp_sa").write_text(KEY.hex())  # asked for, with CAPTURE=1
-    owner.refuse_keys(tmp_path)
+    assert owner.refuse_keys(tmp_path) == 1
     (tmp_path / "logs" / "agent.log").write_text(f"SA {KEY.hex()}\n")
     with pytest.raises(RunError, match=r"key material in logs/agent\.log"):
         owner.refuse_keys(tmp_path)
