@@ -41,6 +41,15 @@ class Mode(StrEnum):
         """The ESP transform that this mode uses between a mobile node and its home agents."""
         return "aes-128-cbc-hmac-sha2-256" if self is Mode.DRAFT_CBC else "aes-128-gcm"
 
+    @property
+    def transforms(self) -> tuple[str, ...]:
+        """All that it takes from key files and other home agents.
+
+        ChaCha20-Poly1305 has the same 64 bits of IV as AES-GCM, in which the SID stands (rule 3).
+        """
+        others = ("chacha20-poly1305",) if self is Mode.HARDENED else ()
+        return (self.transform, *others)
+
 
 class Detector(StrEnum):
     """How a home agent notices that another one is gone (draft §3.3.3)."""

@@ -24,6 +24,7 @@ from ike_world import (
 )
 
 from agents.core.ike import initiator
+from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.config import ChildRequest, IkeTimers
 from agents.core.ike.context import IkeContext
 from agents.core.ike.endpoint import Datagram
@@ -35,6 +36,7 @@ from agents.core.ike.events import (
 )
 from agents.core.ike.initial_exchange import init_message
 from agents.core.ike.initiator import Authenticate
+from agents.core.ike.key_exchange import GROUPS
 from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState
 from agents.wire.ike.identity import Identity
@@ -126,12 +128,36 @@ def test_the_same_seed_gives_the_same_octets() -> None:
     assert first.log != other.log
 
 
-@pytest.mark.parametrize("group", [Group.X25519, Group.P256])
-def test_either_group_at_first_go(group: Group) -> None:
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_group_at_first_go(group: Group) -> None:
     world = IkeWorld(mobile_config(groups=(group,)), home_config(groups=(group,)))
     world.establish()
     assert len(pairs(world)) == 2
     assert len(world.log) == 6
+
+
+def test_modp_2048_for_who_asks_for_it_alone() -> None:
+    """It takes long, so nobody makes an end that is not told of it do that work."""
+    modp = (Group.MODP_2048,)
+    world = IkeWorld(mobile_config(groups=modp, timers=FAST), home_config(timers=FAST))
+    world.establish()
+    assert [each.reason for each in world.mn.of(IkeFailed)] == ["no-proposal-chosen"]
+    world = IkeWorld(mobile_config(groups=modp), home_config(groups=(Group.X25519, *modp)))
+    world.establish()
+    assert len(pairs(world)) == 2
+
+
+@pytest.mark.parametrize("cipher", IkeCipher)
+def test_each_cipher_of_the_ike_sa(cipher: IkeCipher) -> None:
+    """The responder's order counts; keys of both ends are the same, and each has its own."""
+    world = IkeWorld(home=home_config(ciphers=(cipher, *IkeCipher)))
+    world.establish()
+    assert len(pairs(world)) == 2
+    assert world.mn.sa.sealing_key() == world.ha.sa.opening_key() != world.ha.sa.sealing_key()
+    assert world.mn.sa.sealing_key().cipher is cipher
+    only = IkeWorld(mobile_config(ciphers=(cipher,)))
+    only.establish()
+    assert only.ha.sa.sealing_key().cipher is cipher
 
 
 def test_another_group_is_asked_for() -> None:

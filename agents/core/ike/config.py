@@ -70,6 +70,7 @@ class IkeConfig:
     peers: tuple[IkePeerConfig, ...]
     timers: IkeTimers = IkeTimers()
     groups: tuple[int, ...] = (Group.X25519, Group.P256)
+    """MODP_2048 costs a hundred times as much, and is there for who asks for it."""
     ciphers: tuple[IkeCipher, ...] = tuple(IkeCipher)
     encapsulation: bool = False
     """Force UDP encapsulation: NAT detection reports a NAT, IKE moves to port 4500, ESP travels
