@@ -9,11 +9,11 @@ say of sizes, `route_optimisation` cuts detours short. This file leads each pack
 it is for.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv6Address
 
-from agents.config import HomeAgentConfig, RouteOptimisation
+from agents.config import HomeAgentConfig, PeerConfig, RouteOptimisation
 from agents.core import status as status_report
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
@@ -23,6 +23,7 @@ from agents.core.events import Event, Notice, TableReceived
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
 from agents.core.hold_down import Advertised
+from agents.core.home_agent_list import HomeAgentList
 from agents.core.inter_ha_receiver import InterHaReceiver
 from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
@@ -86,7 +87,7 @@ class HomeAgent:
         peers = [
             Peer(each.name, each.index, each.address)
             if each.index in by_ike
-            else make_peer(config, each.index, peer_keys)
+            else make_peer(config, each, peer_keys.get(each.index, ()))
             for each in config.peers
         ]
         self._context = context = Context(
@@ -140,7 +141,10 @@ class HomeAgent:
         self._peer_keys = (
             PeerKeyManagement(context, by_ike, self._membership.introduce) if by_ike else None
         )
-        self._role = PrimaryRole(context, self._took_over)
+        self._role = PrimaryRole(context, self._took_over, self._succeeded)
+        self._list = HomeAgentList(
+            context, self._membership, self._role, self._peer_keys, self._members_changed
+        )
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:
             self._optimise()
@@ -290,6 +294,20 @@ class HomeAgent:
         self._now = now
         self._renewal.request(home_address, "revoked", now, grace=False)
 
+    def introduce_peer(self, peer: Peer, now: float) -> None:
+        """Take another home agent in; `ValueError` where its index or address is taken (rule 6)."""
+        self._now = now
+        self._list.introduce(peer, now)
+
+    def add_peer(self, peer: PeerConfig, keys: Iterable[KeyedAssociation], now: float) -> None:
+        """Take another home agent in with SAs from a file; `ValueError` where that cannot be."""
+        self.introduce_peer(make_peer(self._context.config, peer, keys), now)
+
+    def dismiss(self, index: int, reason: str, now: float) -> None:
+        """Reckon with a peer no more: it left, or is put out; `ValueError` for none (rule 6)."""
+        self._now = now
+        self._list.dismiss(index, reason, now)
+
     @property
     def key_exchange_user(self) -> KeyExchangeUser:
         """What a `key_exchange` of the caller's reports to."""
@@ -436,8 +454,8 @@ class HomeAgent:
         association = self._context.associations.by_spi(spi)
         if association is not None:
             return association
-        peer = self._context.peers.by_index(spi >> 24)
-        if peer is None or not self._context.peers.valid():
+        peers, maker = self._context.peers, spi >> 24
+        if not (peers.by_index(maker) or peers.is_gone(maker)) or not peers.valid():
             raise Dropped("unknown-spi")
         if self._held.hold(spi, packet, now):
             self._synchronisation.ask_association(spi, now)
@@ -539,6 +557,12 @@ class HomeAgent:
         self._synchronisation.announce_primary(binding, now)
         self._became_primary(binding, now)
 
+    def _succeeded(self, bindings: Sequence[Binding], now: float) -> None:
+        """This HA is primary of all these, in place of one that is gone for good."""
+        self._synchronisation.announce_bindings(bindings, now)
+        for binding in bindings:
+            self._became_primary(binding, now)
+
     def _became_primary(self, binding: Binding, now: float) -> None:
         """Another HA was primary: it may have left a renewal unfinished, or one may be due."""
         self._renewal.adopt(binding, now)
@@ -569,6 +593,12 @@ class HomeAgent:
         """Another SA may be the one to send on; silence may be over (rule 3)."""
         self._synchronisation.forget_tunnel(home_address)
         self._membership.check_ready(now)
+
+    def _members_changed(self, now: float) -> None:
+        """Home agents have come or gone."""
+        self._tunnel.members_changed()
+        self._signalling.members_changed()
+        self._metric.members_changed()
 
     # Tables and malformed packets.
 

@@ -49,6 +49,17 @@ class Synchronisation:
             lambda complete, then: self._in_sync(binding, complete),
         )
 
+    def announce_bindings(self, bindings: Sequence[Binding], now: float) -> None:
+        """Tell every valid peer of many, as few messages as hold them."""
+        for entries in inter_ha.fit([each.to_wire(now) for each in bindings]):
+            self._tell_all(
+                lambda peer, identifier, part=entries: inter_ha.BindingInformationUpdate(  # type: ignore[misc]
+                    entries=part, identifier=identifier
+                ),
+                now,
+                lambda complete, then: None,
+            )
+
     def announce_associations(
         self,
         associations: Iterable[SecurityAssociation],
