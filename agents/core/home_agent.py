@@ -41,12 +41,13 @@ from agents.core.replay_floors import Floors
 from agents.core.replay_window import MeantWindows, SingleWindow, sender_id
 from agents.core.route_optimisation import Optimiser
 from agents.core.security_associations import SaState, SecurityAssociation
+from agents.core.sid_tables import SidTables
 from agents.core.signalling import Signalling
 from agents.core.synchronisation import Synchronisation
-from agents.core.table_transfer import TableTransfer
+from agents.core.table_transfer import TableEntry, TableTransfer
 from agents.core.tunnel import Tunnel
 from agents.keys import KeyedAssociation, SaMode
-from agents.wire import icmpv6, inter_ha, ipv6
+from agents.wire import icmpv6, ipv6
 from agents.wire.addresses import address
 from agents.wire.errors import WireError
 
@@ -97,8 +98,9 @@ class HomeAgent:
         self._own = config.address.packed
         self._maps = False
         """Whether mobile nodes may send to this HA's own address (rule 11)."""
-        self._tunnel = Tunnel(context)
-        self._signalling = Signalling(context, self._tunnel)
+        self._tables = SidTables(context, lambda binding: self._signalling.ask_for_update(binding))
+        self._tunnel = Tunnel(context, self._tables)
+        self._signalling = Signalling(context, self._tunnel, self._tables)
         self._generations = Generations(
             context.associations,
             context.timers,
@@ -108,7 +110,11 @@ class HomeAgent:
             lambda association: not self._renewal.moved_on(association),
         )
         self._synchronisation = Synchronisation(
-            context, self._generations, self._released, self._role_moved
+            context,
+            self._generations,
+            self._released,
+            self._role_moved,
+            lambda entry, now: self._list.told_of(entry, now),
         )
         self._table = TableTransfer(
             context,
@@ -143,7 +149,12 @@ class HomeAgent:
         )
         self._role = PrimaryRole(context, self._took_over, self._succeeded)
         self._list = HomeAgentList(
-            context, self._membership, self._role, self._peer_keys, self._members_changed
+            context,
+            self._membership,
+            self._role,
+            self._peer_keys,
+            self._tables,
+            self._members_changed,
         )
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:
@@ -154,6 +165,7 @@ class HomeAgent:
             self._synchronisation,
             self._released,
             self._became_primary,
+            self._tables,
             moves_keys=self._keys is not None,
         )
         self._path_mtu = PathMtu(context)
@@ -556,6 +568,7 @@ class HomeAgent:
     def _took_over(self, binding: Binding, now: float) -> None:
         self._synchronisation.announce_primary(binding, now)
         self._became_primary(binding, now)
+        self._tables.consider(binding, now)
 
     def _succeeded(self, bindings: Sequence[Binding], now: float) -> None:
         """This HA is primary of all these, in place of one that is gone for good."""
@@ -597,15 +610,15 @@ class HomeAgent:
     def _members_changed(self, now: float) -> None:
         """Home agents have come or gone."""
         self._tunnel.members_changed()
-        self._signalling.members_changed()
         self._metric.members_changed()
+        self._tables.members_changed(now)
 
     # Tables and malformed packets.
 
     def _expired(self, binding: Binding, now: float) -> None:
         self._mobility.expired(binding, now)
 
-    def _make_table(self) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
+    def _make_table(self) -> list[TableEntry]:
         return self._synchronisation.table(self._now)
 
     def _table_requested(self, peer: Peer, mutual: bool, now: float) -> None:
