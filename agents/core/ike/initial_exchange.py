@@ -1,5 +1,8 @@
 """What both ends of IKE_SA_INIT do: the messages' payloads, and the keys that follow."""
 
+from collections.abc import Sequence
+
+from agents.core.ike.authentication import signature_hashes
 from agents.core.ike.context import IkeContext
 from agents.core.ike.keys import derive_ike_keys, key_seed
 from agents.core.ike.nat import HASH_LENGTH, detection
@@ -14,9 +17,13 @@ NONCE_LENGTH = 32
 
 
 def init_message(
-    context: IkeContext, sa: IkeSa, proposals: tuple[Proposal, ...], first: list[Payload]
+    context: IkeContext,
+    sa: IkeSa,
+    proposals: tuple[Proposal, ...],
+    first: list[Payload],
+    last: Sequence[Payload] = (),
 ) -> bytes:
-    """Return our IKE_SA_INIT message: `first`, SA, KE, N, [NAT detection]."""
+    """Return our IKE_SA_INIT message: `first`, SA, KE, N, [hashes, NAT detection], `last`."""
     assert sa.private is not None
     head = sa.header(ExchangeType.IKE_SA_INIT, 0, not sa.initiator)
     payloads: list[Payload] = [
@@ -24,10 +31,11 @@ def init_message(
         SecurityAssociationPayload(proposals),
         KeyExchange(sa.private.group, sa.private.public),
         Nonce(sa.nonce_local),
+        *signature_hashes(context),
     ]
     if context.config.encapsulation:
         payloads += detection(head, sa.route, sa.nonce_local[:HASH_LENGTH])
-    return serialize_message(head, payloads)
+    return serialize_message(head, [*payloads, *last])
 
 
 def take_keys(sa: IkeSa, shared: bytes, key_length: int) -> None:

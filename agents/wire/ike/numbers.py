@@ -106,11 +106,25 @@ class IdType(IntEnum):
 
 
 class AuthMethod(IntEnum):
-    """RFC 7296 §3.8 and RFC 7427; signatures keep their place for certificates."""
+    """RFC 7296 §3.8, RFC 4754, RFC 7427."""
 
     RSA_SIGNATURE = 1
     SHARED_KEY = 2
+    ECDSA_SHA_256_P256 = 9
     DIGITAL_SIGNATURE = 14
+
+
+class CertificateEncoding(IntEnum):
+    """RFC 7296 §3.6."""
+
+    X509_SIGNATURE = 4
+    REVOCATION_LIST = 7
+
+
+class SignatureHash(IntEnum):
+    """Hash functions of digital signatures (RFC 7427 §7)."""
+
+    SHA2_256 = 2
 
 
 class TsType(IntEnum):
@@ -148,6 +162,9 @@ class NotifyType(IntEnum):
     USE_TRANSPORT_MODE = 16391
     REKEY_SA = 16393
     ESP_TFC_PADDING_NOT_SUPPORTED = 16394
+    SIGNATURE_HASH_ALGORITHMS = 16431
+    REFUSAL_REASON = 40961
+    """For private use (RFC 7296 §3.10.1), beside AUTHENTICATION_FAILED: one word of UTF-8."""
 
 
 FIRST_STATUS = 16384
