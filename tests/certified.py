@@ -25,9 +25,13 @@ def directory() -> Path:
     return Path(made.name)
 
 
-@cache
 def authority(name: str = "operator") -> Authority:
     """Return the authority of a name; one that revokes is to be made apart."""
+    return _authority(name)
+
+
+@cache
+def _authority(name: str) -> Authority:
     return Authority(directory(), name)
 
 

@@ -32,8 +32,12 @@ from agents.wire.ike.payloads import Authentication, CertificateRequest, Notify,
 MOST_CERTIFICATES = 6
 """CERT payloads in one message; in a chain of an operator there are two."""
 
-MOST_OCTETS = 1 << 16
+MOST_OCTETS = 1 << 15
 """In all CERT payloads of one message."""
+
+LONGEST_LIST = 1 << 14
+"""Octets of a revocation list that is handed on here: some 400 entries. A longer one comes to ends
+by other ways."""
 
 _SHA256_WITH_ECDSA = bytes.fromhex("300a06082a8648ce3d040302")
 """AlgorithmIdentifier in DER (RFC 7427 appendix A.3)."""
@@ -75,7 +79,11 @@ def own_certificates(context: IkeContext) -> list[Payload]:
     lists = credentials.revocations.lists()
     return [
         *(wire.Certificate(CertificateEncoding.X509_SIGNATURE, each) for each in chain),
-        *(wire.Certificate(CertificateEncoding.REVOCATION_LIST, each.octets) for each in lists),
+        *(
+            wire.Certificate(CertificateEncoding.REVOCATION_LIST, each.octets)
+            for each in lists
+            if len(each.octets) <= LONGEST_LIST
+        ),
     ]
 
 
