@@ -17,6 +17,7 @@ from unittest import mock
 import pytest
 from mininet.log import lg
 
+from tests.readiness import check_steps
 from topologies import addressing, frr_config, frr_programs
 from topologies.agents import AgentError
 from topologies.cli import LabCLI
@@ -92,9 +93,7 @@ def settled(running: Network) -> Callable[[], bool]:
 def comes_up() -> None:
     """Ready by FRR's own word, each step with its time; every CN by its nearest home agent."""
     with network() as running:
-        steps = ["network started", "daemons started", "adjacencies full", "BGP established"]
-        steps += ["prefixes everywhere", "home network advertised", "mobile nodes bound", "BFD up"]
-        assert set(steps) <= set(running.timings), running.timings
+        check_steps(running.timings)
         assert way_home(running, "br") == "br-r1"
         assert way_home(running, "HA1") == "home"
         nearest = {"cn1": "HA1", "cn2": "HA2", "cn3": "HA3"}
