@@ -33,6 +33,10 @@ class IkeTimers:
     """Half-open SAs above which IKE_SA_INIT is dropped."""
     cookie_lifetime: float = 30.0
     """How long a secret for cookies is used; its cookies are taken twice as long."""
+    rekey_after: float = 0.0
+    """Age at which this end renews an IKE SA, less up to a tenth at random; 0: never."""
+    rekey_after_messages: int = 0
+    """Protected messages of this end after which it renews an IKE SA; 0: never."""
     reassembly_timeout: float = 15.0
     """How long fragments of a message wait for the others (RFC 7383 §2.6)."""
     liveness_interval: float = 0.0
