@@ -25,6 +25,7 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    IkeRekeyed,
 )
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import (
@@ -228,6 +229,9 @@ class KeyManagement:
                 self._take(event.sa, home_address, event.child, now, ours=event.initiator)
             case ChildDeleted():
                 self._child_deleted(event, now)
+            case IkeRekeyed():
+                if (fresh := self._fresh.pop(event.sa, None)) is not None:
+                    self._fresh[event.successor] = fresh
             case ChildFailed() | IkeFailed() | IkeDeleted():
                 self._give_up(event.sa, event.reason, now)
 
@@ -275,8 +279,8 @@ class KeyManagement:
             self._failed(fresh.home_address, reason, now)
 
     def _time_out(self, sa: IkeSa, fresh: _Fresh, now: float) -> None:
-        if self._fresh.get(sa) is fresh:
-            self._give_up(sa, "timeout", now)
+        if self._fresh.get(sa.heir) is fresh:
+            self._give_up(sa.heir, "timeout", now)
             self._endpoint.forget(sa)
 
     def _failed(self, home_address: IPv6Address, reason: str, now: float) -> None:

@@ -242,6 +242,8 @@ class PeerKeyManagement:
                 for each in peering.peer.associations:
                     if each.ike_sa is event.sa:
                         each.ike_sa = event.successor
+                if event.sa is peering.attempt:
+                    peering.attempt = event.successor
             case ChildDeleted():
                 pair = peering.peer.associations.find(event.spi)
                 if pair is not None:
