@@ -169,6 +169,8 @@ class HomeAgentConfig:
     A mobile node's SAs are renewed when one of their numbers reaches `sequence_soft_limit`, or
     after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent. SAs with
     peers that come from IKEv2 have limits of their own, `peer_soft_limit` and `peer_sa_lifetime`.
+    An IKE SA with a mobile node is renewed itself, by the home agent that has it, at an age of
+    `ike_sa_lifetime` seconds at most (0: never).
 
     `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
     added while mobile nodes would rather be served by another home agent. `metric_command` tells
@@ -195,6 +197,7 @@ class HomeAgentConfig:
     sa_lifetime: float = 0.0
     peer_soft_limit: int = SOFT_LIMIT
     peer_sa_lifetime: float = 28800.0
+    ike_sa_lifetime: float = 28800.0
     detector: Detector = Detector.HELLO
     metric: int = 1
     metric_penalty: int = 0

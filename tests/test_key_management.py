@@ -14,7 +14,7 @@ from agents.core.events import (
     RenewalBegan,
     RenewalFailed,
 )
-from agents.core.ike.events import ChildRekeyed, IkeDeleted, IkeEstablished, IkeFailed
+from agents.core.ike.events import ChildRekeyed, IkeDeleted, IkeEstablished, IkeFailed, IkeRekeyed
 from agents.core.mobile_events import KeysRenewed, RegistrationAcknowledged
 from agents.wire import ipv6
 from agents.wire.ike.header import parse_header
@@ -99,6 +99,44 @@ def test_renewal_by_rekey_loses_nothing(mode: Mode) -> None:
     assert exchanges(world) == [36] * 4 + [37] * 4
     assert len(world.found(1, ChildRekeyed)) == 2
     assert len(world.found(1, IkeEstablished)) == 1
+
+
+def test_the_ike_sa_is_renewed_when_it_is_old() -> None:
+    """By the home agent that has it, again and again; a renewal of the SAs works on every one."""
+    world = registered(ike_sa_lifetime=10.0)
+    streams = Streams(world)
+    streams.run(0.1)
+    world.seen.clear()
+    for generation in (2, 3, 4):
+        world.run(10.0)
+        world.has[1].renew(HOA, world.now)
+        streams.run(3.0)
+        streams.assert_nothing_lost()
+        settled(world, generation)
+    renewed = world.found(1, IkeRekeyed)
+    assert 3 <= len(renewed) <= 4
+    assert all(each.fields()["initiator"] for each in renewed)
+    assert {each.fields()["reason"] for each in world.found("mn", IkeDeleted)} == {"rekeyed"}
+    assert len(world.found(1, ChildRekeyed)) == 6
+    assert 34 not in exchanges(world)
+
+
+def test_a_renewal_of_the_sas_that_waits_for_one_of_the_ike_sa() -> None:
+    """Its requests move to the new IKE SA; both ends know what they are about."""
+    world = registered()
+    streams = Streams(world)
+    streams.run(0.1)
+    management = world.has[1]._keys
+    assert management is not None
+    (sa,) = management._endpoint.sas()
+    management._endpoint.rekey_ike(sa, world.now)
+    world.has[1].renew(HOA, world.now)
+    assert len(sa.queue) == 2
+    streams.run(3.0)
+    streams.assert_nothing_lost()
+    settled(world)
+    assert [each.sa for each in world.found(1, ChildRekeyed)] == [sa.heir] * 2
+    assert sa.heir is not sa
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -14,7 +14,7 @@ from agents.core.binding_cache import Binding
 from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.ike.child_sa import ChildSa
-from agents.core.ike.config import IkeConfig, IkePeerConfig
+from agents.core.ike.config import IkeConfig, IkePeerConfig, IkeTimers
 from agents.core.ike.endpoint import IkeEndpoint
 from agents.core.ike.events import (
     ChildDeleted,
@@ -104,7 +104,12 @@ class KeyManagement:
             )
             for home, secret in secrets.items()
         )
-        config = IkeConfig(Identity.of(own), peers, spi_prefix=context.config.index)
+        config = IkeConfig(
+            Identity.of(own),
+            peers,
+            IkeTimers(rekey_after=context.config.ike_sa_lifetime),
+            spi_prefix=context.config.index,
+        )
         self._context = context
         self._own = own
         self._home = {Identity.of(home): home for home in secrets}
