@@ -166,7 +166,7 @@ def check(world: IkeWorld) -> int:
         assert context.child_spis == {
             child.inbound_spi for sa in context.sas.values() for child in sa.children
         }
-        assert not context.half_open
+        assert len(context.half_open) == 0
         left = [sa for sa in context.sas.values() if sa.state is not IkeState.DEAD]
         assert left == end.engine.sas()
         assert len(context.reassembly) == 0

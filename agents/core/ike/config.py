@@ -30,7 +30,7 @@ class IkeTimers:
     cookie_threshold: int = 16
     """Half-open SAs from which on a cookie is asked for (RFC 7296 §2.6)."""
     half_open_limit: int = 256
-    """Half-open SAs above which IKE_SA_INIT is dropped."""
+    """Half-open SAs at most; for one more, one of the network that has the most of them goes."""
     cookie_lifetime: float = 30.0
     """How long a secret for cookies is used; its cookies are taken twice as long."""
     rekey_after: float = 0.0

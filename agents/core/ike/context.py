@@ -18,6 +18,7 @@ from agents.core.ike.events import (
     IkeRekeyed,
 )
 from agents.core.ike.fragmentation import Reassembly
+from agents.core.ike.half_open import HalfOpen
 from agents.core.ike.key_exchange import MakePrivateKey
 from agents.core.ike.sa import IkeSa, Route
 from agents.core.ike.states import LARVAL, ChildTrigger, IkeState, IkeTrigger
@@ -66,8 +67,7 @@ class IkeContext:
         """The established ones, old ones first."""
         self.child_spis: set[int] = set()
         """Inbound SPIs of the Child SAs under all of them."""
-        self.half_open: set[int] = set()
-        """Our SPIs of SAs that a peer began and has not proven itself for."""
+        self.half_open = HalfOpen()
         self.inits: dict[bytes, IkeSa] = {}
         """By the IKE_SA_INIT request that began it, so that a repeated one is known."""
         self.cookies = Cookies(random_bytes, config.timers.cookie_lifetime)
