@@ -218,6 +218,7 @@ def test_a_million_damaged_messages() -> None:
     """Each is a message or a refusal, whatever was changed, cut or put together."""
     chance = random.Random(4306)
     whole = [serialize_message(*message) for message in samples.MESSAGES.values()]
+    whole += samples.fragments()
     chains = [serialize_chain(chain) for chain in (*samples.CHAINS.values(), samples.OTHERS)]
     taken = 0
     for _ in range(500_000):

@@ -121,6 +121,21 @@ def test_the_ike_sa_is_renewed_when_it_is_old() -> None:
     assert 34 not in exchanges(world)
 
 
+def test_an_old_ike_sa_is_renewed_by_way_of_the_nearest_home_agent() -> None:
+    """Rule 8: whose the new IKE SA is can be seen from its SPI, too."""
+    world = registered(ike_sa_lifetime=10.0)
+    world.order = [2, 1, 3]
+    world.run(11.0)
+    (renewed,) = world.found(1, IkeRekeyed)
+    assert isinstance(renewed, IkeRekeyed)
+    assert renewed.successor.local_spi >> 56 == 1
+    assert [each.fields()["reason"] for each in world.found("mn", IkeDeleted)] == ["rekeyed"]
+    assert world.has[2].counters["ike.relayed"] >= 2
+    world.has[1].renew(HOA, world.now)
+    world.run(5.0)
+    settled(world)
+
+
 def test_a_renewal_of_the_sas_that_waits_for_one_of_the_ike_sa() -> None:
     """Its requests move to the new IKE SA; both ends know what they are about."""
     world = registered()

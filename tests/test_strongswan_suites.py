@@ -15,6 +15,7 @@ from agents.core.ike.events import (
     IkeDeleted,
     IkeEstablished,
     IkeRekeyed,
+    IkeRekeyFailed,
 )
 from agents.wire.ike.numbers import ExchangeType, Group, PayloadType
 from agents.wire.transforms import Transform
@@ -145,6 +146,27 @@ def test_both_renew_the_ike_sa_at_once(swan: Lab, beginner: str, attempt: int) -
     ours.tell(ours.endpoint.check_liveness, left)
     heard = left.last_heard
     ours.wait(lambda: left.last_heard > heard, "an answer under it")
+
+
+@inside
+@BEGINNERS
+def test_charon_renews_a_child_while_we_renew_the_ike_sa(swan: Lab, beginner: str) -> None:
+    """RFC 7296 §2.25.2: each has to wait; the Child SA lives on, and the second time it works."""
+    ours, child = established(swan, beginner)
+    sa = ours.await_event(IkeEstablished).sa
+    ours.busy = True
+    swan.charon.vici.ask("rekey", child="payload")
+    swan.charon.await_line("generating CREATE_CHILD_SA request")
+    ours.busy = False
+    ours.tell(ours.endpoint.rekey_ike, sa)
+    assert ours.await_event(IkeRekeyFailed).reason == "temporary-failure"
+    swan.charon.await_line("received TEMPORARY_FAILURE")
+    assert sa.established
+    swan.check_traffic(ours, child)
+    ours.tell(ours.endpoint.rekey_ike, sa)
+    assert ours.await_event(IkeRekeyed).successor.children == (child,)
+    ours.wait(lambda: len(swan.charon.associations()) == 1, "one IKE SA at charon")
+    swan.check_traffic(ours, child)
 
 
 def fragments(messages: list[Message], outgoing: bool) -> list[Message]:
