@@ -165,7 +165,8 @@ class World:
     def join(self, index: int, introduce: Sequence[int] | None = None) -> HomeAgent:
         """A new HA starts, after those of `introduce`, or all, were told of it by an operator."""
         self.indexes.append(index)
-        self.order.append(index)
+        if index not in self.order:
+            self.order.append(index)
         self.incarnations.setdefault(index, 0)
         self.events.setdefault(index, [])
         self._add_peer_keys(index)
@@ -202,7 +203,7 @@ class World:
     def _forget(self, gone: int) -> None:
         """Configurations that are written from now on do not name that HA."""
         self.indexes.remove(gone)
-        self.order.remove(gone)
+        self.order = [each for each in self.order if each != gone]
 
     def kill(self, index: int) -> None:
         del self.has[index]
