@@ -11,8 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtensionOID
 
-from agents.core.ike.certificates import Certificate, NotAuthorised
+from agents.core.ike.certificates import Certificate
 from agents.core.ike.chains import MOST_AUTHORITIES, verify_chain
+from agents.core.ike.not_authorised import NotAuthorised
 
 MOST_OCTETS = 1 << 16
 """A list of more is refused unread: some 1,700 entries."""
