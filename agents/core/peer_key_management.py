@@ -101,11 +101,9 @@ class PeerKeyManagement:
         self._introduce = introduce
         self._started = False
         self._quiet = max(QUIET_TIME, 2 * detection_bound(config))
-        self._peerings = {
-            identity: _Peering(peer, identity)
-            for peer in peers
-            for identity in (Identity.of(peer.address),)
-        }
+        self._peerings: dict[Identity, _Peering] = {}
+        for peer in peers:
+            self._know(peer)
         self._endpoint = IkeEndpoint(
             IkeConfig(
                 Identity.of(self._own),
@@ -130,6 +128,22 @@ class PeerKeyManagement:
         for peering in self._peerings.values():
             self._look(peering, now)
         self.pump(now)
+
+    def meet(self, peer: Peer, now: float) -> None:
+        """Agree with one more peer, as with those of the start."""
+        peering = self._know(peer)
+        if self._started:
+            self._look(peering, now)
+            self.pump(now)
+
+    def dismiss(self, peer: Peer) -> None:
+        """Hold nothing with `peer` any more, and begin nothing with it."""
+        peering = self._peerings.pop(Identity.of(peer.address), None)
+        if peering is None:
+            return
+        self._abandon(peering)
+        for pair in peer.associations:
+            self._remove(peering, pair, "dismissed")
 
     def receive(self, packet: ipv6.Packet, now: float) -> None:
         """Take an IKE packet to this HA's own address; raises `Dropped`.
@@ -161,6 +175,8 @@ class PeerKeyManagement:
     # What there is to do.
 
     def _look(self, peering: _Peering, now: float) -> None:
+        if self._peerings.get(peering.identity) is not peering:
+            return
         self._context.timers.schedule(now + LOOK_INTERVAL, lambda then: self._look(peering, then))
         self._retire(peering, now)
         held = peering.peer.associations
@@ -223,6 +239,11 @@ class PeerKeyManagement:
             self._endpoint.forget(attempt)
 
     # Who is known.
+
+    def _know(self, peer: Peer) -> _Peering:
+        identity = Identity.of(peer.address)
+        made = self._peerings[identity] = _Peering(peer, identity)
+        return made
 
     def _holder(self, identity: Identity) -> IkePeerConfig | None:
         """Return what a peer gets for a certificate of its own index and of this home prefix."""
