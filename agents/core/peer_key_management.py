@@ -83,6 +83,11 @@ class _Peering:
     not_before: float = 0.0
     said: set[str] = field(default_factory=set)
 
+    def trust(self) -> None:
+        """Both ends have believed each other: what was refused before is forgotten."""
+        self.back_off, self.not_before = FIRST_RETRY, 0.0
+        self.said.clear()
+
 
 class PeerKeyManagement:
     """One home agent's IKE endpoint at its own address."""
@@ -188,7 +193,9 @@ class PeerKeyManagement:
                 self._abandon(peering)
             return
         lost = held.sending is None or now - held.last_heard() >= self._quiet
-        if (lost or self._due(peering, now)) and now >= peering.not_before:
+        if not lost and not self._due(peering, now):
+            peering.trust()
+        elif now >= peering.not_before:
             self._begin(peering, now)
 
     def _begin(self, peering: _Peering, now: float) -> None:
@@ -311,8 +318,8 @@ class PeerKeyManagement:
         elif attempt is not None and attempt.state is IkeState.INIT_SENT:
             # Nobody can hold anything of it, and the peer has just shown that it began itself.
             self._abandon(peering)
-        peering.back_off, peering.not_before = FIRST_RETRY, 0.0
-        peering.said.clear()
+        if began_here:  # else the peer may refuse this end yet
+            peering.trust()
         self._context.report(
             PeerAssociationMade(peer.name, child.inbound_spi, child.outbound_spi, began_here)
         )
@@ -345,7 +352,8 @@ class PeerKeyManagement:
         """SAs are over; without any left there is no reason to wait for the next look."""
         for pair in pairs:
             self._remove(peering, pair, reason)
-        if pairs and peering.peer.associations.sending is None and peering.attempt is None:
+        idle = peering.peer.associations.sending is None and peering.attempt is None
+        if pairs and idle and now >= peering.not_before:
             self._begin(peering, now)
 
     def _remove(self, peering: _Peering, pair: PeerAssociation, reason: str) -> None:

@@ -159,12 +159,12 @@ def _check_secret(peer: IkePeerConfig, proof: Authentication, octets: bytes) -> 
 
 def _check_duty(peer: IkePeerConfig, verified: "Verified") -> None:
     """Whether a certificate stands for what its holder is configured as."""
+    if peer.prefix is not None and not verified.delegates(peer.prefix):
+        raise NotAuthorised("prefix-not-delegated", f"{peer.prefix} to {verified.leaf}")
     if peer.index is not None:
         index = HomeAgentCertificate.of(verified).index
         if index != peer.index:
             raise NotAuthorised("wrong-index", f"{index} in place of {peer.index}")
-    if peer.prefix is not None and not verified.delegates(peer.prefix):
-        raise NotAuthorised("prefix-not-delegated", f"{peer.prefix} to {verified.leaf}")
 
 
 def _check_signature(key: EllipticCurvePublicKey, proof: Authentication, octets: bytes) -> None:

@@ -4,6 +4,7 @@ Keys and signatures are ECDSA, keys on P-256. What a certificate marks critical 
 here makes it unusable (RFC 5280 §4.2).
 """
 
+import warnings
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv6Address
@@ -106,7 +107,9 @@ def read_certificate(octets: bytes) -> Certificate:
     if len(octets) > MOST_OCTETS:
         raise NotAuthorised("bad-certificate", f"{len(octets)} octets")
     try:
-        return _read(octets, x509.load_der_x509_certificate(octets))
+        with warnings.catch_warnings():  # of what RFC 5280 forbids and the library still takes
+            warnings.simplefilter("error")
+            return _read(octets, x509.load_der_x509_certificate(octets))
     except NotAuthorised:
         raise
     except UnsupportedAlgorithm as error:
