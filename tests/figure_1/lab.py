@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
