@@ -58,6 +58,14 @@ class Detector(StrEnum):
     KEEPALIVE = "keepalive"
 
 
+class IkeGroup(StrEnum):
+    """A key exchange method of IKEv2. MODP-2048 costs far more than a curve: for who needs it."""
+
+    X25519 = "x25519"
+    P256 = "p-256"
+    MODP_2048 = "modp-2048"
+
+
 class RouteOptimisation(StrEnum):
     """What is done about detours on the way to correspondents (design §10, rule 11).
 
@@ -171,6 +179,7 @@ class HomeAgentConfig:
     peers that come from IKEv2 have limits of their own, `peer_soft_limit` and `peer_sa_lifetime`.
     An IKE SA with a mobile node is renewed itself, by the home agent that has it, at an age of
     `ike_sa_lifetime` seconds at most (0: never).
+    `ike_groups`, for all of IKE, in order of preference.
 
     `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
     added while mobile nodes would rather be served by another home agent. `metric_command` tells
@@ -198,6 +207,7 @@ class HomeAgentConfig:
     peer_soft_limit: int = SOFT_LIMIT
     peer_sa_lifetime: float = 28800.0
     ike_sa_lifetime: float = 28800.0
+    ike_groups: tuple[IkeGroup, ...] = (IkeGroup.X25519, IkeGroup.P256)
     detector: Detector = Detector.HELLO
     metric: int = 1
     metric_penalty: int = 0
@@ -258,6 +268,8 @@ class MobileNodeConfig:
     No number beyond `sequence_limit` is sent. The home agents see a mobile node's numbers and
     renew in time: their `sequence_soft_limit` must lie below it.
 
+    `ike_groups`: key exchange methods of IKEv2, in order of preference.
+
     `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
     any; `wish_weight`, 1 to 4, how much that matters.
 
@@ -279,6 +291,7 @@ class MobileNodeConfig:
     key_management: bool = False
     lifetime: float = 420.0
     sequence_limit: int = MAX_SEQUENCE
+    ike_groups: tuple[IkeGroup, ...] = (IkeGroup.X25519, IkeGroup.P256)
     wished_home_agent: int = 0
     wish_weight: int = 1
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
@@ -300,6 +313,7 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
             "a home agent's own address belongs to its own link"
         )
     _check_limits(path, config)
+    _check_groups(path, config.ike_groups)
     for key in ("hello_interval", "hello_misses", "keepalive_interval", "keepalive_misses"):
         if not getattr(config.timers, key):
             raise ConfigError(f"{path}: timers.{key}: 0 watches nobody; use more than zero")
@@ -342,6 +356,7 @@ def load_mobile_node(path: Path) -> MobileNodeConfig:
     """Read and check a mobile node's configuration; raise `ConfigError`."""
     config = _load(path, MobileNodeConfig)
     _check_home(path, config.home_prefix, config.home_agent_address)
+    _check_groups(path, config.ike_groups)
     if config.home_address not in config.home_prefix:
         raise ConfigError(
             f"{path}: home_address: {config.home_address} is not in the home prefix "
@@ -373,6 +388,11 @@ def _check_home(path: Path, prefix: IPv6Network, address: IPv6Address) -> None:
             f"{path}: home_agent_address: {address} is not in the home prefix {prefix}; "
             "the home agents' shared address is part of the home network"
         )
+
+
+def _check_groups(path: Path, groups: tuple[IkeGroup, ...]) -> None:
+    if not groups:
+        raise ConfigError(f"{path}: ike_groups: none is left to agree on keys with; name one")
 
 
 def _check_limits(path: Path, config: HomeAgentConfig) -> None:

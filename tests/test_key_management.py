@@ -1,12 +1,13 @@
 """IKEv2 between a mobile node and its home agents, end to end: from nothing to renewal."""
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
 from test_renewal import Streams, generations, held, last_number, settled
 from world import ANYCAST, COA, COA2, HOA, World, own_address
 
-from agents.config import Mode
+from agents.config import IkeGroup, MobileNodeConfig, Mode
 from agents.core.events import (
     AssociationsRenewed,
     BindingAccepted,
@@ -137,6 +138,25 @@ def test_the_ike_sa_is_renewed_when_it_is_old() -> None:
     assert {each.fields()["reason"] for each in world.found("mn", IkeDeleted)} == {"rekeyed"}
     assert len(world.found(1, ChildRekeyed)) == 6
     assert 34 not in exchanges(world)
+
+
+def test_key_exchange_methods_by_configuration() -> None:
+    """The home agents' first choice counts; MODP-2048 where both ends name it."""
+
+    class Old(World):
+        def mn_config(self, number: int = 1) -> MobileNodeConfig:
+            groups = (IkeGroup.X25519, IkeGroup.MODP_2048)
+            return replace(super().mn_config(number), ike_groups=groups)
+
+    for kind, wanted in ((World, IkeGroup.P256), (Old, IkeGroup.MODP_2048)):
+        world = kind(1, ike=True, ike_groups=(wanted,))
+        world.start_all()
+        world.start_mn()
+        assert world.binding(1) is not None
+        management = world.has[1]._keys
+        assert management is not None
+        (sa,) = management._endpoint.sas()
+        assert sa.group == {IkeGroup.P256: 19, IkeGroup.MODP_2048: 14}[wanted]
 
 
 def test_an_old_ike_sa_is_renewed_by_way_of_the_nearest_home_agent() -> None:

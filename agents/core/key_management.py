@@ -29,6 +29,7 @@ from agents.core.ike.events import (
 )
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import (
+    groups,
     keyed,
     mirrored,
     mobile_children,
@@ -116,6 +117,7 @@ class KeyManagement:
             Identity.of(own),
             tuple(self._peer(home, secret) for home, secret in secrets.items()),
             IkeTimers(rekey_after=context.config.ike_sa_lifetime),
+            groups(context.config.ike_groups),
             spi_prefix=context.config.index,
             credentials=credentials,
             holder=self._holder if credentials is not None else None,

@@ -26,7 +26,7 @@ from agents.core.ike.events import (
     IkeRekeyed,
 )
 from agents.core.ike.sa import IkeSa
-from agents.core.ike_packets import keyed, mobile_children, to_datagram, to_packet
+from agents.core.ike_packets import groups, keyed, mobile_children, to_datagram, to_packet
 from agents.core.timers import Timer, TimerQueue
 from agents.keys import KeyedAssociation
 from agents.wire import ipv6
@@ -95,7 +95,12 @@ class MobileKeyManagement:
             prefix=config.home_prefix,
         )
         self._endpoint = IkeEndpoint(
-            IkeConfig(Identity.of(self._home), (peer,), credentials=credentials),
+            IkeConfig(
+                Identity.of(self._home),
+                (peer,),
+                groups=groups(config.ike_groups),
+                credentials=credentials,
+            ),
             timers,
             random_bytes,
             lambda: int.from_bytes(random_bytes(4)),
