@@ -491,6 +491,25 @@ def test_who_cannot_leave() -> None:
         world.has[1].leave(world.now)
 
 
+def test_the_last_one_stays() -> None:
+    """Its only peer dies while it drains: it serves on, and advertises again."""
+    world = World(2, timers=replace(PROMPT, leave_least=0.6))
+    world.start_all()
+    world.start_mn()
+    world.leave(1)
+    world.kill(2)
+    world.run(2.0)
+    assert world.found(1, Left) == []
+    assert 1 in world.advertising
+    assert world.has[1].status()["leaving"] == "here"
+    served(world)
+    world.start_ha(2)
+    world.run(1.0)
+    world.leave(1)
+    assert streams(world, 2.0) == (0, 0)
+    assert len(world.found(1, Left)) == 1
+
+
 @pytest.mark.parametrize("place", range(6))
 @pytest.mark.parametrize("twice", [False, True])
 def test_each_message_of_a_farewell_lost_or_repeated(place: int, twice: bool) -> None:

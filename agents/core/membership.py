@@ -98,8 +98,13 @@ class Membership:
         self.lost(peer, now)
         self.check_ready(now)
 
+    def stay(self, now: float) -> None:
+        """Advertise again: nobody could take over."""
+        self._leaving = False
+        self.check_ready(now)
+
     def leave(self, now: float) -> None:
-        """Withdraw the prefix, and never advertise it again; peers hear of it at once."""
+        """Withdraw the prefix, and advertise it no more; peers hear of it at once."""
         self._leaving = True
         self._withdraw("leaving")
         for peer in self._context.peers:
