@@ -65,7 +65,11 @@ class RouteOptimisation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentTimers:
-    """Intervals of a home agent, in seconds; `*_misses` in a row mark a peer invalid."""
+    """Intervals of a home agent, in seconds; `*_misses` in a row mark a peer invalid.
+
+    An HA that leaves serves on for `leave_least` (an OSPFv3 router originates an LSA at most every
+    5 s), until nothing has come for `leave_quiet`, at most `leave_most`.
+    """
 
     hello_interval: float = 0.1
     hello_misses: int = 3
@@ -83,6 +87,9 @@ class HomeAgentTimers:
     hold_first: float = 1.0
     hold_most: float = 60.0
     stable_time: float = 60.0
+    leave_least: float = 6.0
+    leave_quiet: float = 1.0
+    leave_most: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,33 @@ class OptimisationSettings:
     least_gain: float = 0.001
     hold: float = 10.0
     refresh: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFiles:
+    """Certificates for IKEv2: files in PEM, `revocations` in DER.
+
+    `chain` has the own certificate first, then its issuers up to the anchor; `anchors` are those
+    of the operator. Without `key` the certificates of others are checked, and this end proves
+    itself by a secret; `chain` then has the issuers alone. With `strict_revocation` a certificate
+    is taken only if a list of its issuer is there and up to date.
+    """
+
+    chain: Path = Path()
+    key: Path = Path()
+    anchors: Path = Path()
+    revocations: Path = Path()
+    strict_revocation: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return self.anchors != Path()
+
+    @property
+    def prove(self) -> bool:
+        """Whether this end proves itself by them."""
+        return self.given and self.key != Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +305,16 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
                 "two; add or remove one"
             )
     return config
+
+
+def peer_config(table: Mapping[str, Any]) -> PeerConfig:
+    """Return what a control request says of a peer; raise `ConfigError`. Other keys are ignored."""
+    known = {each.name for each in fields(PeerConfig)}
+    said = {key: value for key, value in table.items() if key in known}
+    peer = _from_table(Path("add-peer"), "", said, PeerConfig)
+    assert isinstance(peer, PeerConfig)
+    _check_index(Path("add-peer"), "index", peer.index)
+    return peer
 
 
 def load_mobile_node(path: Path) -> MobileNodeConfig:

@@ -49,6 +49,7 @@ class Membership:
         self._waited = False
         self._cut_off = False
         self._started = False
+        self._leaving = False
         self.advertising = False
         self.lost: Callable[[Peer, float], None] = lambda peer, now: None
         """Told of a peer that is gone, or that was started anew."""
@@ -63,6 +64,26 @@ class Membership:
     def introduce(self, peer: Peer, now: float) -> None:
         """There is an SA with `peer` that was not there before: a HELLO need not wait."""
         if self._started:
+            self._send_hello(peer)
+
+    def joined(self, peer: Peer, now: float) -> None:
+        """`peer` is reckoned with from now on."""
+        if self._started:
+            self._detector.watch(peer, now)
+            self._send_hello(peer)
+
+    def dismissed(self, peer: Peer, now: float) -> None:
+        """`peer` is none any more: expect nothing of it, and wait for no answer."""
+        self._lose(peer, now)
+        self._context.exchanges.abandon(peer.index, now)
+        self.lost(peer, now)
+        self.check_ready(now)
+
+    def leave(self, now: float) -> None:
+        """Withdraw the prefix, and never advertise it again; peers hear of it at once."""
+        self._leaving = True
+        self._withdraw("leaving")
+        for peer in self._context.peers:
             self._send_hello(peer)
 
     def resynchronise(self, reason: str, now: float) -> None:
@@ -173,7 +194,7 @@ class Membership:
 
     def check_ready(self, now: float) -> None:
         """Advertise as soon as every table that can be had is here."""
-        if self.advertising or not self._started or self._cut_off:
+        if self.advertising or self._leaving or not self._started or self._cut_off:
             return
         if any(peer.state is PeerState.RESYNC for peer in self._context.peers):
             return

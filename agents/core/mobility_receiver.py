@@ -10,6 +10,7 @@ from agents.core.counters import Dropped
 from agents.core.events import BindingAccepted, BindingRefused, BindingRemoved, PrimaryChanged
 from agents.core.registration import Answer, Registration
 from agents.core.security_associations import SecurityAssociation
+from agents.core.sid_tables import SidTables
 from agents.core.signalling import Signalling
 from agents.core.synchronisation import Synchronisation
 from agents.wire import mobility
@@ -26,13 +27,15 @@ class MobilityReceiver:
         synchronisation: Synchronisation,
         released: Callable[[Hashable, float], None],
         became_primary: Callable[[Binding, float], None],
+        tables: SidTables,
+        may_register: Callable[[], bool],
         *,
         moves_keys: bool = False,
     ) -> None:
         """`released(home_address, now)`: packets may wait for the binding just made.
 
         `became_primary(binding, now)`: another HA was it before. `moves_keys`: there are IKE SAs
-        here that can follow a care-of address.
+        here that can follow a care-of address. `may_register()`: whether peers would hear of it.
         """
         self._context = context
         self._signalling = signalling
@@ -40,7 +43,11 @@ class MobilityReceiver:
         self._released = released
         self._became_primary = became_primary
         self._moves_keys = moves_keys
-        self._registration = Registration(context.config, context.cache, self._ended)
+        self._tables = tables
+        self._may_register = may_register
+        self._registration = Registration(
+            context.config, context.cache, tables.known_after, self._ended
+        )
 
     def receive(
         self,
@@ -56,6 +63,8 @@ class MobilityReceiver:
         if not isinstance(message, mobility.BindingUpdate):
             self._signalling.not_an_update(message, home_address, source, in_tunnel)
             return
+        if not self._may_register():
+            raise Dropped("leaving")
         self._context.counters["received.binding-update"] += 1
         held = self._context.cache.get(home_address)
         was_primary = held is not None and held.primary == self._context.config.index
@@ -108,6 +117,7 @@ class MobilityReceiver:
                 )
             )
         self._signalling.acknowledge(binding.home_address, answer, in_tunnel)
+        self._tables.expect(binding, now)
         self._synchronisation.announce_binding(binding, now)
         self._released(binding.home_address, now)
 
