@@ -4,9 +4,9 @@ A change at one home agent goes to its n - 1 peers, each of which acknowledges, 
 the Binding Update follows in a Replay Floor: 3(n - 1) messages; 2(n - 1) for SAs. A home agent
 that returns after a restart fetches a table of s segments from each peer, in s + 1 messages and a
 request for each 16 segments begun, and each peer asks for its table, which only says who its peers
-are, in 3 messages. (On paths of unequal delay some of it may be there by then: at most (n - 1)s segments
-more.) The detectors send n(n - 1) HELLOs an interval, or twice as many keepalives. Sizes come from
-the formats.
+are, in 3 messages. (On paths of unequal delay some of it may be there by then: at most (n - 1)s
+segments more.) The detectors send n(n - 1) HELLOs an interval, or twice as many keepalives. Sizes
+come from the formats.
 """
 
 from __future__ import annotations
