@@ -340,6 +340,8 @@ class HomeAgent:
             **status_report.status(self._context),
             "advertising": self._membership.advertising,
             "metric": self._metric.metric,
+            "held_questions": len(self._held),
+            "ike_sas": 0 if self._keys is None else self._keys.ike_sas,
         }
 
     # From the correspondent node.

@@ -140,6 +140,11 @@ class KeyManagement:
         for datagram in self._endpoint.datagrams_to_send():
             self._context.to_send.append(to_packet(datagram))
 
+    @property
+    def ike_sas(self) -> int:
+        """How many IKE SAs there are, half-open ones too."""
+        return len(self._endpoint.sas())
+
     def counters(self) -> dict[str, int]:
         """Return the endpoint's counters, each with `ike.` before its name."""
         return {f"ike.{name}": value for name, value in self._endpoint.counters.items()}

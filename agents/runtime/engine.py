@@ -135,6 +135,10 @@ class MobileNodeEngine(Engine, Protocol):
         """Learn that a care-of address is gone."""
         ...
 
+    def refresh(self, now: float) -> None:
+        """Send a Binding Update now, where the node is registered."""
+        ...
+
     def wish(self, wish: Wish, now: float) -> None:
         """Tell by which home agent the mobile node would like to be served; ValueError."""
         ...
