@@ -20,6 +20,7 @@ from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
 from agents.runtime.egress import EgressFile
 from agents.runtime.engine import EngineEvent, HomeAgentEngine
+from agents.runtime.gate import Gatekeeper
 from agents.runtime.hook import Hook
 from agents.runtime.incarnation import next_incarnation
 from agents.runtime.journal import Journal
@@ -98,6 +99,9 @@ class HomeAgentProcess(Agent):
         self._tun = devices.tun
         self._interface = devices.interface
         self._connectivity = Connectivity()
+        self._gatekeeper = Gatekeeper(
+            config, engine, lambda text: journal.write("notice", {"text": text})
+        )
         loop = self.loop
         self._metric_hook = Hook(loop, config.metric_command, "metric", self._metric_told)
         loop.add_reader(watchdog.fileno(), self._on_watchdog, urgent=True)
@@ -112,6 +116,11 @@ class HomeAgentProcess(Agent):
         """Set the engine going."""
         self.call(self.engine.start, now)
         self._check_connectivity(now)
+
+    def pump(self, now: float) -> None:
+        """Let in what may come now, then pass on what the engine has: answers come after it."""
+        self._gatekeeper.look()
+        super().pump(now)
 
     def send(self, packets: list[bytes], now: float) -> None:
         """Send to peers by a socket, everything else by the TUN: it is forwarded from there."""
@@ -129,6 +138,7 @@ class HomeAgentProcess(Agent):
 
     def on_event(self, event: EngineEvent, now: float) -> None:
         """Put the home route up or take it down, and tell routing by which metric."""
+        self._gatekeeper.take(event)
         if event.kind == "advertise-prefix":
             self._netlink.add_route(
                 self._config.home_prefix,
@@ -150,6 +160,7 @@ class HomeAgentProcess(Agent):
             "load-keys": self._load_keys,
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
+            "gate": lambda request, now: self._gatekeeper.stopped(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
         }
 
@@ -239,6 +250,7 @@ class HomeAgentProcess(Agent):
             return super().run()
         finally:
             self._remove_home_route()
+            self._gatekeeper.close()
             self._metric_hook.close()
             self._tun.close()
             self._watchdog.close()

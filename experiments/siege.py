@@ -6,7 +6,7 @@ key, and sends what its link carries, at most for a few seconds at a time. The m
 `DATA.md`) follows a phase in which nobody attacks, and is held against it: time from Binding Update
 to Acknowledgement, packets lost, BFD sessions, memory. Then one attack at growing rates.
 
-    make siege [TRIALS=2] [QUICK=1] [SET='attack=all,ike-cookie part=attacks mbit=10 seconds=5']
+    make siege [TRIALS=2] [QUICK=1] [SET='attack=all,ike-cookie part=attacks mbit=10 gate=off']
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ KNOWN = Known(
         "part": one_of(PARTS),
         "mbit": positive,
         "seconds": positive,
+        "gate": one_of(("on", "off")),
     },
 )
 
@@ -85,6 +86,7 @@ class Siege:
         self.siege_s: float = settings.get(
             "seconds", QUICK_SIEGE_S if parameters.quick else SIEGE_S
         )
+        self.gate = settings.get("gate", "on") == "on"
         self.failed = FailedTrials(folder, console)
 
     def run(self) -> int:
@@ -94,7 +96,7 @@ class Siege:
             SingleAs(static=False, stranger_mbit=self.mbit),
             self.folder.path / "logs",
             RoutingOptions(detection=DETECTIONS[DETECTION]),
-            _agents(),
+            _agents(gate=self.gate),
         )
         watcher = Watcher()
         try:
@@ -150,9 +152,10 @@ class Siege:
         return 0
 
 
-def _agents() -> AgentOptions:
+def _agents(*, gate: bool) -> AgentOptions:
     return AgentOptions(
         ike=True,
+        gate=gate,
         lifetime=LIFETIME_S,
         home_agent_timers=HomeAgentTimers(max_lifetime=LIFETIME_S),
         mobile_node_timers=MobileNodeTimers(max_updates_per_second=UPDATES_PER_SECOND),

@@ -247,10 +247,13 @@ def sample(agent: Agent) -> Sample:
     assert agent.process is not None
     proc = Path("/proc", str(agent.process.pid))
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
+    counters = Counter(agent.ask("counters"))
+    if agent.module == "agents.ha":
+        counters.update({f"dropped.{name}": n for name, n in agent.ask("gate").items()})
     return Sample(
         memory=int(fields[21]) * _PAGE,
         processor=(int(fields[11]) + int(fields[12])) / TICKS,
-        counters=Counter(agent.ask("counters")),
+        counters=counters,
     )
 
 

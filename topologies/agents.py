@@ -80,6 +80,7 @@ class AgentOptions:
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     hold_down: bool = False
+    gate: bool = True
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -398,6 +399,7 @@ class Agents:
             key_files=() if options.ike else key_files,
             secret_files=key_files if options.ike else (),
             peers=peers,
+            gate=options.gate,
             timers=options.home_agent_timers,
         )
 

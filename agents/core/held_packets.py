@@ -28,6 +28,10 @@ class HeldPackets:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether packets wait for `key`: the question has been asked."""
+        return key in self._held
+
     def hold(self, key: Hashable, packet: bytes, now: float) -> bool:
         """Keep `packet`; return whether it is the first for `key`, so that a question is due."""
         packets = self._held.get(key)

@@ -27,6 +27,10 @@ class IkeTimers:
     """Half-open SAs from which on a cookie is asked for (RFC 7296 §2.6)."""
     half_open_limit: int = 256
     """Half-open SAs above which IKE_SA_INIT is dropped."""
+    half_open_share: int = 64
+    """Half-open SAs of one network (/64) at most: a further one displaces its oldest."""
+    admissions_per_second: float = 50.0
+    """IKE_SA_INIT requests with a valid cookie that one network may make, and at once."""
     cookie_lifetime: float = 30.0
     """How long a secret for cookies is used; its cookies are taken twice as long."""
     reassembly_timeout: float = 15.0

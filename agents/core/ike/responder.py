@@ -3,6 +3,7 @@
 from cryptography.hazmat.primitives.constant_time import bytes_eq
 
 from agents.core.counters import Dropped
+from agents.core.ike.admission import Admission
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.children import grant
 from agents.core.ike.config import IkePeerConfig
@@ -42,6 +43,7 @@ class Responder:
     def __init__(self, context: IkeContext, transmission: Transmission) -> None:
         self._context = context
         self._transmission = transmission
+        self._admission = Admission(context)
 
     def receive_init(self, octets: bytes, message: Message, route: Route, now: float) -> None:
         """Answer IKE_SA_INIT; a repeated request gets the same answer.
@@ -126,13 +128,22 @@ class Responder:
         spi = message.header.spi_initiator
         if cookie is None or not context.cookies.valid(cookie.data, nonce, route.remote, spi, now):
             return True
-        if waiting >= context.config.timers.half_open_limit:
+        if not self._admission.allow(route.remote, now):
+            raise Dropped("admission-limit")
+        displaced = self._admission.displaced(route.remote)
+        if displaced is not None:
+            context.counters["half-open-displaced"] += 1
+            self._end_half_open(displaced)
+        elif waiting >= context.config.timers.half_open_limit:
             raise Dropped("half-open-limit")
         return False
 
     def _expire(self, sa: IkeSa) -> None:
         """A half-open SA was not continued: nobody has proven anything, so a count is enough."""
         self._context.counters["half-open-expired"] += 1
+        self._end_half_open(sa)
+
+    def _end_half_open(self, sa: IkeSa) -> None:
         self._context.drop(sa)
         sa.handle(IkeTrigger.ENDED)
 
