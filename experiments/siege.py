@@ -133,7 +133,7 @@ class Siege:
             )
             try:
                 if not prepared:
-                    stranger.prepare(listen(network))
+                    stranger.prepare(listen(network), {step.attack for step in steps})
                     prepared = True
                 for done in trial.run():
                     progress.update(bar, advance=1, description=f"{done.attack}, {done.mbit:g}")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -159,8 +159,8 @@ class Stranger:
                 ["tc", "-batch", "-"], "\n".join(lines) + "\n", check=True
             )
 
-    def prepare(self, ear: Eavesdropper) -> None:
-        """Make the frames of all attacks."""
+    def prepare(self, ear: Eavesdropper, attacks: Iterable[str]) -> None:
+        """Make the frames of these attacks."""
         near = Surroundings(
             own=self._link_address(),
             router=ear.router,
@@ -173,8 +173,8 @@ class Stranger:
             updates=ear.updates,
         )
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name, attack in ATTACKS.items():
-            made = frames(attack, ear.known(), near, self._chance)
+        for name in attacks:
+            made = frames(ATTACKS[name], ear.known(), near, self._chance)
             path = self._folder / f"{name}.frames"
             besieger.write_frames(path, made)
             self._made[name] = path, mean_length(made)

@@ -1,0 +1,75 @@
+"""`make siege` on the real topology, at its smallest: the stranger sends, and others go on.
+
+How long anything took is for the experiment to say; a machine that tests keep busy shows less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from experiments import data
+from experiments.data_siege import SIEGES
+from tests.finished_run import Run, finished
+
+pytestmark = [pytest.mark.emulation, pytest.mark.timeout(150)]
+
+ATTACKS = ("all", "esp-unknown-spi", "ike-cookie")
+MBIT = 8.0
+
+
+@pytest.fixture(scope="module")
+def run(no_sandbox_because: str) -> Iterator[Run]:
+    if no_sandbox_because:
+        pytest.skip(no_sandbox_because)
+    wanted = f"SET=attack={','.join(ATTACKS)} part=attacks mbit={MBIT:g}"
+    with finished("siege", "QUICK=1", wanted, timeout=140) as found:
+        yield found
+
+
+def test_the_stranger_sent_and_the_link_bounded_it(run: Run) -> None:
+    for attack in ATTACKS:
+        (row,) = run.table(SIEGES, attack=attack, phase="siege")
+        assert row["forwarded_per_s"] > 300
+        # Frames have at least 54 octets.
+        assert row["forwarded_per_s"] < 1.2 * MBIT * 1e6 / 8 / 54
+        (idle,) = run.table(SIEGES, attack=attack, phase="idle")
+        assert idle["offered_per_s"] == 0
+
+
+def test_the_gate_stops_what_cannot_be_genuine(run: Run) -> None:
+    """All but a share of it; what has a known SPI passes, and the agents say what was wrong."""
+    for attack, wanted in (
+        ("all", ("gate.unprotected", "gate.ike", "gate.strangers", "bad-icv", "replay")),
+        ("esp-unknown-spi", ("gate.unknown-spi", "unknown-spi")),
+        ("ike-cookie", ("gate.ike",)),
+    ):
+        (row,) = run.table(SIEGES, attack=attack, phase="siege")
+        reasons = dict(word.split("=") for word in row["refused"].split())
+        for reason in wanted:
+            assert int(reasons[reason]) > 100, row["refused"]
+    assert "gate." not in run.table(SIEGES)[0]["refused"], "nobody had attacked yet"
+
+
+def test_registrations_and_traffic_go_on(run: Run) -> None:
+    for row in run.table(SIEGES):
+        assert row["unanswered"] < row["updates"]
+        for way in ("up", "down"):
+            assert row[f"lost_{way}"] < row[f"sent_{way}"] / 2
+        assert (row["bindings"], row["sas"]) == (1, 4)
+        assert row["rss_growth_mb"] < 20
+
+
+def test_cookies_were_returned_and_half_open_sas_stayed_few(run: Run) -> None:
+    (row,) = run.table(SIEGES, attack="ike-cookie", phase="siege")
+    assert row["cookies_returned"] > 0
+    assert 1 < row["ike_sas"] < 100
+
+
+def test_summary_and_figure(run: Run) -> None:
+    rows = data.read_summary(run.folder)
+    ratios = {row["conditions"]["attack"] for row in rows if row["metric"] == "ratio_to_idle"}
+    assert ratios == set(ATTACKS)
+    assert (run.folder / "plots" / "siege.png").stat().st_size > 20_000
+    assert not run.told("internal-error")
