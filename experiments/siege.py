@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from rich.table import Table as TerminalTable
 
 from agents.config import HomeAgentTimers, MobileNodeTimers
 from experiments import owner, siege_summary
+from experiments.captures import capturing
 from experiments.data import EventName, read_table
 from experiments.data_siege import SIEGES, UPDATES
 from experiments.failed_trials import FailedTrials
@@ -30,8 +32,8 @@ from experiments.progress import progress_bar
 from experiments.run import RunError, RunFolder
 from experiments.run import main as run_main
 from experiments.siege_attacks import ATTACKS
-from experiments.siege_bench import Stranger, frames_folder, listen
-from experiments.siege_trial import ERRORS, SiegeTrial, Step
+from experiments.siege_bench import MOBILE, Stranger, frames_folder, listen
+from experiments.siege_trial import ERRORS, FIRST, SiegeTrial, Step
 from experiments.terminal import conclude, titled_table
 from experiments.testbed import bring_up, watch_agents, watch_neighbours
 from experiments.watch import Watcher
@@ -56,6 +58,7 @@ UPDATES_PER_SECOND = 1000
 """RFC 6275 allows a mobile node 3 Binding Updates a second; here they are what is measured."""
 
 PARTS = ("attacks", "rates")
+CAPTURED = (MOBILE, FIRST)
 KNOWN = Known(
     topologies=("single_as",),
     trials=2,
@@ -103,13 +106,19 @@ class Siege:
             bring_up(network, self.folder, DETECTION)
             _watch(network, watcher)
             stranger = Stranger(network, frames_folder(), self.chance)
-            with progress_bar(self.console) as progress:
+            with self._captured(network), progress_bar(self.console) as progress:
                 bar = progress.add_task("listening", total=self.parameters.trials * len(self.steps))
                 self._trials(network, watcher, stranger, progress, bar)
         finally:
             network.stop()
             watcher.close()
         return self._report()
+
+    def _captured(self, network: Network) -> AbstractContextManager[None]:
+        """Capture where honest and hostile packets meet, if asked for."""
+        if not self.parameters.capture:
+            return nullcontext()
+        return capturing(network, CAPTURED, self.folder.path / "captures", NAME)
 
     @property
     def steps(self) -> list[Step]:

@@ -15,6 +15,9 @@ from world import ANYCAST, COA, HOA, World, own_address
 from agents.core import held_packets, home_agent
 from agents.core.ike.admission import MOST_NETWORKS, Admission
 from agents.core.ike.config import IkeTimers
+from agents.core.ike.events import IkeFailed
+from agents.core.ike.sa import IkeSa
+from agents.core.key_management import FAILURES_TOLD_PER_SECOND
 from agents.core.mobile_events import RegistrationAcknowledged
 from agents.wire import ipv6
 from agents.wire.udp import parse_udp, serialize_udp
@@ -205,6 +208,21 @@ def test_a_newcomer_gets_in_beside_those_who_return_cookies() -> None:
     newcomer = world.mobiles[3].engine
     assert newcomer is not None
     assert newcomer.registration.bound
+
+
+def test_a_stranger_does_not_fill_the_journal() -> None:
+    world = World(1, ike=True)
+    world.start_all()
+    keys = world.has[1]._keys
+    assert keys is not None
+    sa = IkeSa(False, 1, ANYCAST, COA)
+    failed = IkeFailed(sa, None, "authentication-failed")
+    keys._endpoint._context.events.extend([failed] * 500)
+    keys.pump(world.now)
+    world.run(0.0)
+    told = world.found(1, IkeFailed)
+    assert 1 <= len(told) <= FAILURES_TOLD_PER_SECOND
+    assert world.has[1].key_counters()["ike.failures-untold"] == 500 - len(told)
 
 
 def test_networks_are_forgotten_when_there_are_many() -> None:
