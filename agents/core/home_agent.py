@@ -53,7 +53,7 @@ from agents.wire import icmpv6, ipv6
 from agents.wire.addresses import address
 from agents.wire.errors import WireError
 
-QUESTIONS_PER_SECOND = 200
+QUESTIONS_PER_SECOND = 50
 """Questions to the peers about SPIs, and as many about home addresses, that packets lead to: what
 stands in a packet that nothing has authenticated costs its sender nothing, and every peer work."""
 

@@ -7,6 +7,9 @@ refused altogether: an SA may be known to a peer first (design §10, rule 10), a
 begins by IKE. What stands on a known SPI passes, since the ICV alone can tell; what comes from the
 care-of address of a binding has a limit of its own for IKE, as has every network (/64).
 
+Binding Updates, by the Destination Options header that payload does not have, and IKE are marked on
+their way, and so do not stand in one queue with payload (`agents.ha`).
+
 The agent tells of its SAs before it sends what its changes lead to, so no packet comes too early.
 """
 
@@ -21,6 +24,9 @@ from agents.runtime.engine import EngineEvent, HomeAgentEngine
 from agents.runtime.nftables import Nftables, NftablesError
 
 TABLE: Final = "manyhomes_gate"
+
+SIGNALLING_MARK: Final = 0x5169
+"""What Binding Updates and IKE are marked with, so that they get a queue of their own."""
 
 UNKNOWN_SPI: Final = "limit rate 500/second burst 500 packets"
 UNPROTECTED: Final = "limit rate 200/second burst 100 packets"
@@ -59,6 +65,8 @@ table ip6 {table} {{
     ip6 daddr {own} jump own
   }}
   chain home {{
+    ip6 nexthdr 60 meta mark set {mark}
+    udp dport {{ 500, 4500 }} meta mark set {mark}
     esp spi @spis accept
     meta l4proto esp {unknown_spi} accept
     meta l4proto esp counter name "unknown-spi" drop
@@ -98,6 +106,7 @@ class Gate:
                 table=TABLE,
                 home_agent=config.home_agent_address,
                 own=config.address,
+                mark=SIGNALLING_MARK,
                 remembered=REMEMBERED,
                 unknown_spi=UNKNOWN_SPI,
                 unprotected=UNPROTECTED,
