@@ -134,8 +134,9 @@ class Siege:
         self, network: Network, watcher: Watcher, stranger: Stranger, progress: Progress,
         bar: TaskID,
     ) -> None:  # fmt: skip
-        prepared = False
-        for number in range(1, self.parameters.trials + 1):
+        prepared, completed, number = False, 0, 0
+        while completed < self.parameters.trials:
+            number += 1
             steps = self.chance.sample(self.steps, len(self.steps))
             trial = SiegeTrial(
                 number, steps, self.idle_s, self.siege_s, network, watcher, stranger, self.folder
@@ -146,9 +147,11 @@ class Siege:
                     prepared = True
                 for done in trial.run():
                     progress.update(bar, advance=1, description=f"{done.attack}, {done.mbit:g}")
+                completed += 1
             except ERRORS as error:
                 network.check_alive()
                 self.failed.note(number, error)
+                progress.update(bar, completed=completed * len(self.steps))
 
     def _report(self) -> int:
         """Write summary and plots from the folder alone, and print the table."""
@@ -157,7 +160,8 @@ class Siege:
             raise RunError("no trial was completed")
         summary = siege_summary.summarise(rows, read_table(self.folder.path, UPDATES))
         missed = [f"[red]missed: {line}" for line in siege_summary.missed(summary)]
-        conclude(self.folder, self.console, summary, _table(rows), *missed)
+        tables = [table for table in (_attacks(rows), _rates(rows)) if table.row_count]
+        conclude(self.folder, self.console, summary, *tables, *missed)
         return 0
 
 
@@ -180,7 +184,7 @@ def _watch(network: Network, watcher: Watcher) -> None:
     watch_agents(watcher, network)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
+def _attacks(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
     table = titled_table(
         "The stranger's packets a second, the MN's registrations (medians, ms), and its traffic"
     )
@@ -191,6 +195,17 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
     ):  # fmt: skip
         table.add_column(name, justify="right", no_wrap=True)
     for line in siege_summary.overview(rows):
+        table.add_row(*line)
+    return table
+
+
+def _rates(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
+    table = titled_table(f"{RATED}, over a link of growing rate (packets a second, medians in ms)")
+    for name in (
+        "Mbit/s", "offered", "forwarded", "taken", "siege", "unanswered", "lost", "HA",
+    ):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in siege_summary.by_rate(rows):
         table.add_row(*line)
     return table
 

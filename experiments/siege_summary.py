@@ -95,10 +95,7 @@ def overview(rows: Sequence[Row]) -> list[list[str]]:
     for attack in known(ATTACKS, list(by_attack)):
         idle, siege = ([each[n] for each in by_attack[attack]] for n in (0, 1))
         ratio = median([b["median_ms"] / a["median_ms"] for a, b in by_attack[attack]])
-        lost, sent = (
-            sum(row[f"{what}_{way}"] for row in siege for way in ("up", "down"))
-            for what in ("lost", "sent")
-        )
+        lost, sent = _traffic(siege)
         gap = max(max(row["gap_up_ms"], row["gap_down_ms"]) for row in siege)
         sessions = sum(row["bfd_lost"] + row["neighbours_lost"] for row in siege)
         lines.append([
@@ -116,6 +113,28 @@ def overview(rows: Sequence[Row]) -> list[list[str]]:
     return lines
 
 
+def by_rate(rows: Sequence[Row]) -> list[list[str]]:
+    """Return a line a rate, as text.
+
+    Mbit/s; packets a second offered, forwarded, taken; the median in ms; Binding Updates unanswered
+    of all; packets lost of all sent; the busiest home agent's share of a processor.
+    """
+    lines = []
+    by_rate = group((siege["mbit"], siege) for _, siege in pairs(rows, "rates"))
+    for mbit in sorted(by_rate):
+        mine = by_rate[mbit]
+        lost, sent = _traffic(mine)
+        lines.append([
+            f"{mbit:g}",
+            *(f"{_middle(mine, column):,.0f}" for column in PACKETS),
+            f"{_middle(mine, 'median_ms'):.2f}",
+            f"{sum(row['unanswered'] for row in mine)} of {sum(row['updates'] for row in mine)}",
+            f"{lost} of {sent}",
+            f"{_middle(mine, 'cpu_ha'):.0%}",
+        ])  # fmt: skip
+    return lines
+
+
 def missed(summary: Sequence[SummaryRow]) -> list[str]:
     """Return a line for each target that was missed."""
     return [
@@ -124,6 +143,15 @@ def missed(summary: Sequence[SummaryRow]) -> list[str]:
         for row in summary
         if row["met"] is False
     ]
+
+
+def _traffic(rows: Sequence[Row]) -> tuple[int, int]:
+    """Return the packets of both flows that were lost, and all that were sent."""
+    lost, sent = (
+        sum(row[f"{what}_{way}"] for row in rows for way in ("up", "down"))
+        for what in ("lost", "sent")
+    )
+    return lost, sent
 
 
 def _middle(rows: Sequence[Row], column: str) -> float:

@@ -261,6 +261,9 @@ def test_summary_and_its_verdicts(tmp_path: Path) -> None:
     assert all(line.startswith("longest_gap") and "down" in line for line in missed)
     (clear, everything) = siege_summary.overview(rows)
     assert clear[0] == "update-clear"
+    low, high = siege_summary.by_rate(rows)
+    assert low == ["2.5", "2,500", "2,250", "1,250", "3.12", "2 of 18", "6 of 2000", "50%"]
+    assert high[0] == "10"
     assert everything[1:8] == ["10,000", "9,000", "5,000", "1.04", "3.12", "3.0", "6 of 2000"]
 
 
