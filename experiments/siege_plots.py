@@ -45,9 +45,9 @@ def siege_figure(meta: Row, rows: Sequence[Row], updates: Sequence[Row]) -> Figu
     footer(
         figure,
         meta,
-        f"Every point is one Binding Update ({trials} trials); bars: medians; dashes: "
-        f"{SIEGE_RATIO:g} times the idle median; unanswered ones stand at 1000 ms. Packets a "
-        "second are those that the stranger's link let through.",
+        f"Points: Binding Updates ({trials} trials), below trials; bars: medians; dashes: "
+        f"{SIEGE_RATIO:g} times the idle median; unanswered: 1000 ms; packets a second: through "
+        "the stranger's link.",
     )
     return figure
 
@@ -86,9 +86,11 @@ def _rates(axis: Axes, sieges: Sequence[tuple[Row, Row]]) -> None:
         offered.append(forwarded)
         medians.append(median([row["median_ms"] for row in mine]))
         taken = median([row["taken_per_s"] for row in mine])
+        above = len(medians) % 2 == 1  # so that neighbours do not hide one another
         axis.annotate(
-            f"{mbit:g} Mbit/s\ntaken {taken:,.0f}/s", (forwarded, medians[-1]), xytext=(0, 9),
-            textcoords="offset points", ha="center", fontsize=7.5, bbox=LABEL_BOX,
+            f"{mbit:g} Mbit/s\ntaken {taken:,.0f}/s", (forwarded, medians[-1]),
+            xytext=(0, 9 if above else -9), textcoords="offset points", ha="center",
+            va="bottom" if above else "top", fontsize=7.5, bbox=LABEL_BOX,
         )  # fmt: skip
         axis.plot([forwarded] * len(mine), [row["median_ms"] for row in mine], "o",
                   color=COLOURS["siege"], markersize=4)  # fmt: skip
@@ -98,7 +100,7 @@ def _rates(axis: Axes, sieges: Sequence[tuple[Row, Row]]) -> None:
     axis.axhline(SIEGE_RATIO * idle, color="#222222", linestyle=(0, (3, 2)))
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set_ylim(top=axis.get_ylim()[1] * 2)
+    axis.set_ylim(axis.get_ylim()[0] / 2, axis.get_ylim()[1] * 2)
     axis.margins(x=0.08)
     axis.set_xlabel("packets a second through the stranger's link")
     axis.set_ylabel("median, ms")
