@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from experiments import data
+from experiments import data, siege_summary
+from experiments.data_siege import ATTACKS as ATTACKS_OF_ALL
 from experiments.data_siege import SIEGES
 from tests.finished_run import Run, finished
 
@@ -65,6 +66,18 @@ def test_cookies_were_returned_and_half_open_sas_stayed_few(run: Run) -> None:
     (row,) = run.table(SIEGES, attack="ike-cookie", phase="siege")
     assert row["cookies_returned"] > 0
     assert 1 < row["ike_sas"] < 100
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_every_siege_meets_its_targets(no_sandbox_because: str) -> None:
+    """All attacks, at the rate of the experiment; the machine has to be left alone with it."""
+    if no_sandbox_because:
+        pytest.skip(no_sandbox_because)
+    with finished("siege", "QUICK=1", timeout=280) as found:
+        summary = data.read_summary(found.folder)
+        assert {row["conditions"]["attack"] for row in summary} == set(ATTACKS_OF_ALL)
+        assert siege_summary.missed(summary) == []
 
 
 def test_summary_and_figure(run: Run) -> None:
