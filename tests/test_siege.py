@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,39 @@ def test_a_cookie_comes_first_in_what_is_sent_again() -> None:
     assert besieger.cookie_in(request) == b""
     for length in range(len(answer) + 8):
         assert besieger.cookie_in((bytes(answer) + notify)[:length]) == b""
+
+
+class Counted:
+    """Stands for a packet socket: counts what it is given."""
+
+    def __init__(self) -> None:
+        self.bursts: list[int] = []
+
+    def send(self, wanted: int) -> None:
+        self.bursts.append(wanted)
+
+
+class Silent:
+    """Stands for a socket to which nothing comes."""
+
+    def __init__(self) -> None:
+        self._ends = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._ends[0].fileno()
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.2, 1000), (100.0, 300)])
+def test_a_sender_stops_by_itself(
+    seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its time or by its count, whatever is asked for; and it never sends all it missed."""
+    monkeypatch.setattr(besieger, "MOST_PACKETS", 300 if seconds > 1 else 1_000_000)
+    sender = Counted()
+    took = besieger.besiege(sender, Silent(), 5000.0, seconds)  # type: ignore[arg-type]
+    assert 0 < sum(sender.bursts) <= most
+    assert max(sender.bursts) <= besieger.LONGEST_BURST
+    assert took < 5
 
 
 # The gate.
