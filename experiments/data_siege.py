@@ -43,6 +43,12 @@ SIEGES = Table(
         Column("gap_down_ms", float, "longest time between two arrivals"),
         Column("bfd_lost", int, "BFD sessions lost, each end counted"),
         Column("neighbours_lost", int, "OSPFv3 and BGP neighbours given up, each end counted"),
+        Column(
+            "watchdog_trips",
+            int,
+            "home agents that stood still for 30 ms and gave up their route: on a machine that "
+            "others use, too, also where nobody attacks them",
+        ),
         Column("cpu_ha", float, "share of one processor of the busiest home agent"),
         Column("cpu_mn", float, "the same of the MN's agent"),
         Column("rss_growth_mb", float, "resident memory gained, the most of all agents, in MB"),

@@ -243,7 +243,8 @@ class SiegeTrial:
             if e.matches(EventName.BFD, state="Down", outgoing=True)
         }
         given_up = sum(each.name is EventName.NEIGHBOUR for each in seen)
-        return {"bfd_lost": len(down), "neighbours_lost": given_up}
+        trips = sum(each.matches(EventName.AGENT, kind="watchdog-trip") for each in seen)
+        return {"bfd_lost": len(down), "neighbours_lost": given_up, "watchdog_trips": trips}
 
 
 def _is_update(seen: Observation) -> bool:

@@ -270,7 +270,8 @@ def _siege(folder: RunFolder, trial: int, part: str, attack: str, mbit: float) -
             taken_per_s=mbit * 500 if besieged else 0.0, cookies_returned=0,
             updates=9, unanswered=int(besieged), median_ms=sorted(latencies)[4],
             p95_ms=max(latencies), max_ms=max(latencies), **flows, gap_up_ms=11.0,
-            gap_down_ms=12.0 if trial == 1 else 1200.0, bfd_lost=0, neighbours_lost=0, cpu_ha=0.5,
+            gap_down_ms=12.0 if trial == 1 else 1200.0, bfd_lost=0, neighbours_lost=0,
+            watchdog_trips=0, cpu_ha=0.5,
             cpu_mn=0.1, rss_growth_mb=0.25, bindings=1, sas=4, ike_sas=1, open_exchanges=0,
             refused="bad-icv=7",
         )  # fmt: skip
