@@ -33,6 +33,8 @@ from agents.runtime.watchdog import Watchdog, WatchdogDied
 if TYPE_CHECKING:
     from agents.core.ike.credentials import Credentials
 
+REVOCATION_EVENTS: Final = ("revocations-learned", "revocations-heard")
+
 HOME_METRIC: Final = 1
 """Below any routing daemon's: the own home link wins over the way to another home agent's."""
 
@@ -107,9 +109,11 @@ class HomeAgentProcess(Agent):
         journal: Journal,
         watchdog: Watchdog,
         egress: EgressFile | None = None,
+        credentials: "Credentials | None" = None,
     ) -> None:
         super().__init__(engine, journal, egress)
         self._config = config
+        self._credentials = credentials
         self._own = config.address.packed
         self._returns = config.directory / "returns"
         self._watchdog = watchdog
@@ -174,8 +178,20 @@ class HomeAgentProcess(Agent):
             self._remove_home_route()
         elif event.kind == "left":
             self.stop(0)
+        elif event.kind in REVOCATION_EVENTS:
+            self._keep_lists()
         elif event.kind == "metric-changed":
             self._metric_hook.run(event.fields()["metric"])
+
+    def _keep_lists(self) -> None:
+        """What is revoked stays so after a restart."""
+        from agents.credential_files import keep_lists
+
+        assert self._credentials is not None
+        try:
+            keep_lists(self._credentials, self._config.directory)
+        except OSError as error:
+            self.journal.write("notice", {"text": f"a revocation list is not kept: {error}"})
 
     def commands(self) -> dict[str, Command]:
         """Add a home agent's verbs."""
@@ -373,7 +389,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         last_advertised=read_returns(config.directory / "returns"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
-    agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress)
+    agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress, credentials)
     journal.write("agent-started", {"incarnation": incarnation, "pid": os.getpid()})
     if incarnation == 1:
         # Later ones cannot know how far an SA of the file has been used.
@@ -404,9 +420,10 @@ def _read_credentials(config: HomeAgentConfig) -> "Credentials | None":
     """Return what certificates there are, which have to be this home agent's."""
     if not config.credentials.given:
         return None
-    from agents.credential_files import check_own, read_credentials
+    from agents.credential_files import check_own, read_credentials, recall_lists
 
     credentials = read_credentials(config.credentials)
+    recall_lists(credentials, config.directory)
     check_own(credentials, config.credentials, config.address, config.home_agent_address)
     return credentials
 
