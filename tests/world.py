@@ -110,8 +110,8 @@ class World:
         self.ike, self.peer_ike = ike, peer_ike
         self.secret = self.random.randbytes(32) if ike and mobile_secret else None
         """Of the mobile nodes, in place of certificates."""
-        self.certificates: dict[int, CredentialFiles] = {}
-        """Of home agents, where they are others than those that they should have."""
+        self.certificates: dict[int | str, CredentialFiles] = {}
+        """Of home agents by index, and mobile nodes by name, where they are other than usual."""
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -375,7 +375,8 @@ class World:
             return None
         if self.secret is not None:
             return certified.credentials(certified.authority().trust())
-        return certified.credentials(certified.mobile_node(home_address(number)))
+        files = self.certificates.get(mobile_name(number))
+        return certified.credentials(files or certified.mobile_node(home_address(number)))
 
     def mn_config(self, number: int = 1) -> MobileNodeConfig:
         return MobileNodeConfig(

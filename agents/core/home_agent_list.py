@@ -93,7 +93,9 @@ class HomeAgentList:
         peers.say_farewell(peer)
         self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self._farewell_over(peer))
         named = peers.by_index(message.successor)
-        serves = message.successor == self._context.config.index or (named and named.valid)
+        serves = message.successor == self._context.config.index or (
+            named is not None and named is not peer and named.valid
+        )
         self.dismiss(peer.index, LEFT, now, message.successor if serves else None)
 
     def _farewell_over(self, peer: Peer) -> None:
