@@ -215,6 +215,7 @@ class HomeAgentConfig:
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     hold_down: bool = True
+    gate: bool = True
     tun: str = "home"
     path_mtu: int = 1500
     egress_record: bool = False
