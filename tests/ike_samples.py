@@ -4,12 +4,14 @@ from ike_world import ANYWHERE, HA, HOA
 
 from agents.core.ike.ciphers import IkeCipher, SealingKey
 from agents.core.ike.fragmentation import seal_within
+from agents.core.ike.negotiation import offer_ike
 from agents.core.ike.protection import FRAGMENT_OVERHEAD, seal
 from agents.wire.ike.header import Header
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import serialize_chain, serialize_message
 from agents.wire.ike.numbers import (
     AuthMethod,
+    CertificateEncoding,
     Encryption,
     Esn,
     ExchangeType,
@@ -42,6 +44,7 @@ from agents.wire.ike.proposals import Proposal, ProposalTransform
 from agents.wire.ike.selectors import OPAQUE_PORT, OtherSelector, TrafficSelector
 
 SPI_I, SPI_R = 0x1122334455667788, 0x99AABBCCDDEEFF00
+NEW_SPI = bytes.fromhex("0102030405060708")
 NONCE_I, NONCE_R = bytes(range(32)), bytes(range(32, 64))
 
 IKE_PROPOSAL = Proposal(
@@ -132,12 +135,29 @@ CHAINS: dict[str, tuple[Payload, ...]] = {
         SelectorsInitiator((TrafficSelector.of(HOA, 135),)),
         SelectorsResponder((TrafficSelector(135, HA, HA, 0x0500, 0x05FF), ANYWHERE)),
     ),
+    "IKE_AUTH response with certificates, inside SK": (
+        IdentityResponder(Identity.of(HA)),
+        Certificate(CertificateEncoding.X509_SIGNATURE, b"a certificate in DER"),
+        Certificate(CertificateEncoding.REVOCATION_LIST, b"a list in DER"),
+        Authentication(
+            AuthMethod.DIGITAL_SIGNATURE, bytes.fromhex("0c300a06082a8648ce3d040302") + b"signature"
+        ),
+    ),
+    "IKE_AUTH response that refuses, inside SK": (
+        Notify(NotifyType.AUTHENTICATION_FAILED),
+        Notify(NotifyType.REFUSAL_REASON, b"expired"),
+    ),
     "CREATE_CHILD_SA request that rekeys, inside SK": (
         Notify(NotifyType.REKEY_SA, b"", ProtocolId.ESP, bytes.fromhex("01000001")),
         SecurityAssociationPayload((ESP_GCM,)),
         Nonce(NONCE_I),
         SelectorsInitiator((TrafficSelector.of(HOA),)),
         SelectorsResponder((ANYWHERE,)),
+    ),
+    "CREATE_CHILD_SA request that renews the IKE SA, inside SK": (
+        SecurityAssociationPayload(offer_ike((Group.X25519,), tuple(IkeCipher), NEW_SPI)),
+        Nonce(NONCE_I),
+        KeyExchange(Group.X25519, bytes(range(100, 132))),
     ),
     "IKE INFORMATIONAL that deletes, inside SK": (
         Delete(ProtocolId.ESP, (bytes.fromhex("01000001"), bytes.fromhex("01000002"))),
@@ -147,7 +167,7 @@ CHAINS: dict[str, tuple[Payload, ...]] = {
 """What stands inside SK."""
 
 OTHERS: tuple[Payload, ...] = (
-    Certificate(4, b"a certificate"),
+    Certificate(11, b"hash and URL"),
     OpaquePayload(47, b"\x01\0\0\0"),
     OpaquePayload(200, b"unknown", critical=True),
     IdentityInitiator(Identity.of("who@home.example")),

@@ -82,6 +82,8 @@ class World:
     ) -> None:
         self.now = 1000.0
         self.mode = mode
+        self.transform = Transform(mode.transform)
+        """Of the mobile node's SAs from key files."""
         self.random = random.Random(seed)
         self.options = home_agent
         self.indexes = list(range(1, has + 1))
@@ -110,8 +112,8 @@ class World:
         self.ike, self.peer_ike = ike, peer_ike
         self.secret = self.random.randbytes(32) if ike and mobile_secret else None
         """Of the mobile nodes, in place of certificates."""
-        self.certificates: dict[int, CredentialFiles] = {}
-        """Of home agents, where they are others than those that they should have."""
+        self.certificates: dict[int | str, CredentialFiles] = {}
+        """Of home agents by index, and mobile nodes by name, where they are other than usual."""
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -375,7 +377,8 @@ class World:
             return None
         if self.secret is not None:
             return certified.credentials(certified.authority().trust())
-        return certified.credentials(certified.mobile_node(home_address(number)))
+        files = self.certificates.get(mobile_name(number))
+        return certified.credentials(files or certified.mobile_node(home_address(number)))
 
     def mn_config(self, number: int = 1) -> MobileNodeConfig:
         return MobileNodeConfig(
@@ -398,7 +401,7 @@ class World:
         return self.keys_from(index << 24 | next(self._spis), home)
 
     def keys_from(self, first_spi: int, home: IPv6Address) -> tuple[KeyedAssociation, ...]:
-        transform = Transform(self.mode.transform)
+        transform = self.transform
         made = []
         spis = itertools.count(first_spi)
         for mode in (SaMode.TRANSPORT, SaMode.TUNNEL):

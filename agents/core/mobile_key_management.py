@@ -23,9 +23,10 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    IkeRekeyed,
 )
 from agents.core.ike.sa import IkeSa
-from agents.core.ike_packets import keyed, mobile_children, to_datagram, to_packet
+from agents.core.ike_packets import groups, keyed, mobile_children, to_datagram, to_packet
 from agents.core.timers import Timer, TimerQueue
 from agents.keys import KeyedAssociation
 from agents.wire import ipv6
@@ -94,7 +95,12 @@ class MobileKeyManagement:
             prefix=config.home_prefix,
         )
         self._endpoint = IkeEndpoint(
-            IkeConfig(Identity.of(self._home), (peer,), credentials=credentials),
+            IkeConfig(
+                Identity.of(self._home),
+                (peer,),
+                groups=groups(config.ike_groups),
+                credentials=credentials,
+            ),
             timers,
             random_bytes,
             lambda: int.from_bytes(random_bytes(4)),
@@ -173,8 +179,8 @@ class MobileKeyManagement:
         self.pump(now)
 
     def _time_out(self, attempt: IkeSa, now: float) -> None:
-        if attempt is self._attempt:
-            self._give_up(attempt, now)
+        if attempt.heir is self._attempt:
+            self._give_up(attempt.heir, now)
             self.pump(now)
 
     def _handle(self, event: IkeEvent, now: float) -> None:
@@ -187,6 +193,11 @@ class MobileKeyManagement:
                 self._take(event.sa, event.child, now)
             case ChildDeleted(reason="by-peer"):
                 self._user.delete_keys((event.spi,), now)
+            case IkeRekeyed():
+                if event.sa in self._fresh:
+                    self._fresh[event.successor] = self._fresh.pop(event.sa)
+                if event.sa is self._attempt:
+                    self._attempt = event.successor
             case ChildFailed() | IkeFailed() | IkeDeleted():
                 self._give_up(event.sa, now)
 
