@@ -29,6 +29,8 @@ from agents.wire.inter_ha import (
     FloorEntry,
     InterHaMessage,
     InterHaStatus,
+    Misconduct,
+    OctetsEntry,
     PathEntry,
     SaEntry,
     TableSegment,
@@ -137,7 +139,19 @@ mobility_messages: st.SearchStrategy[MobilityMessage] = st.one_of(
 )
 
 binding_entries = st.builds(
-    BindingEntry, unicast, unicast, u16, u16, u32, u32, u8, u32, st.booleans(), u8, st.booleans()
+    BindingEntry,
+    unicast,
+    unicast,
+    u16,
+    u16,
+    u32,
+    u32,
+    u8,
+    u32,
+    st.booleans(),
+    u8,
+    st.booleans(),
+    st.booleans(),
 )
 sa_entries = st.sampled_from(Transform).flatmap(
     lambda transform: st.builds(
@@ -163,6 +177,7 @@ _ENTRY_STRATEGIES = {
     SaEntry: sa_entries,
     FloorEntry: floor_entries,
     PathEntry: path_entries,
+    OctetsEntry: st.builds(OctetsEntry, st.binary(max_size=255)),
 }
 _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "identifier": st.integers(1, 0xFFFF),
@@ -172,6 +187,13 @@ _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "incarnation": u16,
     "window": u16,
     "index": u8,
+    "previous": u8,
+    "accused": u8,
+    "accused_incarnation": u16,
+    "misconduct": u8.map(Misconduct),
+    "digest": u64,
+    "length": u32,
+    "offset": u32,
     "ready": st.booleans(),
     "response": st.booleans(),
     "solicited": st.booleans(),

@@ -23,6 +23,7 @@ from agents.wire.destination_options import (
 from agents.wire.errors import WireError
 from agents.wire.esp import Transform, make_cipher
 from agents.wire.inter_ha import (
+    Accusation,
     BindingEntry,
     BindingInformationAcknowledgement,
     BindingInformationRequest,
@@ -31,13 +32,17 @@ from agents.wire.inter_ha import (
     Hello,
     InterHaMessage,
     InterHaStatus,
+    IsolationAcknowledgement,
     Keepalive,
+    Misconduct,
     Mode,
+    OctetsEntry,
     PathCosts,
     PathEntry,
     PrimaryHaSwitch,
     PrimaryHaSwitchAcknowledgement,
     ReplayFloor,
+    Revocations,
     SaEntry,
     SaInformationAcknowledgement,
     SaInformationRenewRequest,
@@ -174,7 +179,7 @@ INTER_HA: dict[str, InterHaMessage] = {
     "Replay Floor": ReplayFloor(
         (FloorEntry(0x01000002, 0, 1_000), FloorEntry(0x3039, 0x0401, 1 << 40, True)), **_TO_HA2
     ),
-    "Primary HA Switch": PrimaryHaSwitch(HOA, 3, 2, **_TO_HA2),
+    "Primary HA Switch": PrimaryHaSwitch(HOA, 3, 2, 3, **_TO_HA2),
     "Primary HA Switch Acknowledgement": PrimaryHaSwitchAcknowledgement(**_TO_HA2),
     "Table Request": TableRequest(8, 16, **_TO_HA2),
     "Table Segment": TableSegment(8, (BINDING, SA), **_TO_HA2),
@@ -182,6 +187,11 @@ INTER_HA: dict[str, InterHaMessage] = {
     "Path Costs": PathCosts(
         (PathEntry(HOA, CN, 1 << 33, 20_500, 4_000), PathEntry(HOA, CN2, 0)), **_TO_HA2
     ),
+    "Accusation": Accusation(3, 7, Misconduct.ROLE_OF_ANOTHER, **_TO_HA2),
+    "Revocations": Revocations(
+        0x0102030405060708, 8, 2, (OctetsEntry(b"abcd"), OctetsEntry(b"ef")), **_TO_HA2
+    ),
+    "Isolation Acknowledgement": IsolationAcknowledgement(**_TO_HA2),
 }
 
 DESTINATION_OPTIONS: dict[str, tuple[Option, ...]] = {

@@ -535,8 +535,8 @@ class HomeAgent:
 
     # The primary role, and SAs that change.
 
-    def _took_over(self, binding: Binding, now: float) -> None:
-        self._synchronisation.announce_primary(binding, now)
+    def _took_over(self, binding: Binding, previous: int, now: float) -> None:
+        self._synchronisation.announce_primary(binding, previous, now)
         self._became_primary(binding, now)
 
     def _became_primary(self, binding: Binding, now: float) -> None:

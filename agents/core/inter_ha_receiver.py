@@ -6,14 +6,15 @@ incarnation of this HA than the present one was meant for an earlier life, or is
 
 from agents.core.context import Context
 from agents.core.counters import Dropped
+from agents.core.isolation import Isolation
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
+from agents.core.misconduct import Proven, Testimony
 from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.renew_requests import RenewRequests
 from agents.core.replay_floors import Floors
-from agents.core.replay_window import INCARNATION_MASK
 from agents.core.route_optimisation import Optimiser
 from agents.core.synchronisation import Synchronisation
 from agents.core.table_transfer import TableTransfer
@@ -40,7 +41,11 @@ class InterHaReceiver:
         keys: KeyManagement | None,
         peer_keys: PeerKeyManagement | None,
         optimiser: Optimiser | None,
+        testimony: Testimony,
+        isolation: Isolation,
     ) -> None:
+        self._testimony = testimony
+        self._isolation = isolation
         self._optimiser = optimiser
         self._keys = keys
         self._peer_keys = peer_keys
@@ -70,7 +75,25 @@ class InterHaReceiver:
         payload, next_header, sender = self._context.peer_esp.open(
             association.inbound, parsed.payload
         )
-        held.heard(association, sender, now, follow=peer.index < self._context.config.index)
+        assert isinstance(sender, int)
+        try:
+            self._testimony.examine_sender(peer, sender)
+            held.heard(association, sender, now, follow=peer.index < self._context.config.index)
+            self._receive_opened(peer, parsed, payload, next_header, sender, now)
+        except Proven as proven:
+            self._isolation.caught(peer, proven, now)
+            raise Dropped(f"misconduct-{proven.misconduct.slug}") from proven
+
+    def _receive_opened(
+        self,
+        peer: Peer,
+        parsed: ipv6.Packet,
+        payload: bytes,
+        next_header: int,
+        sender: int,
+        now: float,
+    ) -> None:
+        """What `peer` has sealed with its own SID; raises `Proven` besides `Dropped`."""
         if next_header == ipv6.IPV6:
             self._receive_relayed(payload, now)
             return
@@ -84,8 +107,9 @@ class InterHaReceiver:
         if not isinstance(message, inter_ha.Hello):
             if message.receiver_incarnation != self._context.incarnation:
                 raise Dropped("stale-receiver-incarnation")
-        elif not isinstance(sender, int) or message.incarnation != sender & INCARNATION_MASK:
-            raise Dropped("incarnation-not-that-of-sid")
+        self._testimony.examine(peer, message, sender, now)
+        if isinstance(message, inter_ha.BindingInformationAcknowledgement):
+            self._testimony.acknowledged(peer, message, sender, now)
         self._dispatch(peer, message, now)
 
     def _receive_relayed(self, payload: bytes, now: float) -> None:
@@ -150,5 +174,11 @@ class InterHaReceiver:
                 self._table.end(peer, message, now)
             case inter_ha.PathCosts() if self._optimiser is not None:
                 self._optimiser.receive(peer, message, now)
+            case inter_ha.Accusation():
+                self._isolation.accusation(peer, message, now)
+            case inter_ha.Revocations():
+                self._isolation.revocations(peer, message, now)
+            case inter_ha.IsolationAcknowledgement():
+                synchronisation.acknowledgement(peer, message, now)
             case _:
                 raise Dropped(f"unexpected-{type(message).__name__.lower()}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from agents.core.binding_cache import Binding
+from agents.core.binding_cache import LAST_VERSION, Binding
 from agents.core.context import Context
 from agents.core.events import PrimaryChanged
 from agents.core.peers import PeerState
@@ -15,8 +15,8 @@ TAKEOVER_JUMP = 2**20
 class PrimaryRole:
     """Decides whether this HA becomes primary without a Binding Update."""
 
-    def __init__(self, context: Context, announce: Callable[[Binding, float], None]) -> None:
-        """`announce(binding, now)` tells the peers of a new primary."""
+    def __init__(self, context: Context, announce: Callable[[Binding, int, float], None]) -> None:
+        """`announce(binding, previous, now)` tells the peers of a new primary."""
         self._context = context
         self._announce = announce
 
@@ -31,13 +31,15 @@ class PrimaryRole:
 
     def take(self, binding: Binding, cause: str, now: float) -> None:
         """Become primary, and tell the peers: by takeover, or by draft §4.1 (rule 1 (c))."""
-        binding.epoch, binding.primary = binding.epoch + 1, self._context.config.index
+        previous = binding.primary
+        binding.epoch = min(binding.epoch + 1, LAST_VERSION)
+        binding.primary = self._context.config.index
         if not binding.multi_sender:
             self._jump(binding)
         self._context.report(
             PrimaryChanged(binding.home_address, binding.primary, binding.epoch, cause)
         )
-        self._announce(binding, now)
+        self._announce(binding, previous, now)
 
     def _renewal_due(self, binding: Binding) -> bool:
         """Whether an SA comes to its end, or another HA left a renewal of it unfinished."""

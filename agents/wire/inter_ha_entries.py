@@ -1,4 +1,4 @@
-"""Entries of inter-HA messages: a binding, a security association, a replay floor, a path."""
+"""Entries of inter-HA messages: a binding, a security association, a replay floor, a path, octets."""
 
 import struct
 from dataclasses import dataclass, field
@@ -26,11 +26,16 @@ class FieldType(IntEnum):
     SA_ENTRY = 17
     FLOOR_ENTRY = 18
     PATH_ENTRY = 19
+    PREVIOUS = 32
+    ACCUSED = 33
+    PART = 34
+    OCTETS = 35
 
 
 _BINDING = struct.Struct("!16s16sHHLLLBBBx")
 _MULTI_SENDER = 0x80
 _DELETED = 0x40
+_UNORDERED = 0x20
 _SA = struct.Struct("!16s16s16sLLLQBBBx")
 _FLOOR = struct.Struct("!LHQB")
 _OUTBOUND = 0x80
@@ -50,7 +55,8 @@ class BindingEntry:
     `sequence` and `flags` are the Binding Update's, `remaining_ms` is what is left of the
     lifetime, `registration` the registration instance, `primary` the index of the primary home
     agent, `epoch` the version of that role, `multi_sender` and `priority` what the mobile node
-    said; `deleted` says that the binding has ended.
+    said; `deleted` says that the binding has ended, `unordered` that the sequence does
+    not show whether a Binding Update stands behind the role: numbers have come round.
     """
 
     home_address: IPv6Address
@@ -64,6 +70,7 @@ class BindingEntry:
     multi_sender: bool = True
     priority: int = 0
     deleted: bool = False
+    unordered: bool = False
 
     def encode(self) -> tuple[FieldType, bytes]:
         """Return the field's type and value."""
@@ -76,7 +83,7 @@ class BindingEntry:
             self.registration,
             self.epoch,
             self.primary,
-            _MULTI_SENDER * self.multi_sender | _DELETED * self.deleted,
+            _MULTI_SENDER * self.multi_sender | _DELETED * self.deleted | _UNORDERED * self.unordered,
             self.priority,
         )
         return FieldType.BINDING_ENTRY, value
@@ -100,6 +107,7 @@ class BindingEntry:
             bool(bits & _MULTI_SENDER),
             priority,
             bool(bits & _DELETED),
+            bool(bits & _UNORDERED),
         )
 
 
@@ -230,12 +238,29 @@ class PathEntry:
         )
 
 
-Entry = BindingEntry | SaEntry | FloorEntry | PathEntry
-ENTRY_TYPES: dict[int, type[BindingEntry] | type[SaEntry] | type[FloorEntry] | type[PathEntry]] = {
+@dataclass(frozen=True, slots=True)
+class OctetsEntry:
+    """Octets of something that is longer than one field; at most 255."""
+
+    octets: bytes
+
+    def encode(self) -> tuple[FieldType, bytes]:
+        """Return the field's type and value."""
+        return FieldType.OCTETS, self.octets
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read the field's value."""
+        return cls(value)
+
+
+Entry = BindingEntry | SaEntry | FloorEntry | PathEntry | OctetsEntry
+ENTRY_TYPES: dict[int, type[Entry]] = {
     FieldType.BINDING_ENTRY: BindingEntry,
     FieldType.SA_ENTRY: SaEntry,
     FieldType.FLOOR_ENTRY: FloorEntry,
     FieldType.PATH_ENTRY: PathEntry,
+    FieldType.OCTETS: OctetsEntry,
 }
 
 

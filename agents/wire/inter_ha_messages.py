@@ -8,8 +8,15 @@ from enum import IntEnum
 from ipaddress import IPv6Address
 from typing import ClassVar
 
-from agents.wire.inter_ha_entries import BindingEntry, FloorEntry, PathEntry, SaEntry
-from agents.wire.status import InterHaStatus
+from agents.wire.inter_ha_entries import (
+    BindingEntry,
+    Entry,
+    FloorEntry,
+    OctetsEntry,
+    PathEntry,
+    SaEntry,
+)
+from agents.wire.status import InterHaStatus, Misconduct
 
 
 class Subtype(IntEnum):
@@ -31,6 +38,9 @@ class Subtype(IntEnum):
     TABLE_SEGMENT = 14
     TABLE_END = 15
     PATH_COSTS = 16
+    ACCUSATION = 32
+    REVOCATIONS = 33
+    ISOLATION_ACKNOWLEDGEMENT = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +159,16 @@ class ReplayFloor(InterHaMessage):
 
 @dataclass(frozen=True, slots=True)
 class PrimaryHaSwitch(InterHaMessage):
-    """The home agent of this index is primary for this mobile node, from this epoch on."""
+    """The home agent of this index is primary for this mobile node, from this epoch on.
+
+    `previous` is the index of the one whose role it takes.
+    """
 
     subtype = Subtype.PRIMARY_HA_SWITCH
     home_address: IPv6Address
     epoch: int
     index: int
+    previous: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +220,38 @@ class PathCosts(InterHaMessage):
     entries: tuple[PathEntry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Accusation(InterHaMessage):
+    """The home agent `accused`, in this incarnation, has proved to the sender that it lies."""
+
+    subtype = Subtype.ACCUSATION
+    accused: int
+    accused_incarnation: int
+    misconduct: Misconduct
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations(InterHaMessage):
+    """A part of a revocation list that an issuer has signed; `inter_ha.cut` makes the parts.
+
+    `offset` is where the octets of `entries` stand in the whole, of `length` octets, and `digest`
+    the first 8 octets of its SHA-256, which tells parts of different lists apart.
+    """
+
+    subtype = Subtype.REVOCATIONS
+    digest: int
+    length: int
+    offset: int
+    entries: tuple[OctetsEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationAcknowledgement(_Acknowledgement):
+    """The Accusation, or the part of a revocation list, came."""
+
+    subtype = Subtype.ISOLATION_ACKNOWLEDGEMENT
+
+
 MESSAGES: dict[int, type[InterHaMessage]] = {
     message.subtype: message
     for message in (
@@ -225,14 +271,18 @@ MESSAGES: dict[int, type[InterHaMessage]] = {
         TableSegment,
         TableEnd,
         PathCosts,
+        Accusation,
+        Revocations,
+        IsolationAcknowledgement,
     )
 }
 
-ENTRIES: dict[int, tuple[type[BindingEntry | SaEntry | FloorEntry | PathEntry], ...]] = {
+ENTRIES: dict[int, tuple[type[Entry], ...]] = {
     Subtype.BINDING_INFORMATION_UPDATE: (BindingEntry,),
     Subtype.SA_INFORMATION_UPDATE: (SaEntry,),
     Subtype.REPLAY_FLOOR: (FloorEntry,),
     Subtype.TABLE_SEGMENT: (BindingEntry, SaEntry),
     Subtype.PATH_COSTS: (PathEntry,),
+    Subtype.REVOCATIONS: (OctetsEntry,),
 }
 """Which entries a message may hold."""
