@@ -235,7 +235,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "manyhomes.part.digest": ["0x0102030405060708"],
         "manyhomes.part.length": ["8"],
         "manyhomes.part.offset": ["2"],
-        "manyhomes.part": ["61626364", "6566"],
+        "manyhomes.part": ["61:62:63:64", "65:66"],
     },
     "Isolation Acknowledgement": {"manyhomes.status": ["0"]},
     "Binding Update": {

@@ -48,6 +48,10 @@ class Context:
         self.associations = SecurityAssociationDatabase()
         self.peers = Peers(peers)
         hardened = config.mode is Mode.HARDENED
+        self.isolated: dict[int, int] = {}
+        """Home agents that are put out for good: index → incarnation (rule 13)."""
+        self.readmitted: dict[int, int] = {}
+        """Those that may come back: index → the incarnation in which they were put out."""
         self.due: dict[SecurityAssociation, None] = {}
         """SAs that are to be looked at: their numbers, or their time, come to an end."""
         self.mobile_esp = EspProcessor(

@@ -5,30 +5,34 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
 `primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
 `renewal` replace SAs that end, `metric` heeds what mobile nodes wish for, `path_mtu` what routers
-say of sizes, `route_optimisation` cuts detours short. This file leads each packet to the part that
-it is for.
+say of sizes, `route_optimisation` cuts detours short, `isolation` puts out a home agent that lies.
+This file leads each packet to the part that it is for.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv6Address
 
-from agents.config import HomeAgentConfig, RouteOptimisation
+from agents.config import HomeAgentConfig, PeerConfig, RouteOptimisation
 from agents.core import status as status_report
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord
 from agents.core.events import Event, Notice, TableReceived
+from agents.core.exposed_associations import ExposedAssociations
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
 from agents.core.hold_down import Advertised
+from agents.core.home_agent_list import HomeAgentList
 from agents.core.inter_ha_receiver import InterHaReceiver
+from agents.core.isolation import Isolation
 from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
+from agents.core.misconduct import Testimony
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
 from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
@@ -37,7 +41,8 @@ from agents.core.primary_role import PrimaryRole
 from agents.core.renew_requests import RenewRequests
 from agents.core.renewal import Renewal
 from agents.core.replay_floors import Floors
-from agents.core.replay_window import MeantWindows, SingleWindow, sender_id
+from agents.core.replay_window import INCARNATION_MASK, MeantWindows, SingleWindow, sender_id
+from agents.core.revocation_exchange import RevocationExchange
 from agents.core.route_optimisation import Optimiser
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.signalling import Signalling
@@ -81,12 +86,15 @@ class HomeAgent:
         by index, do the same for peers, which then are not in `peer_keys`. `last_advertised` is
         what an earlier life of this HA left. Raises `ConfigError` for a peer without either.
         """
+        # Beyond its ten bits a SID would be another one's (rule 3).
+        if incarnation is not None and incarnation > INCARNATION_MASK:
+            incarnation = None
         self.incarnation = incarnation
         by_ike = peer_secrets or {}
         peers = [
             Peer(each.name, each.index, each.address)
             if each.index in by_ike
-            else make_peer(config, each.index, peer_keys)
+            else make_peer(config, each, peer_keys.get(each.index, ()))
             for each in config.peers
         ]
         self._context = context = Context(
@@ -106,8 +114,9 @@ class HomeAgent:
             self._association_held,
             lambda association: not self._renewal.moved_on(association),
         )
+        self._testimony = Testimony(context)
         self._synchronisation = Synchronisation(
-            context, self._generations, self._released, self._role_moved
+            context, self._generations, self._released, self._role_moved, self._testimony
         )
         self._table = TableTransfer(
             context,
@@ -140,7 +149,13 @@ class HomeAgent:
         self._peer_keys = (
             PeerKeyManagement(context, by_ike, self._membership.introduce) if by_ike else None
         )
-        self._role = PrimaryRole(context, self._took_over)
+        self._role = PrimaryRole(context, self._took_over, self._succeeded)
+        self._list = HomeAgentList(
+            context, self._membership, self._role, self._peer_keys, self._members_changed
+        )
+        self._exposed = ExposedAssociations(context, self._renewal, self._isolated)
+        self._isolation = Isolation(context, self._list, self._role, self._exposed)
+        self._revocations = RevocationExchange(context, self._handed_on)
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:
             self._optimise()
@@ -165,6 +180,9 @@ class HomeAgent:
             self._keys,
             self._peer_keys,
             self._optimiser,
+            self._testimony,
+            self._isolation,
+            self._revocations,
         )
         self._now = 0.0
 
@@ -247,7 +265,10 @@ class HomeAgent:
         self._now = now
         if self.incarnation is None:
             self._context.report(
-                Notice("the incarnation counter cannot be read: no old SA may be used, staying out")
+                Notice(
+                    "the incarnation counter cannot be read, or is at its end: "
+                    "no old SA may be used, staying out"
+                )
             )
             return
         if self._peer_keys is not None:
@@ -289,6 +310,33 @@ class HomeAgent:
         """Renew a mobile node's SAs and end the old ones at once; raises `RenewalImpossible`."""
         self._now = now
         self._renewal.request(home_address, "revoked", now, grace=False)
+
+    def introduce_peer(self, peer: Peer, now: float) -> None:
+        """Take another home agent in; `ValueError` where its index or address is taken (rule 6)."""
+        self._now = now
+        self._list.introduce(peer, now)
+
+    def add_peer(self, peer: PeerConfig, keys: Iterable[KeyedAssociation], now: float) -> None:
+        """Take another home agent in with SAs from a file; `ValueError` where that cannot be."""
+        self.introduce_peer(make_peer(self._context.config, peer, keys), now)
+
+    def dismiss(self, index: int, reason: str, now: float) -> None:
+        """Reckon with a peer no more: it left, or is put out; `ValueError` for none (rule 6)."""
+        self._now = now
+        self._list.dismiss(index, reason, now)
+
+    def isolate(self, index: int, cause: str, now: float) -> bool:
+        """Put a home agent out for good (draft §5, rule 13); return whether that is news.
+
+        Raises `ValueError` for this one.
+        """
+        self._now = now
+        return self._isolation.isolate(index, cause, now)
+
+    def readmit(self, index: int, now: float) -> None:
+        """Let one that is isolated join again, in a later incarnation; raises `ValueError`."""
+        self._now = now
+        self._isolation.readmit(index, now)
 
     @property
     def key_exchange_user(self) -> KeyExchangeUser:
@@ -436,8 +484,8 @@ class HomeAgent:
         association = self._context.associations.by_spi(spi)
         if association is not None:
             return association
-        peer = self._context.peers.by_index(spi >> 24)
-        if peer is None or not self._context.peers.valid():
+        peers, maker = self._context.peers, spi >> 24
+        if not (peers.by_index(maker) or peers.is_gone(maker)) or not peers.valid():
             raise Dropped("unknown-spi")
         if self._held.hold(spi, packet, now):
             self._synchronisation.ask_association(spi, now)
@@ -539,6 +587,12 @@ class HomeAgent:
         self._synchronisation.announce_primary(binding, previous, now)
         self._became_primary(binding, now)
 
+    def _succeeded(self, bindings: Sequence[Binding], now: float) -> None:
+        """This HA is primary of all these, in place of one that is gone for good."""
+        self._synchronisation.announce_bindings(bindings, now)
+        for binding in bindings:
+            self._became_primary(binding, now)
+
     def _became_primary(self, binding: Binding, now: float) -> None:
         """Another HA was primary: it may have left a renewal unfinished, or one may be due."""
         self._renewal.adopt(binding, now)
@@ -554,6 +608,7 @@ class HomeAgent:
             assert isinstance(association.windows, SingleWindow)
             own = sender_id(self._context.config.index, self._context.incarnation)
             association.windows = MeantWindows(association.windows.window, own)
+        self._testimony.made(association)
         self._requests.watch_lifetime(association, now)
         made_elsewhere = association.spi >> 24 != self._context.config.index
         if not association.inbound or not made_elsewhere:
@@ -569,6 +624,20 @@ class HomeAgent:
         """Another SA may be the one to send on; silence may be over (rule 3)."""
         self._synchronisation.forget_tunnel(home_address)
         self._membership.check_ready(now)
+        self._exposed.changed(home_address, now)
+
+    def _members_changed(self, now: float) -> None:
+        """Home agents have come or gone."""
+        self._tunnel.members_changed()
+        self._signalling.members_changed()
+        self._metric.members_changed()
+
+    def _isolated(self, renewed: int, now: float) -> None:
+        self._isolation.complete(renewed, now)
+
+    def _handed_on(self, octets: bytes, peer: Peer, now: float) -> None:
+        """A peer hands on a revocation list; without certificates nobody can say whose it is."""
+        self.counters.drop("revocations-not-used")
 
     # Tables and malformed packets.
 

@@ -15,6 +15,8 @@ from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.renew_requests import RenewRequests
 from agents.core.replay_floors import Floors
+from agents.core.replay_window import INCARNATION_MASK
+from agents.core.revocation_exchange import RevocationExchange
 from agents.core.route_optimisation import Optimiser
 from agents.core.synchronisation import Synchronisation
 from agents.core.table_transfer import TableTransfer
@@ -43,7 +45,9 @@ class InterHaReceiver:
         optimiser: Optimiser | None,
         testimony: Testimony,
         isolation: Isolation,
+        revocations: RevocationExchange,
     ) -> None:
+        self._revocations = revocations
         self._testimony = testimony
         self._isolation = isolation
         self._optimiser = optimiser
@@ -78,6 +82,8 @@ class InterHaReceiver:
         assert isinstance(sender, int)
         try:
             self._testimony.examine_sender(peer, sender)
+            if sender & INCARNATION_MASK <= self._context.readmitted.get(peer.index, -1):
+                raise Dropped("isolated-incarnation")
             held.heard(association, sender, now, follow=peer.index < self._context.config.index)
             self._receive_opened(peer, parsed, payload, next_header, sender, now)
         except Proven as proven:
@@ -104,9 +110,9 @@ class InterHaReceiver:
         except WireError as error:
             raise Dropped(str(error.reason)) from error
         self._context.counters[f"received.{type(message).__name__}"] += 1
-        if not isinstance(message, inter_ha.Hello):
-            if message.receiver_incarnation != self._context.incarnation:
-                raise Dropped("stale-receiver-incarnation")
+        stale = message.receiver_incarnation != self._context.incarnation
+        if stale and not isinstance(message, inter_ha.Hello):
+            raise Dropped("stale-receiver-incarnation")
         self._testimony.examine(peer, message, sender, now)
         if isinstance(message, inter_ha.BindingInformationAcknowledgement):
             self._testimony.acknowledged(peer, message, sender, now)
@@ -177,7 +183,7 @@ class InterHaReceiver:
             case inter_ha.Accusation():
                 self._isolation.accusation(peer, message, now)
             case inter_ha.Revocations():
-                self._isolation.revocations(peer, message, now)
+                self._revocations.receive(peer, message, now)
             case inter_ha.IsolationAcknowledgement():
                 synchronisation.acknowledgement(peer, message, now)
             case _:

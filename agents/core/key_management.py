@@ -156,8 +156,8 @@ class KeyManagement:
     ) -> None:
         """Rekey both Child SAs, or, without the IKE SA, make a new one with two (rule 8).
 
-        `alone` (rule 13): a new one in any case, whose IKE_AUTH says INITIAL_CONTACT. Who is
-        isolated may have the mobile node's IKE SA without having told anybody.
+        `alone` (rule 13): a new one in any case, which tells the mobile node to drop all others.
+        Who is isolated may have the mobile node's IKE SA without having told anybody.
         """
         assert self._user is not None
         identity = Identity.of(home_address)
@@ -176,9 +176,7 @@ class KeyManagement:
             for child in newest.values():
                 self._endpoint.rekey_child(sa, child.inbound_spi, now)
         else:
-            sa = self._endpoint.initiate(
-                identity, self._own, care_of_address, now, initial_contact=alone
-            )
+            sa = self._endpoint.initiate(identity, self._own, care_of_address, now, alone=alone)
             self._fresh[sa] = _Fresh(home_address, asked=True)
         begun, fresh = sa, self._fresh[sa]
         self._context.timers.schedule(

@@ -17,7 +17,7 @@ from agents.core.binding_cache import newer_sequence
 from agents.core.context import Context
 from agents.core.peers import Peer
 from agents.core.replay_window import INCARNATION_BITS, INCARNATION_MASK
-from agents.core.security_associations import SaState, SecurityAssociation
+from agents.core.security_associations import SecurityAssociation
 from agents.wire import inter_ha
 from agents.wire.inter_ha import InterHaStatus, Misconduct
 
@@ -200,5 +200,3 @@ def _remember(kept: "OrderedDict[_Key, _Value]", key: _Key, value: _Value, most:
     kept[key] = value
     if len(kept) > most:
         kept.popitem(last=False)
-
-

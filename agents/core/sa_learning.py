@@ -5,7 +5,7 @@ from agents.core.context import Context
 from agents.core.events import AssociationLearnt, Notice
 from agents.core.generations import Generations
 from agents.core.misconduct import Testimony
-from agents.core.peers import Peer, PeerState
+from agents.core.peers import Peer
 from agents.core.registration import LAST_GENERATION
 from agents.core.replay_window import SingleWindow
 from agents.core.security_associations import SaState, SecurityAssociation
@@ -120,6 +120,8 @@ class AssociationLearning:
         if held is not None:
             same = (held.key, held.home_address) == (entry.key, entry.home_address)
             return InterHaStatus.ACCEPTED if same else InterHaStatus.SPI_OUT_OF_RANGE
+        if inbound and entry.spi >> 24 in self._context.isolated:
+            return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
         if inbound and self._context.associations.by_spi(entry.spi) is not None:
             return InterHaStatus.SPI_OUT_OF_RANGE
         if inbound and not solicited and not self._may_name(peer, entry.spi):
@@ -130,8 +132,7 @@ class AssociationLearning:
 
     def _may_name(self, peer: Peer, spi: int) -> bool:
         """Rule 4: an SPI of the sender's own range, or of one whose owner is gone."""
-        owner = self._context.peers.by_index(spi >> 24)
-        return owner is peer or (owner is not None and owner.state is PeerState.INVALID)
+        return spi >> 24 == peer.index or self._context.peers.is_gone(spi >> 24)
 
     def _is_past(self, entry: inter_ha.SaEntry, solicited: bool) -> bool:
         """Whether an SA that is not held here has had its time (rule 9).

@@ -27,15 +27,19 @@ class Signalling:
     def __init__(self, context: Context, tunnel: Tunnel) -> None:
         self._context = context
         self._tunnel = tunnel
-        config = context.config
-        members = [(config.index, config.address)]
-        members += [(peer.index, peer.address) for peer in context.peers]
-        entries = [SidEntry(index, own) for index, own in sorted(members)]
         self.advice: Callable[[Binding], tuple[MobilityOption, ...]] = lambda binding: ()
         """What else an acknowledgement with M says (rule 11)."""
-        self._sid_table: tuple[MobilityOption, ...] = (
-            sid_tables(SID_TABLE_VERSION, entries) if context.hardened else ()
-        )
+        self._sid_table: tuple[MobilityOption, ...] = ()
+        self.members_changed()
+
+    def members_changed(self) -> None:
+        """Home agents have come or gone: so has the SID table (rule 6)."""
+        config, peers = self._context.config, self._context.peers
+        members = [(config.index, config.address)]
+        members += [(peer.index, peer.address) for peer in peers]
+        entries = [SidEntry(index, own) for index, own in sorted(members)]
+        if self._context.hardened:
+            self._sid_table = sid_tables(SID_TABLE_VERSION, entries)
 
     def acknowledge(self, home_address: IPv6Address, answer: Answer, in_tunnel: bool) -> None:
         """Send the Binding Acknowledgement; M if other HAs will use the SA too (draft §3.1)."""

@@ -5,6 +5,7 @@ Update is acknowledged. What makes two copies one is `binding_cache` (rule 2) an
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -56,6 +57,18 @@ class Synchronisation:
             now,
             lambda complete, then: self._in_sync(binding, complete),
         )
+
+    def announce_bindings(self, bindings: Sequence[Binding], now: float) -> None:
+        """Tell every valid peer of many whose role is inherited: no Update stands behind it."""
+        told = [replace(each.to_wire(now), unordered=True) for each in bindings]
+        for entries in inter_ha.fit(told):
+            self._tell_all(
+                lambda peer, identifier, part=entries: inter_ha.BindingInformationUpdate(  # type: ignore[misc]
+                    entries=part, identifier=identifier
+                ),
+                now,
+                lambda complete, then: None,
+            )
 
     def announce_associations(
         self,
@@ -271,6 +284,8 @@ class Synchronisation:
         if entry.home_address not in self._context.config.home_prefix:
             self._context.counters.drop("binding-outside-home-prefix")
             return
+        if entry.primary in self._context.isolated:
+            entry = replace(entry, epoch=0, primary=0)
         held = self._context.cache.get(entry.home_address)
         was_bound = held is not None and held.bound
         binding, moved, new_primary = self._context.cache.merge(entry, now)

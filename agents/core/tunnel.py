@@ -27,10 +27,17 @@ class Tunnel:
         self._index = context.config.index
         self._limits = context.inner_limits
         self._origin = b""
-        if context.config.origin_option and len(context.peers):
-            self._origin = serialize_destination_options(
-                ipv6.ESP, [OriginIp(context.config.address)]
-            )
+        self.members_changed()
+
+    def members_changed(self) -> None:
+        """Home agents have come or gone: one that is alone need not name itself."""
+        config, origin = self._context.config, b""
+        if config.origin_option and len(self._context.peers):
+            origin = serialize_destination_options(ipv6.ESP, [OriginIp(config.address)])
+        if origin != self._origin:
+            self._origin = origin
+            for binding in self._context.cache:
+                binding.header = None
 
     def send(self, binding: Binding, packet: bytes, now: float) -> SecurityAssociation | None:
         """Tunnel `packet` to the mobile node, or relay it; return the SA used.

@@ -1,4 +1,4 @@
-"""Entries of inter-HA messages: a binding, a security association, a replay floor, a path, octets."""
+"""Entries of inter-HA messages: a binding, an SA, a replay floor, a path, octets of something."""
 
 import struct
 from dataclasses import dataclass, field
@@ -74,6 +74,11 @@ class BindingEntry:
 
     def encode(self) -> tuple[FieldType, bytes]:
         """Return the field's type and value."""
+        bits = (
+            _MULTI_SENDER * self.multi_sender
+            | _DELETED * self.deleted
+            | _UNORDERED * self.unordered
+        )
         value = _BINDING.pack(
             self.home_address.packed,
             self.care_of_address.packed,
@@ -83,7 +88,7 @@ class BindingEntry:
             self.registration,
             self.epoch,
             self.primary,
-            _MULTI_SENDER * self.multi_sender | _DELETED * self.deleted | _UNORDERED * self.unordered,
+            bits,
             self.priority,
         )
         return FieldType.BINDING_ENTRY, value

@@ -99,11 +99,11 @@ class IkeEndpoint:
         remote: IPv6Address,
         now: float,
         *,
-        initial_contact: bool = False,
+        alone: bool = False,
     ) -> IkeSa:
         """Begin an IKE SA with `peer` at `remote`, and all that is configured under it.
 
-        `initial_contact` asks the peer to drop whatever else it has with this end (§2.4).
+        `alone` asks the peer to drop all that it has with this end besides (rule 13).
 
         Raises:
             KeyError: the peer is not configured.
@@ -112,7 +112,7 @@ class IkeEndpoint:
         if config is None:
             raise KeyError(f"{peer} is not configured")
         sa = IkeSa(True, 0, local, remote, peer=peer, state=IkeState.INIT_SENT, config=config)
-        sa.initial_contact = initial_contact
+        sa.alone = alone
         self._initiator.begin(sa, now)
         return sa
 

@@ -175,6 +175,8 @@ class Authenticate(Request):
             IdentityResponder(sa.config.identity),
             Authentication(AuthMethod.SHARED_KEY, proof),
         ]
+        if sa.alone:
+            payloads.append(Notify(NotifyType.ONLY_THIS))
         if sa.config.children:
             self._spi = context.new_child_spi()
             payloads += offer(sa.config.children[0], self._spi)

@@ -65,8 +65,8 @@ class IkeSa:
     refusal: str = ""
     """What an unauthenticated answer to IKE_SA_INIT said (§2.21.1)."""
 
-    initial_contact: bool = False
-    """The initiator said that this is its only IKE SA with the other end (RFC 7296 §2.4)."""
+    alone: bool = False
+    """The initiator wants no other to stand beside it, nor any SA from before (rule 13)."""
     silent: bool = False
     """Its failure is reported already."""
     successor: "IkeSa | None" = field(default=None, repr=False)

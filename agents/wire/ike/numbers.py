@@ -148,6 +148,8 @@ class NotifyType(IntEnum):
     USE_TRANSPORT_MODE = 16391
     REKEY_SA = 16393
     ESP_TFC_PADDING_NOT_SUPPORTED = 16394
+    ONLY_THIS = 40962
+    """Private: the responder is to drop every other IKE SA and Child SA with this initiator."""
 
 
 FIRST_STATUS = 16384

@@ -1,0 +1,72 @@
+"""The home agent list: who is a peer, as home agents join and go (draft §5; design §10, rule 6).
+
+Whoever joins has been authenticated and authorised before it comes here, or an operator vouches for
+it. What a peer that goes had of the primary role passes on at once.
+"""
+
+from collections.abc import Callable
+
+from agents.core.context import Context
+from agents.core.events import PeerDismissed, PeerIntroduced
+from agents.core.membership import Membership
+from agents.core.peer_key_management import PeerKeyManagement
+from agents.core.peers import Peer, PeerState
+from agents.core.primary_role import PrimaryRole
+
+
+class HomeAgentList:
+    """Changes the list, and has everything follow that depends on it."""
+
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        role: PrimaryRole,
+        keys: PeerKeyManagement | None,
+        changed: Callable[[float], None],
+    ) -> None:
+        """`changed(now)` is told when the list is another one."""
+        self._context = context
+        self._membership = membership
+        self._role = role
+        self._keys = keys
+        self._changed = changed
+
+    def introduce(self, peer: Peer, now: float) -> None:
+        """Take `peer` in; raise `ValueError` where its index or address is taken."""
+        config = self._context.config
+        if config.index == peer.index or config.address == peer.address:
+            raise ValueError(
+                f"{peer.name}: index {peer.index} or {peer.address} is {config.name}'s"
+            )
+        if peer.index in self._context.isolated:
+            raise ValueError(f"{peer.name}: HA index {peer.index} is isolated; readmit it first")
+        self._context.peers.add(peer)
+        known = self._context.readmitted.get(peer.index, -1)
+        peer.incarnation = max(peer.incarnation, known + 1)
+        self._context.report(PeerIntroduced(peer.name, peer.index, peer.address))
+        self._changed(now)
+        self._membership.joined(peer, now)
+
+    def dismiss(self, index: int, reason: str, now: float, successor: int | None = None) -> None:
+        """Reckon with the peer of `index` no more; raise `ValueError` if there is none.
+
+        Its roles pass to `successor`; by default to the lowest index that is there, which sees to
+        it by itself.
+        """
+        peer = self._context.peers.by_index(index)
+        if peer is None:
+            raise ValueError(f"no peer has index {index}")
+        # First of all: nothing that its end sets off may be told to it.
+        self._context.peers.remove(peer, reason)
+        self._context.report(PeerDismissed(peer.name, index, reason))
+        peer.state = PeerState.UNKNOWN
+        self._membership.dismissed(peer, now)
+        if self._keys is not None:
+            self._keys.dismiss(peer)
+        own = self._context.config.index
+        if successor is not None:
+            self._role.succeed(index, successor, reason, now)
+        elif self._role.successor() == own:
+            self._role.succeed(index, own, reason, now)
+        self._changed(now)
