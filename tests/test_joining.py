@@ -1,13 +1,17 @@
 """Home agents join and go while mobile nodes are served (draft §5; design §10, rule 6)."""
 
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
-from world import HOA, World, own_address
+from world import ANYCAST, COA, HOA, World, own_address
 
 from agents.config import Detector, Mode, PeerConfig
 from agents.core.events import AdvertisePrefix, PeerDismissed, PeerIntroduced, PrimaryChanged
 from agents.core.key_loading import make_peer
+from agents.core.sid_tables import PACE
+from agents.wire import ipv6
 
 MODES = [Mode.HARDENED, Mode.DRAFT, Mode.DRAFT_CBC]
 EMPTY = 10
@@ -208,3 +212,204 @@ def test_the_start_waits_for_nobody_who_was_dismissed() -> None:
     world._collect()
     world.run(1.0)
     assert len(world.found(1, AdvertisePrefix)) == 1
+
+
+# SID tables.
+
+
+def table(world: World, number: int = 1) -> list[object]:
+    """Return the indexes that the mobile node takes packets from."""
+    engine = world.mobiles[number].engine
+    assert engine is not None
+    return [each["index"] for each in engine.peers()]
+
+
+def is_signalling(packet: bytes) -> bool:
+    """Whether it is a message to the first mobile node: behind a type 2 routing header."""
+    return packet[24:40] == COA.packed and packet[6] == ipv6.ROUTING
+
+
+def streams(world: World, seconds: float) -> tuple[int, int]:
+    """Send to the mobile node by every HA that serves, and from it; return how many were lost."""
+    down, up = len(world.at_mobile), len(world.at_correspondent)
+    sent = 0
+    for number in range(round(seconds * 500)):
+        for index in sorted(world.advertising):
+            world.down(index, number.to_bytes(4))
+            sent += 1
+        world.up(number.to_bytes(4))
+        world.run(0.002)
+    world.run(0.05)
+    received = len(world.at_mobile) - down, len(world.at_correspondent) - up
+    return sent - received[0], round(seconds * 500) - received[1]
+
+
+def test_a_new_home_agent_relays_until_the_mobile_node_knows_it() -> None:
+    """Nothing is lost, though its SID would be refused at first."""
+    world = World(3)
+    world.start_all()
+    world.start_mn()
+    assert table(world) == [1, 2, 3]
+    world.trouble = lambda packet: [] if is_signalling(packet) else [packet]
+    world.join(4)
+    assert streams(world, 0.7) == (0, 0)
+    assert "tunnel.sent" not in world.has[4].counters
+    assert table(world) == [1, 2, 3]
+    world.trouble = lambda packet: [packet]
+    assert streams(world, 0.7) == (0, 0)
+    new = world.has[4].counters
+    assert new["relayed-to-primary"] > 10
+    assert new["tunnel.sent"] > 100
+    assert table(world) == [1, 2, 3, 4]
+    assert world.mn is not None
+    assert "dropped.unknown-sid" not in world.mn.counters
+    assert world.has[1].counters["sid-table.requests"] == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_lost_while_one_joins_and_is_dismissed(mode: Mode) -> None:
+    world = World(2, mode)
+    world.start_all()
+    world.start_mn()
+    world.join(3)
+    assert streams(world, 1.0) == (0, 0)
+    world.dismiss(3)
+    world.kill(3)
+    assert streams(world, 1.0) == (0, 0)
+    if mode is Mode.HARDENED:
+        assert table(world) == [1, 2]
+
+
+def test_a_table_that_lacks_an_index_closes_its_window_at_once() -> None:
+    world = World(3)
+    world.start_all()
+    world.start_mn()
+    world.dismiss(3)
+    world.run(0.1)
+    assert table(world) == [1, 2]
+    assert world.mn is not None
+    world.down(3)
+    world.run(0.01)
+    assert world.at_mobile == []
+    assert world.mn.counters["dropped.unknown-sid"] == 1
+
+
+def test_binding_refresh_requests_are_paced_and_repeated() -> None:
+    world = World(2)
+    world.start_all()
+    for number in range(1, 5):
+        world.start_mn(number=number, at=COA + number - 1)
+    lost = {"count": 0}
+
+    def lose(packet: bytes) -> list[bytes]:
+        if not is_signalling(packet) or lost["count"] >= 2:
+            return [packet]
+        lost["count"] += 1
+        return []
+
+    world.trouble = lose
+    world.seen.clear()
+    world.join(3)
+    world.run(0.1)
+    assert table(world) == [1, 2]
+    world.run(5.0)
+    assert table(world) == [1, 2, 3]
+    assert world.has[1].counters["sid-table.requests"] == 4 + 2
+
+
+def test_requests_for_a_thousand_mobile_nodes() -> None:
+    """500 a second, and none twice: who has a request on its way gets no other."""
+    world = World(2)
+    world.start_all()
+    world.start_mn()
+    engine = world.has[1]
+    (model,) = list(engine._context.cache)
+    for number in range(1, 1000):
+        engine._context.cache.put(replace(model, home_address=HOA + 0x1000 + number))
+    asked: list[float] = []
+    engine._tables._ask_for_update = lambda binding: asked.append(world.now)
+    world.join(3)
+    world.run(0.5)
+    world.join(4)
+    world.run(0.4)
+    assert 440 <= len(asked) <= 460
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
+    assert min(gaps) == pytest.approx(PACE)
+
+
+@pytest.mark.parametrize("lost", ["request", "acknowledgement", "confirmation"])
+def test_each_message_of_a_change_lost(lost: str) -> None:
+    world = World(2)
+    world.start_all()
+    world.start_mn()
+    gone: list[bytes] = []
+    place = {"request": 0, "acknowledgement": 1, "confirmation": 1}[lost]
+
+    def lose(packet: bytes) -> list[bytes]:
+        update = packet[24:40] == ANYCAST.packed and packet[6] == ipv6.DESTINATION_OPTIONS
+        if not (update if lost == "confirmation" else is_signalling(packet)):
+            return [packet]
+        gone.append(packet)
+        return [] if len(gone) == place + 1 else [packet]
+
+    world.trouble = lose
+    world.join(3)
+    assert streams(world, 3.0) == (0, 0)
+    assert table(world) == [1, 2, 3]
+    assert world.has[3].counters["tunnel.sent"] > 100
+
+
+def test_the_new_home_agent_is_nearest_and_so_primary() -> None:
+    """It acknowledges, and yet has packets of its own relayed until that is confirmed."""
+    world = World(3)
+    world.start_all()
+    world.start_mn()
+    world.join(4)
+    world.order = [4, 1, 2, 3]
+    assert streams(world, 1.0) == (0, 0)
+    assert world.primaries() == {"HA4"}
+    assert table(world) == [1, 2, 3, 4]
+
+
+def test_the_primary_dies_while_one_joins() -> None:
+    """Who takes over asks for the update, and until then the new one relays to who is known."""
+    world = World(3)
+    world.start_all()
+    world.start_mn()
+    world.trouble = lambda packet: [] if packet[24:40] == COA.packed else [packet]
+    world.join(4)
+    world.run(0.6)
+    world.kill(1)
+    world.run(0.6)
+    world.trouble = lambda packet: [packet]
+    assert streams(world, 3.0) == (0, 0)
+    assert table(world) == [1, 2, 3, 4]  # HA1 is dead, not dismissed
+    assert world.primaries() == {"HA2"}
+
+
+def test_a_mobile_node_that_knows_no_m_is_asked_for_nothing() -> None:
+    world = World(2)
+    world.start_all()
+    world.start_mn(multi_sender=False)
+    world.join(3)
+    assert streams(world, 1.0) == (0, 0)
+    assert world.has[1].counters["sid-table.requests"] == 0
+    world.dismiss(1)
+    world.kill(1)
+    assert streams(world, 1.0) == (0, 0)
+
+
+def test_all_restart_and_the_mobile_node_goes_on_with_its_table() -> None:
+    world = World(3)
+    world.start_all()
+    world.start_mn()
+    for index in (1, 2, 3):
+        world.kill(index)
+    for index in (1, 2, 3):
+        world.start_ha(index)
+    world.run(1.0)
+    world.has[1].load_keys(world.mn.keyed(), world.now)  # type: ignore[union-attr]
+    world.mn.registration.refresh(world.now)  # type: ignore[union-attr]
+    world.run(0.5)
+    assert world.has[1].counters["sid-table.requests"] == 0
+    served(world)

@@ -29,6 +29,7 @@ from agents.wire.inter_ha import (
     FloorEntry,
     InterHaMessage,
     InterHaStatus,
+    MemberEntry,
     Misconduct,
     OctetsEntry,
     PathEntry,
@@ -91,7 +92,7 @@ mobility_options = st.lists(
     st.one_of(
         st.builds(AlternateCareOfAddress, unicast),
         st.builds(BindingRefreshAdvice, u16),
-        st.builds(MultiSenderCapable),
+        st.builds(MultiSenderCapable, u32),
         st.builds(Priority, u8),
         maps,
     ),
@@ -140,18 +141,8 @@ mobility_messages: st.SearchStrategy[MobilityMessage] = st.one_of(
 
 binding_entries = st.builds(
     BindingEntry,
-    unicast,
-    unicast,
-    u16,
-    u16,
-    u32,
-    u32,
-    u8,
-    u32,
-    st.booleans(),
-    u8,
-    st.booleans(),
-    st.booleans(),
+    *(unicast, unicast, u16, u16, u32, u32, u8, u32),
+    *(st.booleans(), u8, st.booleans(), u64, st.booleans()),
 )
 sa_entries = st.sampled_from(Transform).flatmap(
     lambda transform: st.builds(
@@ -177,6 +168,7 @@ _ENTRY_STRATEGIES = {
     SaEntry: sa_entries,
     FloorEntry: floor_entries,
     PathEntry: path_entries,
+    MemberEntry: st.builds(MemberEntry, st.integers(1, 63), unicast),
     OctetsEntry: st.builds(OctetsEntry, st.binary(max_size=255)),
 }
 _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
@@ -187,6 +179,7 @@ _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "incarnation": u16,
     "window": u16,
     "index": u8,
+    "successor": u8,
     "previous": u8,
     "accused": u8,
     "accused_incarnation": u16,

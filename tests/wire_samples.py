@@ -34,6 +34,9 @@ from agents.wire.inter_ha import (
     InterHaStatus,
     IsolationAcknowledgement,
     Keepalive,
+    Leave,
+    LeaveAcknowledgement,
+    MemberEntry,
     Misconduct,
     Mode,
     OctetsEntry,
@@ -88,7 +91,7 @@ CN = IPv6Address("fd00:3:1::1")
 CN2 = IPv6Address("fd00:3:2::2")
 SENDERS = (SidEntry(1, HA1), SidEntry(2, HA2), SidEntry(3, HA3))
 
-BINDING = BindingEntry(HOA, COA, 7, 0xC000, 59_500, 1, primary=1, epoch=2, priority=5)
+BINDING = BindingEntry(HOA, COA, 7, 0xC000, 59_500, 1, primary=1, epoch=2, priority=5, known=0b1110)
 DELETED = BindingEntry(HOA, COA, 8, 0xC000, 0, 1, 1, 2, multi_sender=False, deleted=True)
 SA = SaEntry(
     HOA,
@@ -113,7 +116,7 @@ MOBILITY: dict[str, tuple[MobilityMessage, IPv6Address, IPv6Address]] = {
         BindingUpdate(
             7,
             15,
-            options=(AlternateCareOfAddress(COA), MultiSenderCapable(), Priority(5)),
+            options=(AlternateCareOfAddress(COA), MultiSenderCapable(0xA1B2C3D4), Priority(5)),
         ),
         HOA,
         HA,
@@ -182,11 +185,13 @@ INTER_HA: dict[str, InterHaMessage] = {
     "Primary HA Switch": PrimaryHaSwitch(HOA, 3, 2, 3, **_TO_HA2),
     "Primary HA Switch Acknowledgement": PrimaryHaSwitchAcknowledgement(**_TO_HA2),
     "Table Request": TableRequest(8, 16, **_TO_HA2),
-    "Table Segment": TableSegment(8, (BINDING, SA), **_TO_HA2),
+    "Table Segment": TableSegment(8, (BINDING, SA, MemberEntry(3, HA3)), **_TO_HA2),
     "Table End": TableEnd(9, **_TO_HA2),
     "Path Costs": PathCosts(
         (PathEntry(HOA, CN, 1 << 33, 20_500, 4_000), PathEntry(HOA, CN2, 0)), **_TO_HA2
     ),
+    "Leave": Leave(2, **_TO_HA2),
+    "Leave Acknowledgement": LeaveAcknowledgement(**_TO_HA2),
     "Accusation": Accusation(3, 7, Misconduct.ROLE_OF_ANOTHER, **_TO_HA2),
     "Revocations": Revocations(
         0x0102030405060708, 8, 2, (OctetsEntry(b"abcd"), OctetsEntry(b"ef")), **_TO_HA2

@@ -45,12 +45,13 @@ from agents.core.replay_window import INCARNATION_MASK, MeantWindows, SingleWind
 from agents.core.revocation_exchange import RevocationExchange
 from agents.core.route_optimisation import Optimiser
 from agents.core.security_associations import SaState, SecurityAssociation
+from agents.core.sid_tables import SidTables
 from agents.core.signalling import Signalling
 from agents.core.synchronisation import Synchronisation
-from agents.core.table_transfer import TableTransfer
+from agents.core.table_transfer import TableEntry, TableTransfer
 from agents.core.tunnel import Tunnel
 from agents.keys import KeyedAssociation, SaMode
-from agents.wire import icmpv6, inter_ha, ipv6
+from agents.wire import icmpv6, ipv6
 from agents.wire.addresses import address
 from agents.wire.errors import WireError
 
@@ -104,8 +105,9 @@ class HomeAgent:
         self._own = config.address.packed
         self._maps = False
         """Whether mobile nodes may send to this HA's own address (rule 11)."""
-        self._tunnel = Tunnel(context)
-        self._signalling = Signalling(context, self._tunnel)
+        self._tables = SidTables(context, lambda binding: self._signalling.ask_for_update(binding))
+        self._tunnel = Tunnel(context, self._tables)
+        self._signalling = Signalling(context, self._tunnel, self._tables)
         self._generations = Generations(
             context.associations,
             context.timers,
@@ -116,7 +118,12 @@ class HomeAgent:
         )
         self._testimony = Testimony(context)
         self._synchronisation = Synchronisation(
-            context, self._generations, self._released, self._role_moved, self._testimony
+            context,
+            self._generations,
+            self._released,
+            self._role_moved,
+            lambda entry, now: self._list.told_of(entry, now),
+            self._testimony,
         )
         self._table = TableTransfer(
             context,
@@ -151,7 +158,12 @@ class HomeAgent:
         )
         self._role = PrimaryRole(context, self._took_over, self._succeeded)
         self._list = HomeAgentList(
-            context, self._membership, self._role, self._peer_keys, self._members_changed
+            context,
+            self._membership,
+            self._role,
+            self._peer_keys,
+            self._tables,
+            self._members_changed,
         )
         self._exposed = ExposedAssociations(context, self._renewal, self._isolated)
         self._isolation = Isolation(context, self._list, self._role, self._exposed)
@@ -165,6 +177,7 @@ class HomeAgent:
             self._synchronisation,
             self._released,
             self._became_primary,
+            self._tables,
             moves_keys=self._keys is not None,
         )
         self._path_mtu = PathMtu(context)
@@ -586,6 +599,7 @@ class HomeAgent:
     def _took_over(self, binding: Binding, previous: int, now: float) -> None:
         self._synchronisation.announce_primary(binding, previous, now)
         self._became_primary(binding, now)
+        self._tables.consider(binding, now)
 
     def _succeeded(self, bindings: Sequence[Binding], now: float) -> None:
         """This HA is primary of all these, in place of one that is gone for good."""
@@ -629,8 +643,8 @@ class HomeAgent:
     def _members_changed(self, now: float) -> None:
         """Home agents have come or gone."""
         self._tunnel.members_changed()
-        self._signalling.members_changed()
         self._metric.members_changed()
+        self._tables.members_changed(now)
 
     def _isolated(self, renewed: int, now: float) -> None:
         self._isolation.complete(renewed, now)
@@ -644,7 +658,7 @@ class HomeAgent:
     def _expired(self, binding: Binding, now: float) -> None:
         self._mobility.expired(binding, now)
 
-    def _make_table(self) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
+    def _make_table(self) -> list[TableEntry]:
         return self._synchronisation.table(self._now)
 
     def _table_requested(self, peer: Peer, mutual: bool, now: float) -> None:

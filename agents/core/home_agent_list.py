@@ -12,6 +12,8 @@ from agents.core.membership import Membership
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer, PeerState
 from agents.core.primary_role import PrimaryRole
+from agents.core.sid_tables import SidTables
+from agents.wire.inter_ha import MemberEntry
 
 
 class HomeAgentList:
@@ -23,6 +25,7 @@ class HomeAgentList:
         membership: Membership,
         role: PrimaryRole,
         keys: PeerKeyManagement | None,
+        tables: SidTables,
         changed: Callable[[float], None],
     ) -> None:
         """`changed(now)` is told when the list is another one."""
@@ -30,6 +33,7 @@ class HomeAgentList:
         self._membership = membership
         self._role = role
         self._keys = keys
+        self._tables = tables
         self._changed = changed
 
     def introduce(self, peer: Peer, now: float) -> None:
@@ -42,17 +46,26 @@ class HomeAgentList:
         if peer.index in self._context.isolated:
             raise ValueError(f"{peer.name}: HA index {peer.index} is isolated; readmit it first")
         self._context.peers.add(peer)
+        self._tables.joined(peer.index)
         known = self._context.readmitted.get(peer.index, -1)
         peer.incarnation = max(peer.incarnation, known + 1)
         self._context.report(PeerIntroduced(peer.name, peer.index, peer.address))
         self._changed(now)
         self._membership.joined(peer, now)
 
+    def told_of(self, entry: MemberEntry, now: float) -> None:
+        """A peer's table lists a home agent: one that is unknown here has to prove itself here."""
+        peers, config = self._context.peers, self._context.config
+        known = peers.by_index(entry.index) or peers.by_address(entry.address)
+        own = entry.index == config.index or entry.address == config.address
+        if not known and not own and entry.index not in peers.dismissed:
+            self._context.counters["members-unknown"] += 1
+
     def dismiss(self, index: int, reason: str, now: float, successor: int | None = None) -> None:
         """Reckon with the peer of `index` no more; raise `ValueError` if there is none.
 
-        Its roles pass to `successor`; by default to the lowest index that is there, which sees to
-        it by itself.
+        Its roles pass to `successor`; by default to the lowest index that is there. All HAs that
+        dismiss it come to the same conclusion, and the successor tells them.
         """
         peer = self._context.peers.by_index(index)
         if peer is None:
@@ -64,9 +77,7 @@ class HomeAgentList:
         self._membership.dismissed(peer, now)
         if self._keys is not None:
             self._keys.dismiss(peer)
-        own = self._context.config.index
-        if successor is not None:
-            self._role.succeed(index, successor, reason, now)
-        elif self._role.successor() == own:
-            self._role.succeed(index, own, reason, now)
+        if successor is None:
+            successor = self._role.successor()
+        self._role.succeed(index, successor, reason, now)
         self._changed(now)

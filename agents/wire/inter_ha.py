@@ -12,10 +12,12 @@ from agents.wire import inter_ha_fields as fields
 from agents.wire import tlv
 from agents.wire.errors import Reason, WireError
 from agents.wire.inter_ha_entries import (
+    EVERYBODY,
     BindingEntry,
     Entry,
     FieldType,
     FloorEntry,
+    MemberEntry,
     OctetsEntry,
     PathEntry,
     SaEntry,
@@ -30,6 +32,8 @@ from agents.wire.inter_ha_messages import (
     InterHaMessage,
     IsolationAcknowledgement,
     Keepalive,
+    Leave,
+    LeaveAcknowledgement,
     PathCosts,
     PrimaryHaSwitch,
     PrimaryHaSwitchAcknowledgement,
@@ -51,6 +55,7 @@ from agents.wire.transforms import Mode, Transform
 
 __all__ = [
     "ENTRIES_LIMIT",
+    "EVERYBODY",
     "MESSAGE_LIMIT",
     "Accusation",
     "BindingEntry",
@@ -65,6 +70,9 @@ __all__ = [
     "InterHaStatus",
     "IsolationAcknowledgement",
     "Keepalive",
+    "Leave",
+    "LeaveAcknowledgement",
+    "MemberEntry",
     "Misconduct",
     "Mode",
     "OctetsEntry",

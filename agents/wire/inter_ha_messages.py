@@ -12,6 +12,7 @@ from agents.wire.inter_ha_entries import (
     BindingEntry,
     Entry,
     FloorEntry,
+    MemberEntry,
     OctetsEntry,
     PathEntry,
     SaEntry,
@@ -38,6 +39,8 @@ class Subtype(IntEnum):
     TABLE_SEGMENT = 14
     TABLE_END = 15
     PATH_COSTS = 16
+    LEAVE = 17
+    LEAVE_ACKNOWLEDGEMENT = 18
     ACCUSATION = 32
     REVOCATIONS = 33
     ISOLATION_ACKNOWLEDGEMENT = 34
@@ -198,7 +201,7 @@ class TableSegment(InterHaMessage):
 
     subtype = Subtype.TABLE_SEGMENT
     number: int
-    entries: tuple[BindingEntry | SaEntry, ...]
+    entries: tuple[BindingEntry | SaEntry | MemberEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,21 @@ class PathCosts(InterHaMessage):
 
     subtype = Subtype.PATH_COSTS
     entries: tuple[PathEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(InterHaMessage):
+    """The sender goes: it is no peer any more, and `successor` has every role that it had."""
+
+    subtype = Subtype.LEAVE
+    successor: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveAcknowledgement(_Acknowledgement):
+    """The sender of the Leave is no peer any more."""
+
+    subtype = Subtype.LEAVE_ACKNOWLEDGEMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +289,8 @@ MESSAGES: dict[int, type[InterHaMessage]] = {
         TableSegment,
         TableEnd,
         PathCosts,
+        Leave,
+        LeaveAcknowledgement,
         Accusation,
         Revocations,
         IsolationAcknowledgement,
@@ -281,7 +301,7 @@ ENTRIES: dict[int, tuple[type[Entry], ...]] = {
     Subtype.BINDING_INFORMATION_UPDATE: (BindingEntry,),
     Subtype.SA_INFORMATION_UPDATE: (SaEntry,),
     Subtype.REPLAY_FLOOR: (FloorEntry,),
-    Subtype.TABLE_SEGMENT: (BindingEntry, SaEntry),
+    Subtype.TABLE_SEGMENT: (BindingEntry, SaEntry, MemberEntry),
     Subtype.PATH_COSTS: (PathEntry,),
     Subtype.REVOCATIONS: (OctetsEntry,),
 }
