@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
-from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
+from agents.core.events import AdvertisePrefix, Event, MisconductProven, WithdrawPrefix
 from agents.core.hold_down import Advertised
 from agents.core.home_agent import HomeAgent
 from agents.core.mobile_node import MobileNode
@@ -95,6 +95,8 @@ class World:
         self.trouble: Trouble = lambda packet: [packet]
         self.delay: Callable[[bytes], float] = lambda packet: DELAY
         self.cut: set[frozenset[int]] = set()
+        self.liars: set[int] = set()
+        """Home agents that a test has lie: nobody else may ever be accused (rule 13)."""
         self.seen: list[bytes] = []
         self.at_correspondent: list[tuple[int, bytes]] = []
         self.to_correspondent: list[bytes] = []
@@ -414,6 +416,8 @@ class World:
             self.at_correspondent += [(index, each) for each in engine.packets_to_deliver()]
             while (event := engine.next_event()) is not None:
                 self.events[index].append(event)
+                if isinstance(event, MisconductProven):
+                    assert event.index in self.liars, f"HA{index} accuses an honest one: {event}"
                 if isinstance(event, AdvertisePrefix):
                     self.advertising.add(index)
                     self.last_advertised[index] = engine.last_advertised

@@ -612,6 +612,7 @@ class HomeAgent:
         self._renewal.adopt(binding, now)
         due = [each for each in self._generations.newest(binding.home_address) if each.renewal_due]
         self._context.due.update(dict.fromkeys(due))
+        self._exposed.replace_one(binding.home_address, now)
 
     def _role_moved(self, binding: Binding, now: float) -> None:
         """A peer is primary now: tell it of a renewal that its predecessor left unfinished."""

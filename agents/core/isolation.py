@@ -15,6 +15,7 @@ from agents.core.events import (
     PeerReadmitted,
 )
 from agents.core.exposed_associations import ExposedAssociations
+from agents.core.failure_detection import detection_bound
 from agents.core.home_agent_list import HomeAgentList
 from agents.core.misconduct import Proven
 from agents.core.peers import Peer
@@ -145,16 +146,15 @@ class Isolation:
         own = self._context.config.index
         order = sorted([own, *(each.index for each in self._context.peers.valid())])
         wait = SUCCESSION * order.index(own)
-        if wait:
-            self._context.timers.schedule(now + wait, self._take_what_is_left)
-        else:
-            self._take_what_is_left(now)
+        # One that is believed to live may be gone, and is noticed only then.
+        later = detection_bound(self._context.config) + SUCCESSION + wait
+        for then in (wait, later):
+            self._context.timers.schedule(now + then, self._take_what_is_left)
 
     def _take_what_is_left(self, now: float) -> None:
         for binding in self._context.cache:
             if self._is_left(binding):
                 self._role.take(binding, "isolation", now)
-                self._exposed.replace_one(binding.home_address, now)
 
     def _is_left(self, binding: Binding) -> bool:
         if not binding.bound or binding.primary == self._context.config.index:
