@@ -1,7 +1,7 @@
 """What proves that a home agent lies, and what does not (draft §5; design §10, rule 13).
 
 A liar is HA1 of three, with its own keys and its own SID, that sends one message of its choice.
-That nobody honest is accused is shown by every test in `tests/world.py`'s world: it fails if one is.
+That nobody honest is accused every test in the world of `tests/world.py` shows: it fails if one is.
 """
 
 from collections.abc import Callable

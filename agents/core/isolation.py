@@ -67,6 +67,9 @@ class Isolation:
         self._exposed.mark(now)
         if peer is not None:
             self._home_agents.dismiss(index, "isolated", now)
+        for leaver in context.peers.leavers():
+            if leaver.index == index:
+                self._home_agents.end_farewell(leaver)
         self._settle_roles(now)
         self._exposed.replace(now)
         return True

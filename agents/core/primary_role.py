@@ -22,7 +22,7 @@ class PrimaryRole:
     ) -> None:
         """`announce(binding, previous, now)` tells the peers who is primary in place of whom.
 
-        `announce_all` tells of many, each in place of one that is gone for good.
+        `announce_all(bindings, now)` is told of all that have passed to one, this HA or another.
         """
         self._context = context
         self._announce = announce
@@ -53,11 +53,16 @@ class PrimaryRole:
         Without a packet of the mobile node, unlike rule 1 (b): that it goes is certain, and all are
         told the same. The successor alone announces it.
         """
+        passed = self.regard_as_passed(index, successor, cause)
+        if passed:
+            self._announce_all(passed, now)
+
+    def regard_as_passed(self, index: int, successor: int, cause: str) -> list[Binding]:
+        """Take note that every role of one HA is another's; return the bindings."""
         passed = [each for each in self._context.cache if each.bound and each.primary == index]
         for binding in passed:
             self._pass(binding, successor, cause)
-        if passed and successor == self._context.config.index:
-            self._announce_all(passed, now)
+        return passed
 
     def _pass(self, binding: Binding, primary: int, cause: str) -> None:
         binding.epoch, binding.primary = min(binding.epoch + 1, LAST_VERSION), primary
