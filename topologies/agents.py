@@ -23,6 +23,7 @@ from typing import Any
 from agents.config import (
     MAX_SEQUENCE,
     SOFT_LIMIT,
+    CredentialFiles,
     Detector,
     HomeAgentConfig,
     HomeAgentTimers,
@@ -35,7 +36,8 @@ from agents.config import (
     dump,
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
-from agents.shared_secrets import write_pair_secret, write_secret_file
+from agents.shared_secrets import write_secret_file
+from topologies.certification import Authority
 from topologies.frr import metric_command
 from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
@@ -57,8 +59,9 @@ class AgentError(Exception):
 class AgentOptions:
     """What the agents' configurations of one network have in common.
 
-    With `ike` a mobile node and its home agents share a secret and agree on SAs by IKEv2, and so
-    does every pair of home agents; without, SAs come from key files, and cannot be renewed.
+    With `ike` home agents and mobile nodes agree on SAs by IKEv2. All have certificates of one
+    operator; with `mobile_secret` mobile nodes have pre-shared keys instead, and check those of
+    home agents. Without `ike` SAs come from key files, and cannot be renewed.
 
     `hold_down` is off: here home agents are made to come and go.
     """
@@ -71,6 +74,7 @@ class AgentOptions:
     path_mtu: int = 1500
     lifetime: float = 420.0
     ike: bool = False
+    mobile_secret: bool = False
     key_management: bool = True
     sequence_soft_limit: int = SOFT_LIMIT
     sequence_limit: int = MAX_SEQUENCE
@@ -217,6 +221,8 @@ class Agents:
         self._runtime = runtime
         self._keys = runtime / "keys"
         self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.authority = Authority(self._keys / "authority") if self.options.ike else None
+        """Whose certificates all have, where IKE is used."""
         self._generation = itertools.count(1)
         self.home_agents: dict[str, Agent] = {}
         self.mobile_nodes: dict[str, Agent] = {}
@@ -324,11 +330,11 @@ class Agents:
 
     def _configure(self) -> None:
         has = [self.plan.nodes[name] for name in self.home_agents]
-        write_pair = self._write_pair_secret if self.options.ike else self._write_pair_keys
         pairs = {
-            frozenset((a.name, b.name)): write_pair(a, b)
+            frozenset((a.name, b.name)): self._write_pair_keys(a, b)
             for home in self.plan.homes
             for a, b in itertools.combinations(self.plan.home_agents(home), 2)
+            if not self.options.ike
         }
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
         write = self._write_secret if self.options.ike else self.write_mobile_keys
@@ -338,13 +344,12 @@ class Agents:
             for node in mobiles
             for number, holder in holders.items()
         }
-        kind = "secret_file" if self.options.ike else "key_file"
         for node in has:
             home = self.plan.home_of(node.name)
             peers = tuple(
                 PeerConfig(
                     peer.name, peer.index, self.plan.address_of(peer.name),
-                    **{kind: pairs[frozenset((node.name, peer.name))]},
+                    pairs.get(frozenset((node.name, peer.name)), Path()),
                 )
                 for peer in self.plan.home_agents(home)
                 if peer is not node
@@ -396,7 +401,8 @@ class Agents:
             route_optimisation=options.route_optimisation,
             optimisation=options.optimisation,
             key_files=() if options.ike else key_files,
-            secret_files=key_files if options.ike else (),
+            secret_files=key_files if options.ike and options.mobile_secret else (),
+            credentials=self._home_agent_credentials(node),
             peers=peers,
             timers=options.home_agent_timers,
         )
@@ -413,7 +419,8 @@ class Agents:
             home_prefix=home.prefix,
             directory=self.mobile_nodes[node.name].directory,
             key_file=Path() if options.ike else key_file,
-            secret_files=(key_file,) if options.ike else (),
+            secret_files=(key_file,) if options.ike and options.mobile_secret else (),
+            credentials=self._mobile_credentials(node, home),
             key_management=options.ike and options.key_management,
             sequence_limit=options.sequence_limit,
             mode=options.mode,
@@ -432,8 +439,34 @@ class Agents:
             timers=options.mobile_node_timers,
         )
 
+    def _home_agent_credentials(self, node: NodePlan) -> CredentialFiles:
+        """Return a home agent's certificate: it may serve its home prefix. None without IKE."""
+        if self.authority is None:
+            return CredentialFiles()
+        home, own = self.plan.home_of(node.name), self.plan.address_of(node.name)
+        return self.authority.home_agent(
+            node.name, node.index, own, home.home_agent_address, home.prefix
+        )
+
+    def _mobile_credentials(self, node: NodePlan, home: HomeNetwork) -> CredentialFiles:
+        """Return a mobile node's certificate of a home address, or what it needs to check others'.
+
+        None without IKE.
+        """
+        if self.authority is None:
+            return CredentialFiles()
+        if self.options.mobile_secret:
+            return self.authority.trust()
+        name = _of_home(node.name, home)
+        return self.authority.mobile_node(name, home.home_address(node.index))
+
     def _write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
-        """Write a pre-shared key of a mobile node; every home agent of that home reads the file."""
+        """Write a pre-shared key of a mobile node; every home agent of that home reads the file.
+
+        Where mobile nodes have certificates there is none.
+        """
+        if not self.options.mobile_secret:
+            return Path()
         home = self.plan.home_of(holder.name)
         path = self._keys / f"{_of_home(mobile.name, home)}.secret"
         write_secret_file(path, {home.home_address(mobile.index): secrets.token_bytes(32)})
@@ -451,13 +484,6 @@ class Agents:
         ]  # fmt: skip
         path = self._keys / f"{a.name}-{b.name}.toml"
         write_key_file(path, associations)
-        return path
-
-    def _write_pair_secret(self, a: NodePlan, b: NodePlan) -> Path:
-        """Write the pre-shared key of a pair of home agents; both read the same file."""
-        path = self._keys / f"{a.name}-{b.name}.secret"
-        ends = self.plan.address_of(a.name), self.plan.address_of(b.name)
-        write_pair_secret(path, *ends, secrets.token_bytes(32))
         return path
 
 
