@@ -5,19 +5,27 @@ It stays in the world with all that it knew: its engine, the SAs, their keys, it
 
 from pathlib import Path
 
+import certified
 import pytest
 from test_renewal import Streams
-from world import CN, COA, HOA, World, home_address, own_address, udp
+from world import ANYCAST, CN, COA, HOA, HOME, World, home_address, own_address, udp
 
-from agents.config import Mode, PeerConfig
+from agents.config import CredentialFiles, Mode, PeerConfig
 from agents.core.context import Context
 from agents.core.esp_processing import EspProcessor
-from agents.core.events import IsolationComplete, PeerIsolated, PrimaryChanged
-from agents.core.ike.events import IkeEstablished
+from agents.core.events import (
+    IsolationComplete,
+    PeerAssociationFailed,
+    PeerIsolated,
+    PrimaryChanged,
+    RevocationsHeard,
+)
+from agents.core.ike.events import IkeEstablished, RevocationsLearned
 from agents.core.replay_window import sender_id
 from agents.core.security_associations import SecurityAssociation
 from agents.keys import SaMode
 from agents.wire import ipv6
+from topologies.certification import Authority
 
 MODES = [Mode.HARDENED, Mode.DRAFT, Mode.DRAFT_CBC]
 HA1 = PeerConfig("HA1", 1, own_address(1), Path("/nowhere"))
@@ -222,3 +230,155 @@ def test_it_comes_back_only_by_verb_and_in_another_incarnation() -> None:
     world.run(1.0)
     assert engine.status()["peers"]["HA1"] == "up"  # type: ignore[index]
     assert spis(world, 1) == spis(world, 2)
+
+
+# The operator's word: a signed revocation list.
+
+
+def certified_world(**options: object) -> tuple[World, Authority, dict[int, CredentialFiles]]:
+    """Three HAs and a mobile node with certificates of an authority that revokes here alone."""
+    authority = Authority(certified.directory(), "revoking")
+    world = World(3, ike=True, peer_ike=True, mobile_secret=False, **options)  # type: ignore[arg-type]
+    for index in world.indexes:
+        world.certificates[index] = authority.home_agent(
+            f"HA{index}", index, own_address(index), ANYCAST, HOME
+        )
+    world.mobile_certificates[1] = authority.mobile_node("mn", HOA)
+    world.start_all()
+    world.start_mn()
+    assert world.primaries() == {"HA1"}
+    return world, authority, world.certificates
+
+
+def revocation_list(authority: Authority, index: int) -> bytes:
+    return authority.revoke(f"HA{index}").read_bytes()
+
+
+def test_one_home_agent_that_hears_the_operator_is_enough() -> None:
+    """It hands the signed list on; the mobile node hears it with the IKE SA that follows."""
+    world, authority, _ = certified_world()
+    world.order = [2, 3, 1]
+    old = spis(world, 3)
+    assert world.has[3].learn_revocations(revocation_list(authority, 1), world.now)
+    world._collect()
+    world.run(0.02)
+    for index in (2, 3):
+        assert world.found(index, PeerIsolated) == [PeerIsolated("HA1", 1, "revoked")]
+        assert not old & spis(world, index)
+    assert world.found(2, RevocationsHeard)[-1].fields()["source"] == "HA3"
+    assert len(world.found("mn", RevocationsLearned)) == 1
+    assert not world.has[3].learn_revocations(authority.revocations.read_bytes(), world.now)
+
+
+def test_no_list_that_the_authority_has_not_signed_isolates_anybody() -> None:
+    world, *_ = certified_world()
+    stranger = Authority(certified.directory(), "stranger")
+    stranger.home_agent("HA2", 2, own_address(2), ANYCAST, HOME)
+    forged = stranger.revoke("HA2").read_bytes()
+    for octets in (forged, b"", forged[:-1], b"\x30\x80" * 50):
+        with pytest.raises(ValueError, match="not a revocation list to believe"):
+            world.has[3].learn_revocations(octets, world.now)
+        engine = world.has[1]
+        engine._word._exchange.tell(octets, engine._context.peers.valid(), world.now)
+    world._collect()
+    world.run(0.5)
+    for index in (2, 3):
+        assert world.found(index, PeerIsolated) == []
+        assert world.has[index].counters["revocations-refused.unknown-issuer"] >= 1
+    without = World(2).start_ha(1)
+    with pytest.raises(ValueError, match="no credentials"):
+        without.learn_revocations(forged, 0.0)
+
+
+def test_who_was_cut_off_hears_it_when_it_is_back() -> None:
+    world, authority, _ = certified_world()
+    world.order = [2, 3, 1]
+    world.cut = {frozenset((2, 3)), frozenset((1, 3))}
+    world.run(1.0)
+    world.has[2].learn_revocations(revocation_list(authority, 1), world.now)
+    world._collect()
+    world.run(0.5)
+    assert world.found(3, PeerIsolated) == []
+    world.cut = set()
+    world.run(1.0)
+    assert world.found(3, PeerIsolated) == [PeerIsolated("HA1", 1, "revoked")]
+    assert spis(world, 2) == spis(world, 3)
+
+
+def test_no_ike_auth_that_it_can_complete() -> None:
+    """With mobile node and home agents, as initiator and as responder."""
+    world, authority, _ = certified_world()
+    hostile = world.has[1]
+    kept = Hostile(world, 1)
+    world.order = [2, 3, 1]
+    world.has[2].learn_revocations(revocation_list(authority, 1), world.now)
+    world._collect()
+    world.run(0.1)
+    assert world.mn is not None
+    keys = world.mn._keys
+    assert keys is not None
+    before = world.mn.key_counters()
+    established = len(world.found("mn", IkeEstablished))
+    # Without fencing it is nearest again: it begins with the mobile node, and answers it.
+    world.order = [1, 2, 3]
+    world.advertising.add(1)
+    assert hostile._keys is not None
+    hostile._keys.renew(HOA, COA, world.now, alone=True)
+    world._collect()
+    world.run(0.1)
+    assert len(world.found("mn", IkeEstablished)) == established
+    refused = world.mn.key_counters()["ike.not-authorised.revoked"]
+    assert refused > before.get("ike.not-authorised.revoked", 0)
+    keys.begin(world.now)
+    world._collect()
+    world.run(0.5)
+    assert len(world.found("mn", IkeEstablished)) == established
+    # It begins with a home agent, and that one with it: nobody does, and it is told why.
+    world.run(40.0)
+    failed = [e.fields() for e in world.found(1, PeerAssociationFailed)]
+    assert "authentication-failed" in {each["reason"] for each in failed}
+    for index in (2, 3):
+        peers = world.has[index].status()["peers"]
+        assert "HA1" not in peers  # type: ignore[operator]
+        assert world.has[index].key_counters()["peer-ike.not-authorised.revoked"] > 0
+    kept.forge()
+    world.run(0.1)
+    assert b"forged" not in {each[48:] for each in world.at_mobile}
+
+
+def test_its_ike_sa_with_the_mobile_node_is_gone_at_once() -> None:
+    """It knows SK_d: a rekey on its IKE SA would tell it all that follows."""
+    world, authority, _ = certified_world()
+    world.order = [2, 3, 1]
+    assert world.mn is not None
+    assert world.mn._keys is not None
+    (before,) = world.mn._keys._endpoint.sas()
+    world.has[2].learn_revocations(revocation_list(authority, 1), world.now)
+    world._collect()
+    world.run(0.02)
+    (now,) = world.mn._keys._endpoint.sas()
+    assert now is not before
+    assert {each.inbound_spi for each in now.children} == set(world.mn.held_keys())
+
+
+def test_a_pre_shared_key_that_it_knows_is_replaced() -> None:
+    """All home agents know it; with the old one nobody begins anything any more."""
+    world = world_of(peer_ike=True, mobile_secret=True)
+    world.order = [2, 3, 1]
+    fresh = world.random.randbytes(32)
+    assert world.mn is not None
+    world.mn.load_secret(fresh, world.now)
+    for index in (2, 3):
+        world.has[index].load_secrets({HOA: fresh}, world.now)
+    isolate(world, 1)
+    world.run(0.1)
+    assert len(world.found(2, IkeEstablished)) == 1
+    assert len(spis(world, 2)) == 4
+    hostile = world.has[1]
+    assert hostile._keys is not None
+    hostile._keys.renew(HOA, COA, world.now)
+    world._collect()
+    world.run(0.5)
+    established = [e for e in world.found("mn", IkeEstablished) if e.fields()["initiator"] is False]
+    assert len(established) == 1
+    assert world.has[2].key_counters().get("ike.not-authorised.isolated", 0) == 0

@@ -114,6 +114,7 @@ class World:
         """Of the mobile nodes, in place of certificates."""
         self.certificates: dict[int, CredentialFiles] = {}
         """Of home agents, where they are others than those that they should have."""
+        self.mobile_certificates: dict[int, CredentialFiles] = {}
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -362,7 +363,8 @@ class World:
             return None
         if self.secret is not None:
             return certified.credentials(certified.authority().trust())
-        return certified.credentials(certified.mobile_node(home_address(number)))
+        own = self.mobile_certificates.get(number)
+        return certified.credentials(own or certified.mobile_node(home_address(number)))
 
     def mn_config(self, number: int = 1) -> MobileNodeConfig:
         return MobileNodeConfig(

@@ -364,3 +364,15 @@ class IsolationComplete(Event):
     kind: ClassVar[str] = "isolation-complete"
     index: int
     renewed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationsHeard(Event):
+    """A signed revocation list is new here; `source`: `verb`, `ike`, or the peer that handed it on.
+
+    `number` is its CRL number.
+    """
+
+    kind: ClassVar[str] = "revocations-heard"
+    source: str
+    number: int

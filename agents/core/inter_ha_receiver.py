@@ -11,13 +11,13 @@ from agents.core.isolation import Isolation
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.misconduct import Proven, Testimony
+from agents.core.operators_word import OperatorsWord
 from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.renew_requests import RenewRequests
 from agents.core.replay_floors import Floors
 from agents.core.replay_window import INCARNATION_MASK
-from agents.core.revocation_exchange import RevocationExchange
 from agents.core.route_optimisation import Optimiser
 from agents.core.synchronisation import Synchronisation
 from agents.core.table_transfer import TableTransfer
@@ -47,9 +47,9 @@ class InterHaReceiver:
         home_agents: HomeAgentList,
         testimony: Testimony,
         isolation: Isolation,
-        revocations: RevocationExchange,
+        word: OperatorsWord,
     ) -> None:
-        self._revocations = revocations
+        self._word = word
         self._testimony = testimony
         self._isolation = isolation
         self._list = home_agents
@@ -197,7 +197,7 @@ class InterHaReceiver:
             case inter_ha.Accusation():
                 self._isolation.accusation(peer, message, now)
             case inter_ha.Revocations():
-                self._revocations.receive(peer, message, now)
+                self._word.receive(peer, message, now)
             case inter_ha.IsolationAcknowledgement():
                 synchronisation.acknowledgement(peer, message, now)
             case _:

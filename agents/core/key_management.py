@@ -5,7 +5,7 @@ the SAs, an IKE SA of its own once a renewal is due. IKE messages reach whicheve
 the first octet of an IKE SPI names the HA that has the IKE SA, and the others relay to it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +25,7 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    RevocationsLearned,
 )
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import (
@@ -100,15 +101,18 @@ class KeyManagement:
         context: Context,
         secrets: Mapping[IPv6Address, bytes],
         credentials: "Credentials | None" = None,
+        revocations: Callable[[float], None] = lambda now: None,
     ) -> None:
         """Know mobile nodes by secret or certificate, at every HA by the same.
 
         `secrets` are pre-shared keys by home address. With `credentials` this HA proves itself by
         certificate to all, and whoever holds a certificate for a home address has that one.
+        `revocations(now)` is told that IKE has brought a revocation list.
         """
         own = context.config.home_agent_address
         self._context = context
         self._own = own
+        self._revocations = revocations
         self._secrets = {Identity.of(home): home for home in secrets}
         self._by_certificate = credentials is not None
         config = IkeConfig(
@@ -150,6 +154,14 @@ class KeyManagement:
             self._handle(event, now)
         for datagram in self._endpoint.datagrams_to_send():
             self._context.to_send.append(to_packet(datagram))
+
+    def load_secrets(self, secrets: Mapping[IPv6Address, bytes]) -> None:
+        """Know mobile nodes by these pre-shared keys from now on, and no others.
+
+        What is established stays: who knows an old one can begin nothing with it (rule 13).
+        """
+        self._secrets = {Identity.of(home): home for home in secrets}
+        self._endpoint.know(tuple(self._peer(home, secret) for home, secret in secrets.items()))
 
     def counters(self) -> dict[str, int]:
         """Return the endpoint's counters, each with `ike.` before its name."""
@@ -247,6 +259,8 @@ class KeyManagement:
     # Events.
 
     def _handle(self, event: IkeEvent, now: float) -> None:
+        if isinstance(event, RevocationsLearned):
+            self._context.timers.schedule(now, self._revocations)
         home_address = self._home(event.peer) if event.peer is not None else None
         if home_address is None:
             return

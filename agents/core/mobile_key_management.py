@@ -6,6 +6,7 @@ on a new IKE SA, from another home agent.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,7 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    RevocationsLearned,
 )
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import keyed, mobile_children, to_datagram, to_packet
@@ -46,6 +48,10 @@ ATTEMPT_TIME = 4.0
 knows nothing of its IKE SA, cannot say so in a way to be believed."""
 
 
+EXPOSED_TIME = 1.0
+"""Seconds for which SAs are used that a revoked home agent knows: so long others may take."""
+
+
 class MobileKeyUser(Protocol):
     """What a mobile node is told."""
 
@@ -59,6 +65,10 @@ class MobileKeyUser(Protocol):
 
     def use_only(self, associations: Sequence[KeyedAssociation], now: float) -> None:
         """Hold a fresh set, and drop all others at once: a home agent that turned knows them."""
+        ...
+
+    def held_keys(self) -> Collection[int]:
+        """Return the inbound SPIs of all SAs that are held."""
         ...
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
@@ -90,7 +100,8 @@ class MobileKeyManagement:
         self._identity = Identity.of(self._home_agent)
         transform = Transform(config.mode.transform)
         children = mobile_children(self._home, self._home_agent, transform)
-        peer = IkePeerConfig(
+        self._credentials = credentials
+        self._peer = IkePeerConfig(
             self._identity,
             secret,
             children,
@@ -98,7 +109,7 @@ class MobileKeyManagement:
             prefix=config.home_prefix,
         )
         self._endpoint = IkeEndpoint(
-            IkeConfig(Identity.of(self._home), (peer,), credentials=credentials),
+            IkeConfig(Identity.of(self._home), (self._peer,), credentials=credentials),
             timers,
             random_bytes,
             lambda: int.from_bytes(random_bytes(4)),
@@ -181,8 +192,33 @@ class MobileKeyManagement:
             self._give_up(attempt, now)
             self.pump(now)
 
+    def load_secret(self, secret: bytes) -> None:
+        """Use another pre-shared key from now on; nothing that is established ends (rule 13)."""
+        self._peer = replace(self._peer, secret=secret)
+        self._endpoint.know((self._peer,))
+
+    def _heed_revocations(self, now: float) -> None:
+        """End what was made with a home agent that is none any more (rule 13).
+
+        Its IKE SA at once. The SAs of that moment it knows too, whoever made them: whoever told us
+        is about to replace them, and if not, there is a time for it.
+        """
+        assert self._credentials is not None
+        revocations = self._credentials.revocations
+        for sa in self._endpoint.sas():
+            proof = sa.certificate.chain[:-1] if sa.certificate is not None else ()
+            if any(revocations.revoked(each.serial, each.issuer) for each in proof):
+                self._fresh.pop(sa, None)
+                self._endpoint.forget(sa)
+        exposed = self._user.held_keys()
+        self._timers.schedule(
+            now + EXPOSED_TIME, lambda then: self._user.delete_keys(exposed, then)
+        )
+
     def _handle(self, event: IkeEvent, now: float) -> None:
         match event:
+            case RevocationsLearned():
+                self._heed_revocations(now)
             case IkeEstablished():
                 for other in self._endpoint.sas():
                     if other is not event.sa and other.established:

@@ -184,6 +184,17 @@ class MobileNode:
         self.replace_keys(associations, now)
         self._held.drop_older(now)
 
+    def held_keys(self) -> Collection[int]:
+        """Return the inbound SPIs of all SAs that are held."""
+        home = self.config.home_address
+        return {each.spi for each in self._associations if each.destination == home}
+
+    def load_secret(self, secret: bytes, now: float) -> None:
+        """Use another pre-shared key from now on (rule 13); `ValueError` without IKE."""
+        if self._keys is None:
+            raise ValueError("keys come from files here: there is no secret to replace")
+        self._keys.load_secret(secret)
+
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
         self._held.delete(spis, now)

@@ -98,12 +98,17 @@ class PeerKeyManagement:
         peers: Iterable[Peer],
         credentials: "Credentials",
         introduce: Callable[[Peer, float], None],
+        revocations: Callable[[float], None],
     ) -> None:
-        """`peers` are those by IKE; `introduce` is told of one that can be spoken to."""
+        """`peers` are those by IKE; `introduce` is told of one that can be spoken to.
+
+        `revocations(now)` is told that IKE has brought a revocation list.
+        """
         config = context.config
         self._context = context
         self._own = config.address
         self._introduce = introduce
+        self._revocations = revocations
         self._started = False
         self._quiet = max(QUIET_TIME, 2 * detection_bound(config))
         self._peerings: dict[Identity, _Peering] = {}
@@ -266,6 +271,8 @@ class PeerKeyManagement:
         wanted = self._context.config.home_prefix
         if not any(wanted.subnet_of(each) for each in certificate.prefixes):
             raise NotAuthorised("prefix-not-delegated", f"{wanted} to {certificate.name}")
+        if certificate.index in self._context.isolated:
+            raise NotAuthorised("isolated", f"{certificate.name} at {identity}")
         raise NotAuthorised("not-a-peer", f"{certificate.name} at {identity}")
 
     # What comes about.
@@ -273,6 +280,7 @@ class PeerKeyManagement:
     def _handle(self, event: IkeEvent, now: float) -> None:
         if isinstance(event, RevocationsLearned):
             self._context.report(event)
+            self._context.timers.schedule(now, self._revocations)
             return
         peering = self._peerings.get(event.peer) if event.peer is not None else None
         if peering is None:
@@ -304,6 +312,7 @@ class PeerKeyManagement:
         self, peering: _Peering, sa: IkeSa, child: ChildSa, began_here: bool, now: float
     ) -> None:
         peer, held = peering.peer, peering.peer.associations
+        peer.proof = sa.certificate or peer.proof
         fresh = PeerAssociation(
             self._association(child, self._own, peer.address),
             self._association(child, peer.address, self._own),
