@@ -3,14 +3,12 @@
 It stays in the world with all that it knew: its engine, the SAs, their keys, its IKE SAs.
 """
 
-from pathlib import Path
-
 import certified
 import pytest
 from test_renewal import Streams
 from world import ANYCAST, CN, COA, HOA, HOME, World, home_address, own_address, udp
 
-from agents.config import CredentialFiles, Mode, PeerConfig
+from agents.config import CredentialFiles, Mode
 from agents.core.context import Context
 from agents.core.esp_processing import EspProcessor
 from agents.core.events import (
@@ -18,8 +16,10 @@ from agents.core.events import (
     PeerAssociationFailed,
     PeerIsolated,
     PrimaryChanged,
+    RenewalBegan,
     RevocationsHeard,
 )
+from agents.core.exposed_associations import AT_ONCE, PACE
 from agents.core.ike.events import IkeEstablished, RevocationsLearned
 from agents.core.replay_window import sender_id
 from agents.core.security_associations import SecurityAssociation
@@ -28,7 +28,6 @@ from agents.wire import ipv6
 from topologies.certification import Authority
 
 MODES = [Mode.HARDENED, Mode.DRAFT, Mode.DRAFT_CBC]
-HA1 = PeerConfig("HA1", 1, own_address(1), Path("/nowhere"))
 EXPOSED = 0.01
 """Seconds from the verb until no SA that it knew is held: four round trips of 2 ms, and 2 ms."""
 
@@ -60,13 +59,6 @@ def known_to(world: World, index: int) -> list[SecurityAssociation]:
         copy.counter = 5000
         kept.append(copy)
     return kept
-
-
-def isolate(world: World, index: int, at: list[int] | None = None) -> None:
-    """The operator's verb at every honest HA, or at some; who is isolated goes on as it was."""
-    for honest in at or [each for each in world.has if each != index]:
-        world.has[honest].isolate(index, "verb", world.now)
-    world._collect()
 
 
 def spis(world: World, index: int) -> set[int]:
@@ -109,7 +101,7 @@ def test_it_takes_no_longer_than_the_messages() -> None:
     hostile = Hostile(world, 1)
     world.order = [2, 3, 1]  # fencing: its first-hop router has shut its link
     before = spis(world, 2)
-    isolate(world, 1)
+    world.isolate(1)
     world.run(EXPOSED)
     for index in (2, 3):
         assert world.found(index, PeerIsolated) == [PeerIsolated("HA1", 1, "verb")]
@@ -142,7 +134,7 @@ def test_nothing_of_it_is_taken_and_nothing_goes_to_it(
     streams = Streams(world, via=tuple(honest))
     streams.run(0.2)
     accepted = world.has[hostile].counters["tunnel.received"]
-    isolate(world, hostile)
+    world.isolate(hostile)
     streams.run(0.5)
     # What was on its way on the old SA when its other end dropped it: 1 ms each way and 1 ms more.
     world.run(0.1)
@@ -174,7 +166,7 @@ def test_an_idle_mobile_node_is_renewed_too() -> None:
     world.run(5.0)
     old = spis(world, 2)
     world.order = [2, 3, 1]
-    isolate(world, 1)
+    world.isolate(1)
     world.run(0.1)
     assert not old & spis(world, 3)
     for number in (1, 2):
@@ -186,7 +178,7 @@ def test_one_that_nobody_reaches_loses_its_sas_in_bounded_time() -> None:
     world = world_of()
     world.order = [2, 3, 1]
     world.detach(COA)
-    isolate(world, 1)
+    world.isolate(1)
     world.run(2.2)
     for index in (2, 3):
         assert spis(world, index) == set()
@@ -201,7 +193,7 @@ def test_who_should_take_over_is_gone_itself() -> None:
     world = world_of()
     world.order = [3, 2, 1]
     world.kill(2)
-    isolate(world, 1)
+    world.isolate(1)
     world.run(0.6)
     assert world.found(3, PrimaryChanged)[-1].fields()["primary"] == 3
     assert {each.spi >> 24 for each in context(world, 3).associations if each.inbound} == {3}
@@ -210,18 +202,16 @@ def test_who_should_take_over_is_gone_itself() -> None:
 def test_it_comes_back_only_by_verb_and_in_another_incarnation() -> None:
     world = world_of()
     world.order = [2, 3, 1]
-    isolate(world, 1)
+    world.isolate(1)
     world.run(1.0)
     engine = world.has[2]
     with pytest.raises(ValueError, match="isolated"):
-        engine.add_peer(HA1, world.peer_keys[2][1], world.now)
+        engine.add_peer(world.peer_config(1), world.peer_keys[2][1], world.now)
     with pytest.raises(ValueError, match="cannot isolate itself"):
         engine.isolate(2, "verb", world.now)
     with pytest.raises(ValueError, match="not isolated"):
         engine.readmit(3, world.now)
-    for index in (2, 3):
-        world.has[index].readmit(1, world.now)
-        world.has[index].add_peer(HA1, world.peer_keys[index][1], world.now)
+    world.readmit(1)
     world.run(1.0)
     assert engine.counters["dropped.isolated-incarnation"] > 0
     assert engine.status()["peers"]["HA1"] != "up"  # type: ignore[index]
@@ -370,7 +360,7 @@ def test_a_pre_shared_key_that_it_knows_is_replaced() -> None:
     world.mn.load_secret(fresh, world.now)
     for index in (2, 3):
         world.has[index].load_secrets({HOA: fresh}, world.now)
-    isolate(world, 1)
+    world.isolate(1)
     world.run(0.1)
     assert len(world.found(2, IkeEstablished)) == 1
     assert len(spis(world, 2)) == 4
@@ -382,3 +372,44 @@ def test_a_pre_shared_key_that_it_knows_is_replaced() -> None:
     established = [e for e in world.found("mn", IkeEstablished) if e.fields()["initiator"] is False]
     assert len(established) == 1
     assert world.has[2].key_counters().get("ike.not-authorised.isolated", 0) == 0
+
+
+def test_an_ike_sa_that_it_told_nobody_of_is_gone_too() -> None:
+    """That is why the others never rekey: their own IKE SA may be forgotten at the mobile node."""
+    world = world_of(peer_ike=True)
+    peers = {own_address(2).packed, own_address(3).packed}
+    world.trouble = lambda packet: [] if packet[24:40] in peers else [packet]
+    hostile = world.has[1]
+    assert hostile._keys is not None
+    hostile._keys.renew(HOA, COA, world.now, alone=True)
+    world._collect()
+    world.run(0.05)
+    assert world.mn is not None
+    secret = set(world.mn.held_keys())
+    assert not any(each.spi in secret for each in context(world, 2).associations)
+    world.trouble = lambda packet: [packet]
+    world.order = [2, 3, 1]
+    world.isolate(1)
+    world.run(0.05)
+    assert not secret & set(world.mn.held_keys())
+    ours = {each.spi for each in context(world, 2).associations if not each.inbound}
+    assert set(world.mn.held_keys()) == ours
+
+
+def test_many_mobile_nodes_are_renewed_at_a_pace() -> None:
+    """20 at once, 400 a second: so many more take so much longer, and none is left out."""
+    world = World(2, key_exchange=True)
+    world.start_all()
+    for number in range(1, 51):
+        world.start_mn(0.0, number, at=COA + number)
+    world.run(1.0)
+    world.order = [2, 1]
+    old = spis(world, 2)
+    world.isolate(1)
+    world.run(0.01)
+    assert len(world.found(2, RenewalBegan)) == AT_ONCE
+    world.run(2 * PACE)
+    assert len(world.found(2, RenewalBegan)) == 50
+    assert not old & spis(world, 2)
+    assert len(spis(world, 2)) == 50 * 4
+    assert world.found(2, IsolationComplete) == [IsolationComplete(1, 50)]

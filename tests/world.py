@@ -18,7 +18,14 @@ from typing import Any
 import certified
 
 from agents.config import CredentialFiles, HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
-from agents.core.events import AdvertisePrefix, Event, MisconductProven, WithdrawPrefix
+from agents.core.events import (
+    AdvertisePrefix,
+    Event,
+    MisconductProven,
+    PeerIsolated,
+    PeerReadmitted,
+    WithdrawPrefix,
+)
 from agents.core.hold_down import Advertised
 from agents.core.home_agent import HomeAgent
 from agents.core.ike.credentials import Credentials
@@ -91,6 +98,8 @@ class World:
         self.advertising: set[int] = set()
         self.last_advertised: dict[int, Advertised | None] = {}
         """What each HA's last life left to the next, as in a file beside it."""
+        self.isolated_at: dict[int, dict[int, int]] = {}
+        """The same of whom it has isolated."""
         self.events: dict[int | str, list[Event]] = {index: [] for index in self.indexes}
         self.events["mn"] = []
         self.mobiles: dict[int, Mobile] = {1: Mobile()}
@@ -154,6 +163,7 @@ class World:
             {home_address(n): self.secret for n in range(1, 5)} if self.secret else None,
             self.credentials(index) if self.ike or self.peer_ike else None,
             self.last_advertised.get(index),
+            self.isolated_at.get(index),
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -178,7 +188,7 @@ class World:
 
     def introduce(self, index: int, newcomer: int) -> None:
         """An operator tells HA `index` of another one."""
-        config = PeerConfig(f"HA{newcomer}", newcomer, own_address(newcomer), Path("/nowhere"))
+        config = self.peer_config(newcomer)
         self.has[index].add_peer(config, self.peer_keys[index][newcomer], self.now)
         self._collect()
 
@@ -188,6 +198,24 @@ class World:
             self.has[index].dismiss(gone, reason, self.now)
         self._forget(gone)
         self._collect()
+
+    def isolate(self, index: int, at: Sequence[int] | None = None) -> None:
+        """An operator has every other HA, or some, put one out; it goes on as it was."""
+        for honest in [each for each in self.has if each != index] if at is None else at:
+            self.has[honest].isolate(index, "verb", self.now)
+        self._collect()
+
+    def readmit(self, index: int) -> None:
+        """An operator has every HA that put one out let it join again."""
+        for each in [each for each in self.has if index in self.has[each].isolated]:
+            self.has[each].readmit(index, self.now)
+            keys = () if self.peer_ike else self.peer_keys[each][index]
+            self.has[each].add_peer(self.peer_config(index), keys, self.now)
+        self._collect()
+
+    def peer_config(self, index: int) -> PeerConfig:
+        """Return an HA as an operator names it to the others."""
+        return PeerConfig(f"HA{index}", index, own_address(index), Path("/nowhere"))
 
     def leave(self, index: int, stale: float = 0.0) -> None:
         """An HA goes by itself; routing still leads to it for `stale` seconds."""
@@ -445,6 +473,8 @@ class World:
                 self.events[index].append(event)
                 if isinstance(event, MisconductProven):
                     assert event.index in self.liars, f"HA{index} accuses an honest one: {event}"
+                if isinstance(event, PeerIsolated | PeerReadmitted):
+                    self.isolated_at[index] = dict(engine.isolated)
                 if isinstance(event, AdvertisePrefix):
                     self.advertising.add(index)
                     self.last_advertised[index] = engine.last_advertised
