@@ -21,6 +21,7 @@ from agents.core.events import (
 )
 from agents.core.exposed_associations import AT_ONCE, PACE
 from agents.core.ike.events import IkeEstablished, RevocationsLearned
+from agents.core.ike.revocations import RevocationList
 from agents.core.replay_window import sender_id
 from agents.core.security_associations import SecurityAssociation
 from agents.keys import SaMode
@@ -256,7 +257,7 @@ def test_one_home_agent_that_hears_the_operator_is_enough() -> None:
         assert world.found(index, PeerIsolated) == [PeerIsolated("HA1", 1, "revoked")]
         assert not old & spis(world, index)
     assert world.found(2, RevocationsHeard)[-1].fields()["source"] == "HA3"
-    assert len(world.found("mn", RevocationsLearned)) == 1
+    assert [e.fields()["source"] for e in world.found("mn", RevocationsHeard)] == ["home-agent"]
     assert not world.has[3].learn_revocations(authority.revocations.read_bytes(), world.now)
 
 
@@ -413,3 +414,77 @@ def test_many_mobile_nodes_are_renewed_at_a_pace() -> None:
     assert not old & spis(world, 2)
     assert len(spis(world, 2)) == 50 * 4
     assert world.found(2, IsolationComplete) == [IsolationComplete(1, 50)]
+
+
+def test_without_fencing_it_draws_and_can_use_nothing() -> None:
+    """It stays nearest. The list reaches the mobile node all the same, and IKE with it fails."""
+    world, authority, _ = certified_world()
+    kept = Hostile(world, 1)
+    world.has[2].learn_revocations(revocation_list(authority, 1), world.now)
+    world._collect()
+    world.run(0.01)
+    assert len(world.found("mn", RevocationsHeard)) == 1
+    world.run(2.3)
+    assert world.mn is not None
+    assert world.mn.held_keys() == set()
+    for index in (2, 3):
+        assert not {each.spi for each in kept.kept} & spis(world, index)
+    kept.forge()
+    world.has[1]._keys.renew(HOA, COA, world.now, alone=True)  # type: ignore[union-attr]
+    world._collect()
+    world.run(10.0)
+    assert world.at_mobile == []
+    assert world.mn.held_keys() == set()
+    assert world.mn.key_counters()["ike.not-authorised.revoked"] > 1
+    world.order = [2, 3, 1]  # its router has shut its link at last
+    world.run(40.0)
+    assert len(spis(world, 2)) == 4
+    assert set(world.mn.held_keys()) & spis(world, 2)
+    assert world.binding(2)["state"] == "bound"  # type: ignore[index]
+
+
+def test_a_list_that_reaches_the_mobile_node_in_ike_alone() -> None:
+    """Nothing that comes on an SA gets through: IKE_AUTH tells it too."""
+    world, authority, _ = certified_world()
+    world.order = [2, 3, 1]
+    world.trouble = lambda packet: [] if packet[6] == ipv6.ROUTING else [packet]
+    world.has[2].learn_revocations(revocation_list(authority, 1), world.now)
+    world._collect()
+    world.run(0.02)
+    world.trouble = lambda packet: [packet]
+    assert len(world.found("mn", RevocationsLearned)) == 1
+    world.run(1.5)
+    assert world.mn is not None
+    assert len(world.mn.held_keys()) == 2
+
+
+def test_no_list_but_the_operators_moves_the_mobile_node() -> None:
+    """All home agents have its SA, the hostile one too: the signature counts."""
+    world, *_ = certified_world()
+    stranger = Authority(certified.directory(), "stranger")
+    stranger.home_agent("HA2", 2, own_address(2), ANYCAST, HOME)
+    forged = stranger.revoke("HA2").read_bytes()
+    binding = context(world, 1).cache.get(HOA)
+    assert binding is not None
+    word = world.has[1]._word
+    word._revocations = FakeRevocations((forged, b"x", b"\x30" * 3000))  # type: ignore[assignment]
+    word.tell_mobile_node(binding, world.now)
+    world._collect()
+    world.run(2.0)
+    assert world.mn is not None
+    assert world.mn.counters["dropped.revocations-unknown-issuer"] == 1
+    assert world.mn.counters["dropped.revocations-bad-revocation-list"] == 2
+    assert world.found("mn", RevocationsHeard) == []
+    assert len(world.mn.held_keys()) == 2
+
+
+class FakeRevocations:
+    """Octets that nobody has signed, told as lists."""
+
+    def __init__(self, lists: tuple[bytes, ...]) -> None:
+        self._lists = lists
+
+    def lists(self) -> tuple[RevocationList, ...]:
+        return tuple(
+            RevocationList(each, b"", 1, certified.today(), frozenset()) for each in self._lists
+        )

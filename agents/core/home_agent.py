@@ -184,9 +184,14 @@ class HomeAgent:
             self._tables,
             self._members_changed,
         )
-        self._exposed = ExposedAssociations(context, self._renewal, self._isolated)
+        self._exposed = ExposedAssociations(
+            context,
+            self._renewal,
+            lambda binding, now: self._word.tell_mobile_node(binding, now),
+            self._isolated,
+        )
         self._isolation = Isolation(context, self._list, self._role, self._exposed)
-        self._word = OperatorsWord(context, credentials, self._isolation)
+        self._word = OperatorsWord(context, credentials, self._isolation, self._signalling)
         self._membership.met = self._word.met
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:

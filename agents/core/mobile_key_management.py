@@ -11,7 +11,8 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Protocol
 
 from agents.config import MobileNodeConfig
-from agents.core.events import Event
+from agents.core.counters import Dropped
+from agents.core.events import Event, RevocationsHeard
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.config import IkeConfig, IkePeerConfig
 from agents.core.ike.endpoint import IkeEndpoint
@@ -26,12 +27,15 @@ from agents.core.ike.events import (
     IkeFailed,
     RevocationsLearned,
 )
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import keyed, mobile_children, to_datagram, to_packet
+from agents.core.revocation_exchange import Assembly
 from agents.core.timers import Timer, TimerQueue
 from agents.keys import KeyedAssociation
 from agents.wire import ipv6
 from agents.wire.ike.identity import Identity
+from agents.wire.inter_ha import Revocations
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
 
@@ -101,6 +105,7 @@ class MobileKeyManagement:
         transform = Transform(config.mode.transform)
         children = mobile_children(self._home, self._home_agent, transform)
         self._credentials = credentials
+        self._assembly = Assembly()
         self._peer = IkePeerConfig(
             self._identity,
             secret,
@@ -196,6 +201,30 @@ class MobileKeyManagement:
         """Use another pre-shared key from now on; nothing that is established ends (rule 13)."""
         self._peer = replace(self._peer, secret=secret)
         self._endpoint.know((self._peer,))
+
+    def learn_revocations(self, message: Revocations, now: float) -> None:
+        """A home agent hands on a revocation list, or a part of it, under an SA.
+
+        The SA proves nothing, since all home agents have it; the issuer's signature does. Raises
+        `Dropped`.
+        """
+        if self._credentials is None:
+            raise Dropped("revocations-not-used")
+        whole = self._assembly.add(message)
+        if whole is None:
+            return
+        try:
+            news = self._credentials.revocations.learn(whole)
+        except NotAuthorised as refused:
+            raise Dropped(f"revocations-{refused.reason}") from refused
+        if news:
+            self._report(RevocationsHeard("home-agent", self._newest_number(whole)))
+            self._heed_revocations(now)
+
+    def _newest_number(self, octets: bytes) -> int:
+        assert self._credentials is not None
+        lists = self._credentials.revocations.lists()
+        return next((each.number for each in lists if each.octets == octets), 0)
 
     def _heed_revocations(self, now: float) -> None:
         """End what was made with a home agent that is none any more (rule 13).

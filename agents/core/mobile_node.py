@@ -38,11 +38,13 @@ from agents.keys import KeyedAssociation, SaMode
 from agents.wire import addresses, icmpv6, ipv6
 from agents.wire.destination_options import HomeAddress, serialize_destination_options
 from agents.wire.errors import WireError
+from agents.wire.inter_ha import Revocations, parse_inter_ha
 from agents.wire.mobility import (
     BindingAcknowledgement,
     BindingError,
     BindingRefreshRequest,
     BindingUpdate,
+    ExperimentalMessage,
     MobilityMessage,
     parse_mobility,
     serialize_mobility,
@@ -492,8 +494,19 @@ class MobileNode:
                 self.registration.refresh(now)
             case BindingError():
                 self._handle_binding_error(message)
+            case ExperimentalMessage() if self._keys is not None:
+                self._learn_revocations(message, now)
             case _:
                 self._refuse_type(message, now)
+
+    def _learn_revocations(self, message: ExperimentalMessage, now: float) -> None:
+        """A home agent says which home agent is none any more (rule 13); raises `Dropped`."""
+        own, home = self.config.home_agent_address, self.config.home_address
+        found = parse_inter_ha(serialize_mobility(message, own, home), own, home)
+        if self._keys is None or not isinstance(found, Revocations):
+            self._refuse_type(message, now)
+            return
+        self._keys.learn_revocations(found, now)
 
     def _refuse_type(self, message: MobilityMessage, now: float) -> None:
         """Answer a type that is not known with a Binding Error (RFC 6275 §9.2)."""

@@ -7,13 +7,18 @@ could not be told. So one home agent that hears it is enough.
 
 from typing import TYPE_CHECKING
 
+from agents.core.binding_cache import Binding
 from agents.core.context import Context
+from agents.core.counters import Dropped
 from agents.core.events import RevocationsHeard
 from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.isolation import Isolation
 from agents.core.peers import Peer
-from agents.core.revocation_exchange import RevocationExchange
+from agents.core.revocation_exchange import RevocationExchange, parts
+from agents.core.signalling import Signalling
 from agents.wire import inter_ha
+from agents.wire.mobility import ExperimentalMessage
+from agents.wire.mobility_header import HEAD
 
 if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
     from agents.core.ike.credentials import Credentials
@@ -23,9 +28,14 @@ class OperatorsWord:
     """Takes revocation lists, acts on them, and hands them on."""
 
     def __init__(
-        self, context: Context, credentials: "Credentials | None", isolation: Isolation
+        self,
+        context: Context,
+        credentials: "Credentials | None",
+        isolation: Isolation,
+        signalling: Signalling,
     ) -> None:
         self._context = context
+        self._signalling = signalling
         self._revocations = None if credentials is None else credentials.revocations
         self._isolation = isolation
         self._exchange = RevocationExchange(context, self._handed_on)
@@ -70,9 +80,27 @@ class OperatorsWord:
             for each in self._revocations.lists():
                 self._exchange.tell(each.octets, (peer,), now)
 
-    def forget(self, peer: Peer) -> None:
-        """`peer` is none any more."""
-        self._exchange.forget(peer)
+    def tell_mobile_node(self, binding: Binding, now: float) -> None:
+        """Send the lists to a mobile node, on an SA that it has.
+
+        Whoever is isolated may know the SA, and may hold back what the mobile node answers in IKE:
+        it cannot forge a list, and need not be passed on the way there.
+        """
+        own = self._context.config.home_agent_address
+        for each in () if self._revocations is None else self._revocations.lists():
+            for part in parts(each.octets):
+                header = inter_ha.serialize_inter_ha(part, own, binding.home_address)
+                try:
+                    self._signalling.send(
+                        ExperimentalMessage(header[HEAD:]),
+                        binding.home_address,
+                        binding.care_of_address,
+                        binding.multi_sender,
+                        in_tunnel=False,
+                        kept_back=0,
+                    )
+                except Dropped as dropped:
+                    self._context.counters.drop(dropped.reason)
 
     def _handed_on(self, octets: bytes, peer: Peer, now: float) -> None:
         if self._revocations is None:
