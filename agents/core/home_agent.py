@@ -165,25 +165,21 @@ class HomeAgent:
         if self._keys is not None:
             self._keys.report_to(self._renewal)
         self._requests = RenewRequests(context, self._renewal, self._synchronisation, provoke)
+        self._role = PrimaryRole(context, self._took_over, self._succeeded)
+        self._list = HomeAgentList(
+            context, self._membership, self._role, self._tables, self._members_changed
+        )
         self._peer_keys: PeerKeyManagement | None = None
         if credentials is not None:
             by_ike = [each for each in peers if each.index not in peer_keys]
-            self._peer_keys = PeerKeyManagement(
+            self._peer_keys = self._list.keys = PeerKeyManagement(
                 context,
                 by_ike,
                 credentials,
                 self._membership.introduce,
                 self._revocations_by_ike,
+                self._list,
             )
-        self._role = PrimaryRole(context, self._took_over, self._succeeded)
-        self._list = HomeAgentList(
-            context,
-            self._membership,
-            self._role,
-            self._peer_keys,
-            self._tables,
-            self._members_changed,
-        )
         self._exposed = ExposedAssociations(
             context,
             self._renewal,

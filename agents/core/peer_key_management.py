@@ -7,7 +7,7 @@ Child SA is also how an SA is renewed (RFC 7296 §2.8.3); the old one goes when 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agents.core.context import Context
 from agents.core.counters import Dropped
@@ -70,6 +70,19 @@ MOST_ASSOCIATIONS = 4
 """SAs with one peer at once; the one heard least lately has to go."""
 
 
+class Members(Protocol):
+    """What is asked about a home agent that is no peer yet (draft §5; rule 6)."""
+
+    def authorise(self, certificate: HomeAgentCertificate) -> Peer:
+        """Return whom the holder of this certificate would be; raise `NotAuthorised`."""
+
+    def join(self, peer: Peer, now: float) -> None:
+        """Take in one that has proven itself; raise `ValueError` where that cannot be any more."""
+
+    def not_met(self, peer: Peer, now: float) -> None:
+        """IKE with one that a peer told of came to nothing."""
+
+
 @dataclass(slots=True, eq=False)
 class _Peering:
     """What goes on with one peer."""
@@ -99,16 +112,19 @@ class PeerKeyManagement:
         credentials: "Credentials",
         introduce: Callable[[Peer, float], None],
         revocations: Callable[[float], None],
+        members: Members,
     ) -> None:
         """`peers` are those by IKE; `introduce` is told of one that can be spoken to.
 
-        `revocations(now)` is told that IKE has brought a revocation list.
+        `revocations(now)` is told that IKE has brought a revocation list. `members` is asked about
+        one that is none yet.
         """
         config = context.config
         self._context = context
         self._own = config.address
         self._introduce = introduce
         self._revocations = revocations
+        self._members = members
         self._started = False
         self._quiet = max(QUIET_TIME, 2 * detection_bound(config))
         self._peerings: dict[Identity, _Peering] = {}
@@ -140,7 +156,9 @@ class PeerKeyManagement:
         self.pump(now)
 
     def meet(self, peer: Peer, now: float) -> None:
-        """Agree with one more peer, as with those of the start."""
+        """Agree with one more peer, as with those of the start; nothing to do if that is begun."""
+        if Identity.of(peer.address) in self._peerings:
+            return
         peering = self._know(peer)
         if self._started:
             self._look(peering, now)
@@ -267,13 +285,16 @@ class PeerKeyManagement:
         return IkePeerConfig(identity, None, children, prefix=prefix, index=index)
 
     def _admit(self, identity: Identity, certificate: HomeAgentCertificate) -> IkePeerConfig:
-        """Refuse a home agent that nobody has introduced."""
+        """Take in a home agent that is authorised to serve here, and that nobody told of."""
         wanted = self._context.config.home_prefix
         if not any(wanted.subnet_of(each) for each in certificate.prefixes):
             raise NotAuthorised("prefix-not-delegated", f"{wanted} to {certificate.name}")
-        if certificate.index in self._context.isolated:
-            raise NotAuthorised("isolated", f"{certificate.name} at {identity}")
-        raise NotAuthorised("not-a-peer", f"{certificate.name} at {identity}")
+        if identity != Identity.of(certificate.address):
+            raise NotAuthorised("wrong-identity", f"{certificate.name} is not at {identity}")
+        self._know(self._members.authorise(certificate))
+        admitted = self._holder(identity)
+        assert admitted is not None
+        return admitted
 
     # What comes about.
 
@@ -312,6 +333,8 @@ class PeerKeyManagement:
         self, peering: _Peering, sa: IkeSa, child: ChildSa, began_here: bool, now: float
     ) -> None:
         peer, held = peering.peer, peering.peer.associations
+        if not self._is_member(peering, sa, now):
+            return
         peer.proof = sa.certificate or peer.proof
         fresh = PeerAssociation(
             self._association(child, self._own, peer.address),
@@ -341,9 +364,27 @@ class PeerKeyManagement:
         if held.sending is fresh:
             self._introduce(peer, now)
 
+    def _is_member(self, peering: _Peering, sa: IkeSa, now: float) -> bool:
+        """Introduce the one that has just proven itself, unless it is a peer already."""
+        peer = peering.peer
+        if self._context.peers.by_index(peer.index) is peer:
+            return True
+        assert sa.certificate is not None
+        peer.name = HomeAgentCertificate.of(sa.certificate).name
+        try:
+            self._members.join(peer, now)
+        except ValueError:  # another one was quicker
+            self._context.counters["peer-ike-failed.index-taken"] += 1
+            self.dismiss(peer)
+            self._endpoint.delete(sa, now)
+            return False
+        self._look(peering, now)
+        return True
+
     def _failed(self, peering: _Peering, sa: IkeSa, reason: str, now: float) -> None:
         """Say it once, and try again: soon after a silence, ever later after a refusal."""
-        if sa is peering.attempt:
+        ours = sa is peering.attempt
+        if ours:
             peering.attempt = None
             if reason != "timeout":
                 peering.not_before = now + peering.back_off
@@ -351,6 +392,9 @@ class PeerKeyManagement:
         elif sa.initiator:
             return  # given up here, and no attempt any more
         self._context.counters[f"peer-ike-failed.{reason}"] += 1
+        if ours and self._context.peers.by_index(peering.peer.index) is not peering.peer:
+            self.dismiss(peering.peer)  # a peer told of it: it may tell again
+            self._members.not_met(peering.peer, now)
         if (said := f"{reason} {sa.detail}") not in peering.said:
             peering.said.add(said)
             self._context.report(PeerAssociationFailed(peering.peer.name, reason, sa.detail))
