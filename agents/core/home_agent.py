@@ -221,7 +221,11 @@ class HomeAgent:
             self._word,
         )
         self._leaving = Leaving(
-            context, self._membership.leave, lambda: self._drawn, self._hand_over
+            context,
+            self._membership.leave,
+            self._membership.stay,
+            lambda: self._drawn,
+            self._hand_over,
         )
         self._now = 0.0
         self._drawn = 0.0

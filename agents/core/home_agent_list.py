@@ -106,7 +106,9 @@ class HomeAgentList:
         peers.say_farewell(peer)
         self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self.end_farewell(peer))
         named = peers.by_index(message.successor)
-        serves = message.successor == self._context.config.index or (named and named.valid)
+        serves = message.successor == self._context.config.index or (
+            named is not None and named is not peer and named.valid
+        )
         self.dismiss(peer.index, LEFT, now, message.successor if serves else None)
 
     def end_farewell(self, peer: Peer) -> None:
