@@ -106,6 +106,8 @@ class MobileKeyManagement:
         children = mobile_children(self._home, self._home_agent, transform)
         self._credentials = credentials
         self._assembly = Assembly()
+        self._told = b""
+        """The list that a home agent told of last."""
         self._peer = IkePeerConfig(
             self._identity,
             secret,
@@ -214,40 +216,47 @@ class MobileKeyManagement:
         if whole is None:
             return
         try:
-            news = self._credentials.revocations.learn(whole)
+            self._credentials.revocations.learn(whole)
         except NotAuthorised as refused:
             raise Dropped(f"revocations-{refused.reason}") from refused
-        if news:
+        # IKE_AUTH may have brought it before; an old one changes nothing.
+        known = any(each.octets == whole for each in self._credentials.revocations.lists())
+        if known and whole != self._told:
+            self._told = whole
             self._report(RevocationsHeard("home-agent", self._newest_number(whole)))
-            self._heed_revocations(now)
+            self._heed_revocations(now, told=True)
 
     def _newest_number(self, octets: bytes) -> int:
         assert self._credentials is not None
         lists = self._credentials.revocations.lists()
         return next((each.number for each in lists if each.octets == octets), 0)
 
-    def _heed_revocations(self, now: float) -> None:
+    def _heed_revocations(self, now: float, *, told: bool) -> None:
         """End what was made with a home agent that is none any more (rule 13).
 
         Its IKE SA at once. The SAs of that moment it knows too, whoever made them: whoever told us
-        is about to replace them, and if not, there is a time for it.
+        is about to replace them, and if not, there is a time for it. A list that came in IKE_AUTH,
+        not `told` for that purpose, may concern anybody: there only that IKE SA shows it.
         """
         assert self._credentials is not None
         revocations = self._credentials.revocations
+        exposed = told
         for sa in self._endpoint.sas():
             proof = sa.certificate.chain[:-1] if sa.certificate is not None else ()
             if any(revocations.revoked(each.serial, each.issuer) for each in proof):
+                exposed = True
                 self._fresh.pop(sa, None)
                 self._endpoint.forget(sa)
-        exposed = self._user.held_keys()
-        self._timers.schedule(
-            now + EXPOSED_TIME, lambda then: self._user.delete_keys(exposed, then)
-        )
+        if exposed:
+            held = self._user.held_keys()
+            self._timers.schedule(
+                now + EXPOSED_TIME, lambda then: self._user.delete_keys(held, then)
+            )
 
     def _handle(self, event: IkeEvent, now: float) -> None:
         match event:
             case RevocationsLearned():
-                self._heed_revocations(now)
+                self._heed_revocations(now, told=False)
             case IkeEstablished():
                 for other in self._endpoint.sas():
                     if other is not event.sa and other.established:
