@@ -25,11 +25,12 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    IkeRekeyed,
     RevocationsLearned,
 )
 from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.sa import IkeSa
-from agents.core.ike_packets import keyed, mobile_children, to_datagram, to_packet
+from agents.core.ike_packets import groups, keyed, mobile_children, to_datagram, to_packet
 from agents.core.revocation_exchange import Assembly
 from agents.core.timers import Timer, TimerQueue
 from agents.keys import KeyedAssociation
@@ -116,7 +117,12 @@ class MobileKeyManagement:
             prefix=config.home_prefix,
         )
         self._endpoint = IkeEndpoint(
-            IkeConfig(Identity.of(self._home), (self._peer,), credentials=credentials),
+            IkeConfig(
+                Identity.of(self._home),
+                (self._peer,),
+                groups=groups(config.ike_groups),
+                credentials=credentials,
+            ),
             timers,
             random_bytes,
             lambda: int.from_bytes(random_bytes(4)),
@@ -195,8 +201,8 @@ class MobileKeyManagement:
         self.pump(now)
 
     def _time_out(self, attempt: IkeSa, now: float) -> None:
-        if attempt is self._attempt:
-            self._give_up(attempt, now)
+        if attempt.heir is self._attempt:
+            self._give_up(attempt.heir, now)
             self.pump(now)
 
     def load_secret(self, secret: bytes) -> None:
@@ -267,6 +273,11 @@ class MobileKeyManagement:
                 self._take(event.sa, event.child, now, alone=False)
             case ChildDeleted(reason="by-peer"):
                 self._user.delete_keys((event.spi,), now)
+            case IkeRekeyed():
+                if event.sa in self._fresh:
+                    self._fresh[event.successor] = self._fresh.pop(event.sa)
+                if event.sa is self._attempt:
+                    self._attempt = event.successor
             case ChildFailed() | IkeFailed() | IkeDeleted():
                 self._give_up(event.sa, now)
 
