@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, RouteOptimisation, load_home_agent
 from agents.core.mtu import inner_mtu
+from agents.isolation_commands import IsolationCommands
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
@@ -23,6 +24,7 @@ from agents.runtime.engine import EngineEvent, HomeAgentEngine
 from agents.runtime.gate import SIGNALLING_MARK, Gatekeeper
 from agents.runtime.hook import Hook
 from agents.runtime.incarnation import next_incarnation
+from agents.runtime.isolated import read_isolated, write_isolated
 from agents.runtime.journal import Journal
 from agents.runtime.netlink import Monitor, Netlink
 from agents.runtime.returns import read_returns, write_returns
@@ -116,6 +118,7 @@ class HomeAgentProcess(Agent):
         self._credentials = credentials
         self._own = config.address.packed
         self._returns = config.directory / "returns"
+        self._isolated = config.directory / "isolated"
         self._watchdog = watchdog
         self._netlink = devices.netlink
         self._monitor = devices.monitor
@@ -178,6 +181,10 @@ class HomeAgentProcess(Agent):
             self._remove_home_route()
         elif event.kind == "left":
             self.stop(0)
+        elif event.kind in ("peer-isolated", "peer-readmitted"):
+            if not write_isolated(self._isolated, self.engine.isolated):
+                text = "who is isolated cannot be written down: isolate again after a restart"
+                self.journal.write("notice", {"text": text})
         elif event.kind in REVOCATION_EVENTS:
             self._keep_lists()
         elif event.kind == "metric-changed":
@@ -201,6 +208,7 @@ class HomeAgentProcess(Agent):
             "add-peer": self._add_peer,
             "dismiss": self._dismiss,
             "leave": self._leave,
+            **IsolationCommands(self.engine, self._carry_out).commands(),
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
             "gate": lambda request, now: self._gatekeeper.stopped(),
@@ -311,6 +319,11 @@ class HomeAgentProcess(Agent):
         self._check_connectivity(now)
         return "dismissed"
 
+    def _carry_out(self, now: float) -> None:
+        """An operator has decided something: what follows leaves at once."""
+        self.pump(now)
+        self._check_connectivity(now)
+
     def _leave(self, request: Mapping[str, Any], now: float) -> str:
         """Go for good; the process ends, with exit code 0, when all is handed over."""
         try:
@@ -387,6 +400,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         secrets=secrets,
         credentials=credentials,
         last_advertised=read_returns(config.directory / "returns"),
+        isolated=read_isolated(config.directory / "isolated"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
     agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress, credentials)

@@ -20,6 +20,9 @@ from agents.wire.inter_ha import Leave, LeaveAcknowledgement, MemberEntry
 LEFT = "left"
 """Why an HA is dismissed that goes by itself."""
 
+ISOLATED = "isolated"
+"""Why a peer is dismissed that turned (rule 13)."""
+
 FAREWELL_TIME = 2.0
 """Seconds for which a peer that left may repeat it: as long as it does (rule 6)."""
 
@@ -51,8 +54,12 @@ class HomeAgentList:
             raise ValueError(
                 f"{peer.name}: index {peer.index} or {peer.address} is {config.name}'s"
             )
+        if peer.index in self._context.isolated:
+            raise ValueError(f"{peer.name}: HA index {peer.index} is isolated; readmit it first")
         self._context.peers.add(peer)
         self._tables.joined(peer.index)
+        known = self._context.readmitted.get(peer.index, -1)
+        peer.incarnation = max(peer.incarnation, known + 1)
         self._context.report(PeerIntroduced(peer.name, peer.index, peer.address))
         self._changed(now)
         self._membership.joined(peer, now)
@@ -60,9 +67,13 @@ class HomeAgentList:
     # What is asked about a home agent that has shown its certificate.
 
     def authorise(self, certificate: HomeAgentCertificate) -> Peer:
-        """Return whom the holder would be; raise `NotAuthorised`: `index-taken`, `dismissed`.
+        """Return whom the holder would be.
 
-        One that left may come back by itself, one that was dismissed by an operator's word alone.
+        One that left may come back by itself, one that was dismissed by an operator's word alone;
+        one that was isolated, and readmitted, by another certificate (rule 13).
+
+        Raises:
+            NotAuthorised: `index-taken`, `dismissed`, `isolated`.
         """
         name, index, own = certificate.name, certificate.index, certificate.address
         config, peers = self._context.config, self._context.peers
@@ -70,7 +81,10 @@ class HomeAgentList:
         if taken is not None or index == config.index or own == config.address:
             raise NotAuthorised("index-taken", f"{index} or {own} is not {name}'s here")
         before = peers.dismissed.get(index)
-        if before is not None and before.reason != LEFT:
+        spent = self._context.spent_certificates.get(index) == certificate.serial
+        if index in self._context.isolated or spent:
+            raise NotAuthorised("isolated", name)
+        if before is not None and before.reason not in (LEFT, ISOLATED):
             raise NotAuthorised("dismissed", name)
         return Peer(name, index, own)
 
@@ -91,14 +105,15 @@ class HomeAgentList:
         if peers.by_index(peer.index) is not peer:
             return  # it did not hear that it was heard
         peers.say_farewell(peer)
-        self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self._farewell_over(peer))
+        self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self.end_farewell(peer))
         named = peers.by_index(message.successor)
         serves = message.successor == self._context.config.index or (
             named is not None and named is not peer and named.valid
         )
         self.dismiss(peer.index, LEFT, now, message.successor if serves else None)
 
-    def _farewell_over(self, peer: Peer) -> None:
+    def end_farewell(self, peer: Peer) -> None:
+        """Nothing is taken of a peer that left any more."""
         if self._context.peers.end_farewell(peer) and self.keys is not None:
             self.keys.dismiss(peer)
 
@@ -107,7 +122,7 @@ class HomeAgentList:
         peers, config = self._context.peers, self._context.config
         known = peers.by_index(entry.index) or peers.by_address(entry.address)
         own = entry.index == config.index or entry.address == config.address
-        if known or own or entry.index in peers.dismissed:
+        if known or own or entry.index in {**peers.dismissed, **self._context.isolated}:
             return
         self._context.counters["members-unknown"] += 1
         if self.keys is not None:

@@ -76,6 +76,8 @@ class IkeSa:
     """By which the other end has proven itself, if by one."""
     detail: str = ""
     """Why one end has refused the other, in a word."""
+    alone: bool = False
+    """The initiator wants no other to stand beside it, nor any SA from before (rule 13)."""
     silent: bool = False
     """Its failure is reported already."""
     group: int = 0
@@ -186,6 +188,7 @@ class IkeSa:
             fragmentation=self.fragmentation,
             config=self.config,
             certificate=self.certificate,
+            alone=self.alone,
             last_heard=now,
         )
 
