@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, RouteOptimisation, load_home_agent
 from agents.core.mtu import inner_mtu
@@ -28,6 +28,9 @@ from agents.runtime.returns import read_returns, write_returns
 from agents.runtime.sockets import EchoSocket, OutboundSocket, PeerSocket
 from agents.runtime.tun import Tun
 from agents.runtime.watchdog import Watchdog, WatchdogDied
+
+if TYPE_CHECKING:
+    from agents.core.home_agent import HomeAgent
 
 HOME_METRIC: Final = 1
 """Below any routing daemon's: the own home link wins over the way to another home agent's."""
@@ -250,15 +253,22 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m agents.ha CONFIG", file=sys.stderr)
         return 2
     try:
-        agent = _prepare(Path(arguments[0]))
+        agent = prepare(Path(arguments[0]))
     except (ConfigError, OSError) as error:
         print(f"ha: {one_line(error)}", file=sys.stderr)
         return 2
     return agent.run()
 
 
-def _prepare(path: Path) -> HomeAgentProcess:
-    """Build everything; raises `ConfigError` and `OSError` while they can still be read."""
+def prepare(
+    path: Path,
+    process_class: "type[HomeAgentProcess] | None" = None,
+    engine_class: "type[HomeAgent] | None" = None,
+) -> HomeAgentProcess:
+    """Build everything; raises `ConfigError` and `OSError` while they can still be read.
+
+    The classes stand in for `HomeAgentProcess` and `HomeAgent`: an experiment brings its own.
+    """
     config = load_home_agent(path)
     # First of all: the watchdog stays small, and inherits no descriptor.
     watchdog = Watchdog.start(config.home_prefix, config.directory / "events.jsonl", config.name)
@@ -281,7 +291,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
     egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
     # After all that can go wrong: a start that failed must not use up the first incarnation.
     incarnation = next_incarnation(config.directory / "incarnation")
-    engine = HomeAgent(
+    engine = (engine_class or HomeAgent)(
         config,
         incarnation,
         os.urandom,
@@ -292,7 +302,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         last_advertised=read_returns(config.directory / "returns"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
-    agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress)
+    agent = (process_class or HomeAgentProcess)(config, engine, devices, journal, watchdog, egress)
     journal.write("agent-started", {"incarnation": incarnation, "pid": os.getpid()})
     if incarnation == 1:
         # Later ones cannot know how far an SA of the file has been used.

@@ -80,6 +80,8 @@ class AgentOptions:
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     hold_down: bool = False
+    modules: Mapping[str, str] = field(default_factory=dict)
+    """By home agent, what runs on it in place of `agents.ha` (an experiment's, say)."""
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -226,7 +228,8 @@ class Agents:
         ):
             for node in plan.of_role(role):
                 directory = runtime / node.name / "agent"
-                agents[node.name] = Agent(nodes[node.name], module, directory, logs / node.name)
+                program = self.options.modules.get(node.name, module)
+                agents[node.name] = Agent(nodes[node.name], program, directory, logs / node.name)
         self.key_holders = {home.number: plan.home_agents(home)[0].name for home in plan.homes}
         """Which home agent of each home network is the first to know the mobile nodes' keys."""
         self._configure()
