@@ -47,7 +47,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput renewal replay metric catchment optimisation synchronisation hijack multi-hoa
+.PHONY: failover throughput renewal replay metric catchment optimisation synchronisation hijack multi-hoa isolation
 failover: $(READY)  ## outage when a home agent fails, or an AS (TOPO=multi_as); a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
@@ -77,6 +77,9 @@ synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents e
 
 hijack: $(READY)  ## who may announce the prefix: ROAs, filters, a hijacker; a plot (4 minutes)
 	@exec $(PYTHON) -m experiments.hijack
+
+isolation: $(READY)  ## a home agent turns hostile: time until it is powerless; a plot (15 minutes)
+	@exec $(PYTHON) -m experiments.isolation
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph

@@ -14,7 +14,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
 
-from experiments import data_catchment, data_hijack, data_multi_hoa, data_optimisation
+from experiments import (
+    data_catchment,
+    data_hijack,
+    data_isolation,
+    data_multi_hoa,
+    data_optimisation,
+)
 from experiments.schema import Column as Column
 from experiments.schema import DataError as DataError
 from experiments.schema import Table as Table
@@ -44,6 +50,8 @@ class EventName(StrEnum):
     TRIAL_FAILED = "trial-failed"
     WISH = "wish"
     MOVE = "move"
+    TURNED = "turned"
+    ISOLATED = "isolated"
     MEASUREMENT = "measurement"
     RUN_END = "run-end"
 
@@ -88,6 +96,11 @@ EVENT_FIELDS: Mapping[EventName, tuple[dict[str, type], str]] = {
     EventName.MOVE: (
         {"trial": int, "mobile": str, "place": str},
         "a mobile node begins to leave for the visited network of this access router",
+    ),
+    EventName.TURNED: ({"trial": int, "node": str}, "a home agent is told to turn hostile"),
+    EventName.ISOLATED: (
+        {"trial": int, "node": str, "fencing": str},
+        "the operator's verb against it began",
     ),
     EventName.MEASUREMENT: ({"name": str, "value": float, "unit": str}, "one number, as measured"),
     EventName.RUN_END: ({"state": str}, "the run ends"),
@@ -455,6 +468,7 @@ TABLES: Mapping[str, Table] = {
         TAKEOVERS,
         *data_catchment.TABLES,
         *data_hijack.TABLES,
+        *data_isolation.TABLES,
         *data_multi_hoa.TABLES,
         *data_optimisation.TABLES,
     )
@@ -556,6 +570,7 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("renewal", "failover_ike"): ("exchanges", ("mode",)),
     **data_catchment.METRICS,
     **data_hijack.METRICS,
+    **data_isolation.METRICS,
     **data_multi_hoa.METRICS,
     **data_optimisation.METRICS,
 }
@@ -700,6 +715,7 @@ def markdown() -> str:
     lines += ["", "## Forms of what the hijacker sends", "", "| form | what |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in data_hijack.FORMS.items()]
     lines += ["", "## Several home addresses", "", data_multi_hoa.TEXT]
+    lines += ["", "## Isolation", "", data_isolation.TEXT]
     lines += ["", "## summary.json", "", _SUMMARY, ""]
     lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]
     lines += [
