@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from agents.core.ike.ciphers import IkeCipher
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import Group
 from agents.wire.ike.selectors import TrafficSelector
@@ -28,6 +29,8 @@ class IkeTimers:
     """Half-open SAs above which IKE_SA_INIT is dropped."""
     cookie_lifetime: float = 30.0
     """How long a secret for cookies is used; its cookies are taken twice as long."""
+    reassembly_timeout: float = 15.0
+    """How long fragments of a message wait for the others (RFC 7383 §2.6)."""
     liveness_interval: float = 0.0
     """Silence of the peer after which it is asked whether it lives; 0: never."""
 
@@ -61,15 +64,19 @@ class IkePeerConfig:
 
 @dataclass(frozen=True, slots=True)
 class IkeConfig:
-    """One endpoint. `groups` in order of preference."""
+    """One endpoint. `groups` and `ciphers`, of the IKE SA itself, in order of preference."""
 
     identity: Identity
     peers: tuple[IkePeerConfig, ...]
     timers: IkeTimers = IkeTimers()
     groups: tuple[int, ...] = (Group.X25519, Group.P256)
+    ciphers: tuple[IkeCipher, ...] = tuple(IkeCipher)
     encapsulation: bool = False
     """Force UDP encapsulation: NAT detection reports a NAT, IKE moves to port 4500, ESP travels
     in UDP (RFC 7296 §2.23, RFC 3948)."""
+    fragment_size: int = 1280
+    """Octets of an IPv6 packet with a protected message; a longer message goes in fragments, if
+    the other end takes them (RFC 7383 §2.5.1). 0: none are sent, and none taken."""
     spi_prefix: int | None = None
     """First octet of our IKE SPIs, not 0: where several hosts share an address, it tells whose an
     IKE SA is. None: random like the rest."""

@@ -8,7 +8,12 @@ from agents.core.ike.children import BadAnswer, accept, offer
 from agents.core.ike.context import IkeContext
 from agents.core.ike.events import ChildEstablished, ChildFailed, IkeFailed
 from agents.core.ike.informational import DeleteIke
-from agents.core.ike.initial_exchange import NONCE_LENGTH, init_message, take_keys
+from agents.core.ike.initial_exchange import (
+    NONCE_LENGTH,
+    init_message,
+    take_keys,
+    takes_fragments,
+)
 from agents.core.ike.keys import shared_key_proof
 from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike, offer_ike
@@ -59,9 +64,10 @@ class Initiator:
 
     def _send(self, sa: IkeSa, now: float) -> None:
         first: list[Payload] = [Notify(NotifyType.COOKIE, sa.cookie)] if sa.cookie else []
-        proposals = offer_ike(self.context.config.groups)
+        config = self.context.config
+        proposals = offer_ike(config.groups, config.ciphers)
         sa.init_local = init_message(self.context, sa, proposals, first)
-        self.transmission.send(sa, sa.init_local, now)
+        self.transmission.send(sa, (sa.init_local,), now)
 
     def receive(self, sa: IkeSa, octets: bytes, message: Message, now: float) -> None:
         """Take an answer to IKE_SA_INIT.
@@ -79,7 +85,8 @@ class Initiator:
             self._receive_notification(sa, payloads, now)
             return
         exchange, nonce = find(payloads, KeyExchange), find(payloads, Nonce)
-        choice = choose_ike(answer.proposals, self.context.config.groups)
+        config = self.context.config
+        choice = choose_ike(answer.proposals, config.groups, config.ciphers)
         if exchange is None or nonce is None or not message.header.spi_responder:
             raise Dropped("field-missing")
         if (
@@ -96,7 +103,8 @@ class Initiator:
             raise Dropped("bad-public-value") from None
         sa.remote_spi = message.header.spi_responder
         sa.nonce_remote, sa.init_remote = nonce.data, octets
-        take_keys(sa, shared, choice.key_length)
+        take_keys(sa, shared, choice.cipher)
+        sa.fragmentation = takes_fragments(self.context, payloads)
         self._use_encapsulation(sa, payloads)
         sa.handle(IkeTrigger.ANSWERED)
         sa.next_request, sa.expected_request = 0, 0
@@ -106,7 +114,7 @@ class Initiator:
     def restart(self, sa: IkeSa, now: float) -> None:
         """The other end does not know our SPIs: begin anew; raises `Dropped` after too many."""
         self._retry(sa)
-        sa.current, sa.outstanding = None, b""
+        sa.current, sa.outstanding = None, ()
         self.begin(sa, now)
 
     def _receive_notification(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:

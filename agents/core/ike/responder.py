@@ -8,7 +8,12 @@ from agents.core.ike.children import grant
 from agents.core.ike.config import IkePeerConfig
 from agents.core.ike.context import IkeContext
 from agents.core.ike.events import ChildEstablished
-from agents.core.ike.initial_exchange import NONCE_LENGTH, init_message, take_keys
+from agents.core.ike.initial_exchange import (
+    NONCE_LENGTH,
+    init_message,
+    take_keys,
+    takes_fragments,
+)
 from agents.core.ike.keys import shared_key_proof
 from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike
@@ -75,7 +80,7 @@ class Responder:
             self._send_notify(head, Notify(NotifyType.COOKIE, cookie), route)
             context.counters["cookies-sent"] += 1
             return
-        choice = choose_ike(proposals, context.config.groups)
+        choice = choose_ike(proposals, context.config.groups, context.config.ciphers)
         if choice is None:
             raise Refused(NotifyType.NO_PROPOSAL_CHOSEN)
         if exchange.group != choice.group:
@@ -99,9 +104,10 @@ class Responder:
             init_remote=octets,
             expected_request=1,
         )
+        sa.fragmentation = takes_fragments(context, message.payloads)
         sa.init_local = init_message(context, sa, (choice.proposal,), [])
         sa.encapsulated = context.config.encapsulation and supported(message.payloads)
-        take_keys(sa, shared, choice.key_length)
+        take_keys(sa, shared, choice.cipher)
         context.sas[sa.local_spi] = sa
         context.inits[octets] = sa
         context.half_open.add(sa.local_spi)

@@ -37,6 +37,8 @@ class PayloadType(IntEnum):
     SK = 46
     CP = 47
     EAP = 48
+    SKF = 53
+    """RFC 7383 §2.5."""
 
 
 class ProtocolId(IntEnum):
@@ -63,6 +65,8 @@ class Encryption(IntEnum):
 
     AES_CBC = 12
     AES_GCM_16 = 20
+    CHACHA20_POLY1305 = 28
+    """RFC 7634: a key of 256 bits, and no attribute says so."""
 
 
 class Prf(IntEnum):
@@ -79,9 +83,10 @@ class Integrity(IntEnum):
 
 
 class Group(IntEnum):
-    """Transform type 4, key exchange methods: RFC 5903 and RFC 8031."""
+    """Transform type 4, key exchange methods: RFC 3526, RFC 5903 and RFC 8031."""
 
     NONE = 0
+    MODP_2048 = 14
     P256 = 19
     X25519 = 31
 
@@ -148,6 +153,8 @@ class NotifyType(IntEnum):
     USE_TRANSPORT_MODE = 16391
     REKEY_SA = 16393
     ESP_TFC_PADDING_NOT_SUPPORTED = 16394
+    IKEV2_FRAGMENTATION_SUPPORTED = 16430
+    """RFC 7383 §2.3."""
 
 
 FIRST_STATUS = 16384
