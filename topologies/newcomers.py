@@ -80,7 +80,9 @@ def _read(plan: Plan, name: str) -> tuple[int, int]:
         if re.fullmatch("[1-9][0-9]?", rest) and (whole or rest != digits):
             return asn, int(rest)
     known = "HA and a number" if whole else "HA, the number of a home AS, and a number"
-    raise MembershipError(f"{name!r} cannot be a home agent here: its name is {known}, as in the figure")
+    raise MembershipError(
+        f"{name!r} cannot be a home agent here: its name is {known}, as in the figure"
+    )
 
 
 def _node(plan: Plan, name: str, asn: int, place: int, known: dict[str, NodePlan]) -> NodePlan:
@@ -91,7 +93,9 @@ def _node(plan: Plan, name: str, asn: int, place: int, known: dict[str, NodePlan
     agents = [node.index for node in known.values() if node.role is Role.HOME_AGENT]
     index = place if plan.name == "single_as" else 1 + max(agents)
     if index > addressing.MAX_HOME_AGENTS:
-        raise MembershipError(f"{name}: a network has at most {addressing.MAX_HOME_AGENTS} home agents")
+        raise MembershipError(
+            f"{name}: a network has at most {addressing.MAX_HOME_AGENTS} home agents"
+        )
     number = 1 + max(node.number for node in known.values())
     return NodePlan(name, Role.HOME_AGENT, asn, number, index)
 
@@ -129,7 +133,9 @@ def _link(plan: Plan, node: NodePlan, router: str, prefix: IPv6Network, place: i
         )  # fmt: skip
         if _distinct(plan, node, link):
             return link
-    raise MembershipError(f"{node.name} at {router}: every cost makes equal ways to two home agents")
+    raise MembershipError(
+        f"{node.name} at {router}: every cost makes equal ways to two home agents"
+    )
 
 
 def _distinct(plan: Plan, node: NodePlan, link: LinkPlan) -> bool:
