@@ -7,6 +7,7 @@ into the run folder.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -301,8 +302,16 @@ class Agents:
             raise AgentError("; ".join(map(str, errors)))
 
     def forget(self, name: str, home: HomeNetwork) -> None:
-        """Forget the agent of a home agent that has left the plan, and its keys."""
+        """Forget a home agent that has left the plan, and its keys; so do all that knew it.
+
+        After a departure in good order they know already.
+        """
         self.home_agents.pop(name, None)
+        for node in self.plan.home_agents(home):
+            agent = self.home_agents[node.name]
+            if agent.running and not agent.hung:
+                with contextlib.suppress(AgentError):
+                    agent.ask("dismiss", name=name, reason="removed")
         for pair in [each for each in self._pair_files if name in each]:
             self._pair_files.pop(pair).unlink(missing_ok=True)
         if self.key_holders[home.number] == name:
