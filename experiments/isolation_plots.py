@@ -82,7 +82,7 @@ def powerless_figure(meta: Row, isolations: Sequence[Row], flows: Sequence[Row])
         figure,
         meta,
         f"Every mark is one trial (about {count} a cell). In the grey second, the window's last: "
-        "it goes on, no time is known. Dashes: target. Left edge: over with the trigger, or before.",
+        "it goes on, no time is known. Dashes: target. Left edge: over with the trigger.",
     )
     return figure
 

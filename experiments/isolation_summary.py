@@ -94,10 +94,7 @@ def overview(isolations: Sequence[Row], flows: Sequence[Row]) -> list[list[str]]
     return lines
 
 
-HEADER = (
-    "role", "trigger", "fencing", "ms until powerless", "ms until refused",
-    "lost up", "lost down", "registered",
-)  # fmt: skip
+HEADER = ("role", "trigger", "fence", "powerless, ms", "refused, ms", "up", "down", "again")
 
 
 def _times(mine: Sequence[Row], column: str) -> str:

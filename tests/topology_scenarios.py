@@ -220,6 +220,20 @@ show nothing
 bogus
 nodes
 mn echo from a node
+add HA4
+add HA1
+add HA5 v1
+add
+show peers HA4
+remove cn1
+remove HA4
+isolate HA2 fence
+isolate HA2
+isolate HA2
+show peers
+heal
+status
+remove HA2
 exit
 """
     with network() as running, tempfile.TemporaryFile("w+") as stdin:

@@ -7,6 +7,7 @@ into the run folder.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -15,7 +16,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,7 @@ INTER_HA_TRANSFORM = Transform.AES_128_GCM
 MOBILE_SPI = 0x80 << 24
 """Where the SPIs begin that stand for an MN's inbound SAs: above every home agent's range."""
 POLL = 0.005
+LEAVE_SECONDS = 30.0
 
 
 class AgentError(Exception):
@@ -216,23 +219,26 @@ class Agents:
         options: AgentOptions | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.options = plan, options or AgentOptions()
-        self._runtime = runtime
+        self._runtime, self._logs = runtime, logs
         self._keys = runtime / "keys"
         self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._generation = itertools.count(1)
         self.home_agents: dict[str, Agent] = {}
         self.mobile_nodes: dict[str, Agent] = {}
-        for role, module, agents in (
-            (Role.HOME_AGENT, "agents.ha", self.home_agents),
-            (Role.MOBILE, "agents.mn", self.mobile_nodes),
-        ):
-            for node in plan.of_role(role):
-                directory = runtime / node.name / "agent"
-                program = self.options.modules.get(node.name, module)
-                agents[node.name] = Agent(nodes[node.name], program, directory, logs / node.name)
+        for node in plan.of_role(Role.HOME_AGENT):
+            program = self.options.modules.get(node.name, "agents.ha")
+            self.home_agents[node.name] = self._agent(nodes[node.name], program)
+        for node in plan.of_role(Role.MOBILE):
+            self.mobile_nodes[node.name] = self._agent(nodes[node.name], "agents.mn")
         self.key_holders = {home.number: plan.home_agents(home)[0].name for home in plan.homes}
         """Which home agent of each home network is the first to know the mobile nodes' keys."""
+        self._pair_files: dict[frozenset[str], Path] = {}
+        self._mobile_files: dict[tuple[str, int], Path] = {}
         self._configure()
+
+    def _agent(self, node: SixNode, module: str) -> Agent:
+        directory = self._runtime / node.name / "agent"
+        return Agent(node, module, directory, self._logs / node.name)
 
     def __getitem__(self, name: str) -> Agent:
         """Return the agent of a node; AgentError names those that there are."""
@@ -240,6 +246,80 @@ class Agents:
         if name not in everyone:
             raise AgentError(f"no agent on {name!r}; there are {', '.join(everyone)}")
         return everyone[name]
+
+    def join(self, node: SixNode) -> Agent:
+        """Start the agent of a home agent that has come to the plan; those that run expect it.
+
+        Returns when it advertises the home network, which it does once it is in step with them.
+        Raises AgentError.
+        """
+        plan = self.plan.nodes[node.name]
+        home = self.plan.home_of(node.name)
+        agent = self.home_agents[node.name] = self._agent(node, "agents.ha")
+        others = [each for each in self.plan.home_agents(home) if each is not plan]
+        for each in others:
+            self._write_pair(each, plan)
+        self._configure_home_agents(home)
+        for each in others:
+            if self.home_agents[each.name].running:
+                self.home_agents[each.name].ask("add-peer", **self._introduction(each, plan))
+        agent.start()
+        agent.wait("advertising", lambda status: bool(status["advertising"]))
+        return agent
+
+    def _introduction(self, node: NodePlan, peer: NodePlan) -> dict[str, Any]:
+        """Return the arguments of `add-peer` by which ``node`` gets to know ``peer``."""
+        config = self._peer_config(node, peer)
+        return {
+            "name": config.name, "index": config.index, "address": str(config.address),
+            "key_file": str(config.key_file),
+        }  # fmt: skip
+
+    def leave(self, name: str, timeout: float = LEAVE_SECONDS) -> None:
+        """Let a home agent leave its peers and mobile nodes in good order, if it still can."""
+        agent = self.home_agents[name]
+        if agent.running and not agent.hung:
+            agent.ask("leave")
+            assert agent.process is not None
+            try:
+                agent.process.wait(timeout)
+            except subprocess.TimeoutExpired as error:
+                raise AgentError(f"{name}: has not left after {timeout:.0f} s") from error
+
+    def isolate(self, name: str, others: Sequence[str]) -> None:
+        """Have all others isolate a home agent, at once; one that does not answer will hear it.
+
+        Raises AgentError where nobody answers.
+        """
+
+        def tell(other: str) -> AgentError | None:
+            try:
+                self.home_agents[other].ask("isolate", name=name)
+            except AgentError as error:
+                return error
+            return None
+
+        with ThreadPoolExecutor(len(others)) as pool:
+            errors = list(pool.map(tell, others))
+        if all(errors):
+            raise AgentError("; ".join(map(str, errors)))
+
+    def forget(self, name: str, home: HomeNetwork) -> None:
+        """Forget a home agent that has left the plan, and its keys; so do all that knew it.
+
+        After a departure in good order they know already.
+        """
+        self.home_agents.pop(name, None)
+        for node in self.plan.home_agents(home):
+            agent = self.home_agents[node.name]
+            if agent.running and not agent.hung:
+                with contextlib.suppress(AgentError):
+                    agent.ask("dismiss", name=name, reason="removed")
+        for pair in [each for each in self._pair_files if name in each]:
+            self._pair_files.pop(pair).unlink(missing_ok=True)
+        if self.key_holders[home.number] == name:
+            self.key_holders[home.number] = self.plan.home_agents(home)[0].name
+        self._configure_home_agents(home)
 
     def start_home_agents(self) -> None:
         """Start all home agents; the routes that they advertise tell when they are ready."""
@@ -326,39 +406,42 @@ class Agents:
         return path
 
     def _configure(self) -> None:
-        has = [self.plan.nodes[name] for name in self.home_agents]
-        write_pair = self._write_pair_secret if self.options.ike else self._write_pair_keys
-        pairs = {
-            frozenset((a.name, b.name)): write_pair(a, b)
-            for home in self.plan.homes
-            for a, b in itertools.combinations(self.plan.home_agents(home), 2)
-        }
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
         write = self._write_secret if self.options.ike else self.write_mobile_keys
-        holders = {n: self.plan.nodes[name] for n, name in self.key_holders.items()}
-        mobile_keys = {
-            (node.name, number): write(node, holder)
+        self._mobile_files = {
+            (node.name, number): write(node, self.plan.nodes[holder])
             for node in mobiles
-            for number, holder in holders.items()
+            for number, holder in self.key_holders.items()
         }
+        for home in self.plan.homes:
+            for a, b in itertools.combinations(self.plan.home_agents(home), 2):
+                self._write_pair(a, b)
+            self._configure_home_agents(home)
+        for node in mobiles:
+            self._configure_mobile(node, self._mobile_files)
+
+    def _write_pair(self, a: NodePlan, b: NodePlan) -> None:
+        write = self._write_pair_secret if self.options.ike else self._write_pair_keys
+        self._pair_files[frozenset((a.name, b.name))] = write(a, b)
+
+    def _peer_config(self, node: NodePlan, peer: NodePlan) -> PeerConfig:
+        """Return what ``node`` is told of ``peer``."""
         kind = "secret_file" if self.options.ike else "key_file"
-        for node in has:
-            home = self.plan.home_of(node.name)
-            peers = tuple(
-                PeerConfig(
-                    peer.name, peer.index, self.plan.address_of(peer.name),
-                    **{kind: pairs[frozenset((node.name, peer.name))]},
-                )
-                for peer in self.plan.home_agents(home)
-                if peer is not node
-            )  # fmt: skip
+        path = self._pair_files[frozenset((node.name, peer.name))]
+        return PeerConfig(
+            peer.name, peer.index, self.plan.address_of(peer.name), **{kind: path}
+        )  # fmt: skip
+
+    def _configure_home_agents(self, home: HomeNetwork) -> None:
+        """Write the configurations of all home agents of a home network, for their next start."""
+        everyone = self.plan.home_agents(home)
+        own = [path for (_, number), path in self._mobile_files.items() if number == home.number]
+        for node in everyone:
+            peers = tuple(self._peer_config(node, peer) for peer in everyone if peer is not node)
             # Of secrets every home agent has a copy, of SAs one, which tells the others.
-            holds = node is holders[home.number] or self.options.ike
-            own = [path for (_, number), path in mobile_keys.items() if number == home.number]
+            holds = node.name == self.key_holders[home.number] or self.options.ike
             config = self.home_agent_config(node, peers, tuple(own) if holds else ())
             self.home_agents[node.name].configuration.write_text(dump(config))
-        for node in mobiles:
-            self._configure_mobile(node, mobile_keys)
 
     def _configure_mobile(self, node: NodePlan, keys: Mapping[tuple[str, int], Path]) -> None:
         """Write a configuration for each home of a mobile node."""

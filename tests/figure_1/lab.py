@@ -14,7 +14,7 @@ from typing import Any
 from agents.config import Mode
 from agents.wire.esp import Transform
 from tests.figure_1.capture import Capture, Captured
-from tests.figure_1.streams import Streams
+from tests.figure_1.streams import PERIOD, Streams
 from topologies import addressing
 from topologies.agents import Agent, AgentError, AgentOptions
 from topologies.frr_config import Detection, RoutingOptions
@@ -242,10 +242,10 @@ class Lab:
         with Capture(self.node(node), interface) as capture:
             yield capture
 
-    def streams(self) -> Streams:
-        """Return streams between the mobile node and each correspondent; `with` starts them."""
-        addresses = {name: self.address(name) for name in ("mn", *CORRESPONDENTS)}
-        return Streams(self.network.nodes, addresses, "mn")
+    def streams(self, *correspondents: str, period: float = PERIOD) -> Streams:
+        """Return streams between the mobile node and correspondents (all); `with` starts them."""
+        names = ("mn", *(correspondents or CORRESPONDENTS))
+        return Streams(self.network.nodes, {n: self.address(n) for n in names}, "mn", period)
 
     def report(self) -> str:
         """Return the last events of every agent, for a failed test."""
