@@ -55,7 +55,7 @@ class Lie(IntEnum):
     KEY = 4
     """A new SA of a mobile node, with a key that only it knows, though another HA is primary."""
     SPI = 5
-    """The same, with an SPI out of another home agent's range."""
+    """The same, with an SPI out of the range of the home agent that it is told to."""
     THIRD_PARTY = 6
     """Another home agent is primary by a role that this one never claimed."""
 

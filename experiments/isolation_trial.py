@@ -186,7 +186,7 @@ class IsolationTrial:
             now = time.monotonic_ns()
             self._tell((*self._plausible(), *PROVABLE[self.cell.role]))
             told = self._await("misconduct", now, PROOF_TIMEOUT)
-            self.proof, moment = str(told.fields.get("proof", "")), told.time_ns
+            self.proof, moment = str(told.fields["misconduct"]), told.time_ns
         begun = self.network.isolate(self.hostile, fencing=self.cell.fencing == "on")
         self.folder.event(
             EventName.ISOLATED, begun, trial=self.number, node=self.hostile,
