@@ -102,6 +102,33 @@ class OptimisationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialFiles:
+    """Certificates for IKEv2: files in PEM, `revocations` in DER.
+
+    `chain` has the own certificate first, then its issuers up to the anchor; `anchors` are those
+    of the operator. Without `key` the certificates of others are checked, and this end proves
+    itself by a secret; `chain` then has the issuers alone. With `strict_revocation` a certificate
+    is taken only if a list of its issuer is there and up to date.
+    """
+
+    chain: Path = Path()
+    key: Path = Path()
+    anchors: Path = Path()
+    revocations: Path = Path()
+    strict_revocation: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return self.anchors != Path()
+
+    @property
+    def prove(self) -> bool:
+        """Whether this end proves itself by them."""
+        return self.given and self.key != Path()
+
+
+@dataclass(frozen=True, slots=True)
 class PeerConfig:
     """Another home agent of the same home network; draft §3.3.3 has them configured by hand.
 

@@ -16,6 +16,7 @@ from agents.core.ike.keys import (
     prf,
     prf_plus,
     shared_key_proof,
+    signed_octets,
 )
 from agents.wire.ike.numbers import Group
 
@@ -131,6 +132,7 @@ def test_keys_of_a_child_sa() -> None:
 
 def test_proof_of_a_shared_key() -> None:
     """RFC 7296 §2.15: prf(prf(secret, pad), message | nonce | prf(SK_p, ID))."""
-    proof = shared_key_proof(b"secret", b"message", b"nonce", b"key", b"identity")
+    octets = signed_octets(b"message", b"nonce", b"key", b"identity")
+    proof = shared_key_proof(b"secret", octets)
     signed = b"message" + b"nonce" + second_prf(b"key", b"identity")
     assert proof == second_prf(second_prf(b"secret", b"Key Pad for IKEv2"), signed)

@@ -159,7 +159,7 @@ class IkeContext:
             request.abandoned(sa)
         if not sa.silent:
             kind = IkeFailed if before in LARVAL else IkeDeleted
-            self.report(kind(sa, sa.peer, reason))
+            self.report(kind(sa, sa.peer, reason, sa.detail))
 
     def drop(self, sa: IkeSa) -> None:
         """Nothing of an IKE SA is left."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from agents.core.ike.authentication import certificate_request, signature_hashes
 from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.context import IkeContext
 from agents.core.ike.keys import derive_ike_keys, key_seed
@@ -26,7 +27,7 @@ NONCE_LENGTH = 32
 def init_message(
     context: IkeContext, sa: IkeSa, proposals: tuple[Proposal, ...], first: list[Payload]
 ) -> bytes:
-    """Return our IKE_SA_INIT message: `first`, SA, KE, N, [NAT detection], [fragmentation]."""
+    """Return our IKE_SA_INIT message: `first`, SA, KE, N, and what else this end can do."""
     assert sa.private is not None
     head = sa.header(ExchangeType.IKE_SA_INIT, 0, not sa.initiator)
     payloads: list[Payload] = [
@@ -34,11 +35,14 @@ def init_message(
         SecurityAssociationPayload(proposals),
         KeyExchange(sa.private.group, sa.private.public),
         Nonce(sa.nonce_local),
+        *signature_hashes(context),
     ]
     if context.config.encapsulation:
         payloads += detection(head, sa.route, sa.nonce_local[:HASH_LENGTH])
     if sa.fragmentation or (sa.initiator and context.config.fragment_size):
         payloads.append(Notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED))
+    if not sa.initiator:
+        payloads += certificate_request(context)
     return serialize_message(head, payloads)
 
 

@@ -1,8 +1,15 @@
 """The end that begins: IKE_SA_INIT with its retries, and IKE_AUTH (RFC 7296 §1.2, §2.6, §2.7)."""
 
-from cryptography.hazmat.primitives.constant_time import bytes_eq
-
 from agents.core.counters import Dropped
+from agents.core.ike.authentication import (
+    certificate_request,
+    check_proof,
+    own_certificates,
+    own_proof,
+    refusal_reason,
+    take_signature_hashes,
+)
+from agents.core.ike.certificates import NotAuthorised
 from agents.core.ike.child_exchanges import ChildExchanges
 from agents.core.ike.children import BadAnswer, accept, offer
 from agents.core.ike.context import IkeContext
@@ -14,7 +21,6 @@ from agents.core.ike.initial_exchange import (
     take_keys,
     takes_fragments,
 )
-from agents.core.ike.keys import shared_key_proof
 from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike, offer_ike
 from agents.core.ike.payload_search import error, find, find_notify
@@ -23,7 +29,7 @@ from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState, IkeTrigger
 from agents.core.ike.transmission import Transmission
 from agents.wire.ike.message import Message
-from agents.wire.ike.numbers import NAT_PORT, AuthMethod, ExchangeType, NotifyType, slug
+from agents.wire.ike.numbers import NAT_PORT, ExchangeType, NotifyType, slug
 from agents.wire.ike.payloads import (
     Authentication,
     IdentityInitiator,
@@ -104,6 +110,7 @@ class Initiator:
         sa.remote_spi = message.header.spi_responder
         sa.nonce_remote, sa.init_remote = nonce.data, octets
         take_keys(sa, shared, choice.cipher)
+        take_signature_hashes(sa, payloads)
         sa.fragmentation = takes_fragments(self.context, payloads)
         self._use_encapsulation(sa, payloads)
         sa.handle(IkeTrigger.ANSWERED)
@@ -166,22 +173,15 @@ class Authenticate(Request):
         self._spi = 0
 
     def payloads(self, sa: IkeSa, now: float) -> list[Payload] | None:
-        """Return IDi, IDr, AUTH and, where there is a child to create, [N], SA, TSi, TSr."""
+        """Return IDi, [CERT, CERTREQ], IDr, AUTH; for a child to create [N], SA, TSi, TSr."""
         assert sa.config is not None
-        assert sa.keys is not None
         context = self._initiator.context
-        own = context.config.identity
-        proof = shared_key_proof(
-            sa.config.secret,
-            sa.init_local,
-            sa.nonce_remote,
-            sa.keys.prove_initiator,
-            own.serialize(),
-        )
         payloads: list[Payload] = [
-            IdentityInitiator(own),
+            IdentityInitiator(context.config.identity),
+            *own_certificates(context),
+            *certificate_request(context),
             IdentityResponder(sa.config.identity),
-            Authentication(AuthMethod.SHARED_KEY, proof),
+            own_proof(context, sa, sa.config),
         ]
         if sa.config.children:
             self._spi = context.new_child_spi()
@@ -193,10 +193,13 @@ class Authenticate(Request):
         context = self._initiator.context
         if find(payloads, Authentication) is None:
             refusal = error(payloads)
+            sa.detail = refusal_reason(payloads)
             context.end(sa, slug(refusal.kind) if refusal else "bad-answer", now)
             return
-        if not self._proven(sa, payloads):
-            self._refuse(sa, now)
+        try:
+            self._check(sa, payloads)
+        except NotAuthorised as refused:
+            self._refuse(sa, refused, now)
             return
         context.establish(sa)
         self._initiator.transmission.watch(sa, now)
@@ -206,25 +209,21 @@ class Authenticate(Request):
         for request in sa.config.children[1:]:
             self._initiator.children.create(sa, request, now)
 
-    def _proven(self, sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
+    def _check(self, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+        """Raise `NotAuthorised` unless the other end is the one that was asked for."""
         assert sa.config is not None
-        assert sa.keys is not None
-        proof, named = find(payloads, Authentication), find(payloads, IdentityResponder)
-        if proof is None or named is None or named.identity != sa.config.identity:
-            return False
-        expected = shared_key_proof(
-            sa.config.secret,
-            sa.init_remote,
-            sa.nonce_local,
-            sa.keys.prove_responder,
-            named.identity.serialize(),
-        )
-        return proof.method == AuthMethod.SHARED_KEY and bytes_eq(proof.data, expected)
+        named = find(payloads, IdentityResponder)
+        if named is None or named.identity != sa.config.identity:
+            raise NotAuthorised("wrong-identity")
+        check_proof(self._initiator.context, sa, payloads, named.identity, sa.config)
 
-    def _refuse(self, sa: IkeSa, now: float) -> None:
-        """Tell the other end that it has not proven itself (§2.21.2)."""
+    def _refuse(self, sa: IkeSa, refused: NotAuthorised, now: float) -> None:
+        """Tell the other end that it has not proven itself (§2.21.2), and why."""
         context = self._initiator.context
-        context.report(IkeFailed(sa, sa.peer, slug(NotifyType.AUTHENTICATION_FAILED)))
+        context.counters[f"not-authorised.{refused.reason}"] += 1
+        sa.detail = refused.reason
+        reason = slug(NotifyType.AUTHENTICATION_FAILED)
+        context.report(IkeFailed(sa, sa.peer, reason, refused.reason))
         sa.silent = True
         sa.queue.clear()
         sa.handle(IkeTrigger.CLOSED)

@@ -87,13 +87,15 @@ def derive_child_keys(keys: IkeKeys, nonces: bytes, length: int, shared: bytes =
     return ChildKeys(material[:length], material[length:])
 
 
-def shared_key_proof(
-    secret: bytes, message: bytes, nonce: bytes, proof_key: bytes, identity: bytes
-) -> bytes:
-    """Return the AUTH data of a pre-shared key (§2.15).
+def signed_octets(message: bytes, nonce: bytes, proof_key: bytes, identity: bytes) -> bytes:
+    """Return what an end proves itself over (§2.15).
 
     `message` is the first message that the proving end sent, `nonce` the other end's, `proof_key`
     SK_pi or SK_pr, `identity` the body of its identification payload.
     """
-    signed = message + nonce + prf(proof_key, identity)
+    return message + nonce + prf(proof_key, identity)
+
+
+def shared_key_proof(secret: bytes, signed: bytes) -> bytes:
+    """Return the AUTH data of a pre-shared key over `signed_octets` (§2.15)."""
     return prf(prf(secret, _PAD), signed)

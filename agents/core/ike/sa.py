@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agents.core.ike.child_sa import Child, ChildSa
 from agents.core.ike.ciphers import SealingKey
 from agents.core.ike.config import IkePeerConfig
+from agents.core.ike.credentials import Verified
 from agents.core.ike.key_exchange import PrivateKey
 from agents.core.ike.keys import IkeKeys
 from agents.core.ike.states import IKE_TRANSITIONS, IkeState, IkeTrigger
@@ -69,6 +70,12 @@ class IkeSa:
     refusal: str = ""
     """What an unauthenticated answer to IKE_SA_INIT said (§2.21.1)."""
 
+    digital_signature: bool = False
+    """Whether the other end takes the method of RFC 7427."""
+    certificate: Verified | None = field(default=None, repr=False)
+    """By which the other end has proven itself, if by one."""
+    detail: str = ""
+    """Why one end has refused the other, in a word."""
     silent: bool = False
     """Its failure is reported already."""
     successor: "IkeSa | None" = field(default=None, repr=False)
@@ -138,6 +145,7 @@ class IkeSa:
             encapsulated=self.encapsulated,
             fragmentation=self.fragmentation,
             config=self.config,
+            certificate=self.certificate,
             last_heard=now,
         )
 

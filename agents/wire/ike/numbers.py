@@ -111,11 +111,25 @@ class IdType(IntEnum):
 
 
 class AuthMethod(IntEnum):
-    """RFC 7296 §3.8 and RFC 7427; signatures keep their place for certificates."""
+    """RFC 7296 §3.8, RFC 4754, RFC 7427."""
 
     RSA_SIGNATURE = 1
     SHARED_KEY = 2
+    ECDSA_SHA_256_P256 = 9
     DIGITAL_SIGNATURE = 14
+
+
+class CertificateEncoding(IntEnum):
+    """RFC 7296 §3.6."""
+
+    X509_SIGNATURE = 4
+    REVOCATION_LIST = 7
+
+
+class SignatureHash(IntEnum):
+    """Hash functions of digital signatures (RFC 7427 §7)."""
+
+    SHA2_256 = 2
 
 
 class TsType(IntEnum):
@@ -155,6 +169,10 @@ class NotifyType(IntEnum):
     ESP_TFC_PADDING_NOT_SUPPORTED = 16394
     IKEV2_FRAGMENTATION_SUPPORTED = 16430
     """RFC 7383 §2.3."""
+    SIGNATURE_HASH_ALGORITHMS = 16431
+    """RFC 7427 §4."""
+    REFUSAL_REASON = 40961
+    """For private use (RFC 7296 §3.10.1), beside AUTHENTICATION_FAILED: one word of UTF-8."""
 
 
 FIRST_STATUS = 16384
