@@ -44,7 +44,7 @@ FIRST_FLOW = 101
 
 
 class Lie(IntEnum):
-    """Forms of forged inter-HA messages. Those of `PLAUSIBLE` contradict nothing that is known."""
+    """Forms of forged inter-HA messages."""
 
     STRANGER = 1
     """A binding of a mobile node that does not exist, with itself as primary."""
@@ -58,9 +58,6 @@ class Lie(IntEnum):
     """The same, with an SPI out of the range of the home agent that it is told to."""
     THIRD_PARTY = 6
     """Another home agent is primary by a role that this one never claimed."""
-
-
-PLAUSIBLE = (Lie.STRANGER, Lie.THEFT)
 
 
 class Form(IntEnum):

@@ -7,7 +7,7 @@ isolated (draft §5; rule 13): by the operator's verb, or because a home agent d
 proved, upon which the operator's policy gives the verb; with its link shut by its first-hop router
 (fencing) or without. Honest flows of 1,000 packets a second tell what all that costs.
 
-    make isolation [TRIALS=5] [QUICK=1] [SEED=1] [SET='role=primary trigger=verb fencing=on']
+    make isolation [TRIALS=5] [QUICK=1] [SEED=1] [CAPTURE=1] [SET='role=primary fencing=on']
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from experiments import isolation_summary, owner
 from experiments.data import EventName, read_table
 from experiments.data_isolation import ISOLATION_FLOWS, ISOLATIONS
 from experiments.failed_trials import FailedTrials
+from experiments.isolation_cells import Cell
 from experiments.isolation_summary import FENCINGS, HEADER, NAME, ROLES, TRIGGERS
-from experiments.isolation_trial import ERRORS, Cell, IsolationTrial
+from experiments.isolation_trial import ERRORS, IsolationTrial
 from experiments.parameters import Known, Parameters, one_of
 from experiments.progress import progress_bar
 from experiments.run import RunFolder
@@ -82,7 +83,9 @@ class Isolation:
         while True:
             progress.update(bar, description=str(cell))
             logs = self.folder.path / "logs" / f"{number:02}-{self.failed.count}"
-            trial = IsolationTrial(number, cell, self.detection, self.folder, logs, first)
+            trial = IsolationTrial(
+                number, cell, self.detection, self.folder, logs, first, self.parameters.capture
+            )
             try:
                 trial.run(self.chance.random() * PHASE_S)
             except ERRORS as error:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from experiments import isolation_records as measure
+from experiments.captures import capturing
 from experiments.data import EventName, Table
 from experiments.data_isolation import ISOLATION_FLOWS, ISOLATION_STEPS, ISOLATIONS
-from experiments.hostile_forgeries import PLAUSIBLE, Form, Lie
+from experiments.hostile_forgeries import Form, Lie
 from experiments.hostile_records import FILE, read_records
+from experiments.isolation_cells import FLOWS, HOSTILE, LAST, MOBILE, PLAUSIBLE, PROVABLE, Cell
 from experiments.isolation_records import MS, Achieved, Hostile, S
 from experiments.probes import Flow, ProbeError, Probes, keep, spawning
 from experiments.run import RunFolder
@@ -28,29 +31,6 @@ from topologies.network import RUNTIME, Network
 from topologies.single_as import SingleAs
 
 MODULE = "experiments.hostile_home_agent"
-MOBILE = "mn"
-HOSTILE: Mapping[str, str] = {"secondary": "HA2", "primary": "HA1"}
-"""Who turns, by its role before that: HA1 is nearest to the border, HA2 to cn2 alone."""
-
-LAST = "HA3"
-"""It serves nobody; under its sender id tunnel packets are forged. Under that of one that serves
-they would silence it (see `make replay`), and what that loses would hide what isolation costs."""
-
-FLOWS: Mapping[Flow, str] = {
-    Flow(1, "cn1", MOBILE): "HA1",
-    Flow(2, MOBILE, "cn1"): "HA1",
-    Flow(3, "cn2", MOBILE): "HA2",
-}
-"""Honest flows, and the home agent that is nearest to each."""
-
-PROVABLE: Mapping[str, tuple[Lie, ...]] = {
-    "secondary": (Lie.SWITCH, Lie.KEY, Lie.SPI, Lie.THIRD_PARTY),
-    "primary": (Lie.SPI, Lie.THIRD_PARTY),
-}
-"""Lies that contradict what others know, told where detection is the trigger. A primary may take
-roles and make keys."""
-
-STEAL_NOTHING = (Lie.STRANGER,)
 WINDOW_NS = 4 * S
 START_TIMEOUT, CONTROL_TIMEOUT, PROOF_TIMEOUT, REGISTRATION_TIMEOUT = 15.0, 5.0, 5.0, 3.0
 
@@ -61,25 +41,6 @@ class TrialError(RuntimeError):
 
 ERRORS = (TrialError, ProbeError, AgentError, RoutingError, FaultError)
 """What ends a trial without a result."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What is compared."""
-
-    role: str
-    trigger: str
-    fencing: str
-
-    def __str__(self) -> str:
-        """Return it as it stands in messages."""
-        return f"{self.role}, {self.trigger}, fencing {self.fencing}"
-
-    def columns(self, trial: int) -> dict[str, Any]:
-        """Return what all rows of a trial have in common."""
-        return {
-            "trial": trial, "role": self.role, "trigger": self.trigger, "fencing": self.fencing
-        }  # fmt: skip
 
 
 @dataclass
@@ -93,6 +54,7 @@ class IsolationTrial:
     logs: Path
     first: bool
     """Whether it is the one whose time line is drawn."""
+    capture: bool = False
     rows: list[tuple[Table, dict[str, Any]]] = field(default_factory=list)
     proof: str | None = None
     network: Network = field(init=False)
@@ -112,10 +74,20 @@ class IsolationTrial:
         try:
             bring_up(self.network, self.folder, self.detection)
             watch_agents(self.watcher, self.network)
-            self._run(phase_s)
+            with self._captured():
+                self._run(phase_s)
         finally:
             self.network.stop()
             self.watcher.close()
+
+    def _captured(self) -> AbstractContextManager[None]:
+        """Capture at the mobile node and at the hostile home agent if asked for."""
+        if not self.capture:
+            return nullcontext()
+        name = f"{self.number:04}"
+        folder = self.folder.path / "captures" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return capturing(self.network, (MOBILE, self.hostile), folder, name)
 
     def _run(self, phase_s: float) -> None:
         begin_ns = time.monotonic_ns()
@@ -157,7 +129,7 @@ class IsolationTrial:
         """
         now = time.monotonic_ns()
         self.folder.event(EventName.TURNED, now, trial=self.number, node=self.hostile)
-        self._tell(self._plausible())
+        self._tell(PLAUSIBLE[self.cell.role])
         forged = [Flow(form.flow, self.hostile, MOBILE) for form in Form]
         if missing := probes.running(forged, now, 2, CONTROL_TIMEOUT):
             form = Form(missing[0].number - Form.OWN_SID.flow + 1)
@@ -168,13 +140,6 @@ class IsolationTrial:
             raise TrialError(f"{self.hostile} completed no IKE_AUTH before it was isolated")
         return now
 
-    def _plausible(self) -> Sequence[Lie]:
-        """A primary may tell of newer Binding Updates; a secondary that did would become primary.
-
-        It does not, so that it is still one when its lies are to be found out.
-        """
-        return PLAUSIBLE if self.cell.role == "primary" else STEAL_NOTHING
-
     def _has_completed_ike(self, since_ns: int) -> bool:
         who = self._parties()
         return any(measure.completed(seen, who) for seen in self.watcher.since(since_ns))
@@ -184,7 +149,7 @@ class IsolationTrial:
         moment = 0
         if self.cell.trigger == "detection":
             now = time.monotonic_ns()
-            self._tell((*self._plausible(), *PROVABLE[self.cell.role]))
+            self._tell((*PLAUSIBLE[self.cell.role], *PROVABLE[self.cell.role]))
             told = self._await("misconduct", now, PROOF_TIMEOUT)
             self.proof, moment = str(told.fields["misconduct"]), told.time_ns
         begun = self.network.isolate(self.hostile, fencing=self.cell.fencing == "on")

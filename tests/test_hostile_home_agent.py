@@ -10,7 +10,7 @@ from agents.core.events import BindingLearnt, PrimaryChanged
 from agents.wire import ipv6
 from experiments import hostile_home_agent
 from experiments.data import DataError
-from experiments.hostile_forgeries import PLAUSIBLE, STRANGER_HOST, Form, Lie
+from experiments.hostile_forgeries import STRANGER_HOST, Form, Lie
 from experiments.hostile_home_agent import LONGEST_S, MOST_DEEDS, TICK_S, HostileHomeAgent
 from experiments.hostile_records import Deed, Drawn, Record, RecordFile, read_records
 from experiments.probe import PACKET
@@ -18,6 +18,7 @@ from tests import world as worlds
 from tests.world import ANYCAST, CN, HOA, HOME, World, own_address, udp
 
 INDEX, OTHER = 2, 3
+PLAUSIBLE = (Lie.STRANGER, Lie.THEFT)
 
 
 @pytest.fixture
