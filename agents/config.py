@@ -300,6 +300,16 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
     return config
 
 
+def peer_config(table: Mapping[str, Any]) -> PeerConfig:
+    """Return what a control request says of a peer; raise `ConfigError`. Other keys are ignored."""
+    known = {each.name for each in fields(PeerConfig)}
+    said = {key: value for key, value in table.items() if key in known}
+    peer = _from_table(Path("add-peer"), "", said, PeerConfig)
+    assert isinstance(peer, PeerConfig)
+    _check_index(Path("add-peer"), "index", peer.index)
+    return peer
+
+
 def load_mobile_node(path: Path) -> MobileNodeConfig:
     """Read and check a mobile node's configuration; raise `ConfigError`."""
     config = _load(path, MobileNodeConfig)
