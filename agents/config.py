@@ -102,6 +102,33 @@ class OptimisationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialFiles:
+    """Certificates for IKEv2: files in PEM, `revocations` in DER.
+
+    `chain` has the own certificate first, then its issuers up to the anchor; `anchors` are those
+    of the operator. Without `key` the certificates of others are checked, and this end proves
+    itself by a secret; `chain` then has the issuers alone. With `strict_revocation` a certificate
+    is taken only if a list of its issuer is there and up to date.
+    """
+
+    chain: Path = Path()
+    key: Path = Path()
+    anchors: Path = Path()
+    revocations: Path = Path()
+    strict_revocation: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return self.anchors != Path()
+
+    @property
+    def prove(self) -> bool:
+        """Whether this end proves itself by them."""
+        return self.given and self.key != Path()
+
+
+@dataclass(frozen=True, slots=True)
 class PeerConfig:
     """Another home agent of the same home network; draft §3.3.3 has them configured by hand.
 
@@ -271,6 +298,16 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
                 "two; add or remove one"
             )
     return config
+
+
+def peer_config(table: Mapping[str, Any]) -> PeerConfig:
+    """Return what a control request says of a peer; raise `ConfigError`. Other keys are ignored."""
+    known = {each.name for each in fields(PeerConfig)}
+    said = {key: value for key, value in table.items() if key in known}
+    peer = _from_table(Path("add-peer"), "", said, PeerConfig)
+    assert isinstance(peer, PeerConfig)
+    _check_index(Path("add-peer"), "index", peer.index)
+    return peer
 
 
 def load_mobile_node(path: Path) -> MobileNodeConfig:

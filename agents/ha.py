@@ -148,6 +148,8 @@ class HomeAgentProcess(Agent):
         return {
             **super().commands(),
             "load-keys": self._load_keys,
+            "add-peer": self._add_peer,
+            "dismiss": self._dismiss,
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
@@ -182,8 +184,8 @@ class HomeAgentProcess(Agent):
 
     def _check_connectivity(self, now: float) -> None:
         """Tell the engine when there is no route to any peer any more, and when one is back."""
-        peers = self._config.peers
-        reachable = not peers or any(has_route(each.address) for each in peers)
+        peers = self.engine.peers()
+        reachable = not peers or any(has_route(IPv6Address(each["address"])) for each in peers)
         told = self._connectivity.observe(reachable, now)
         if told is not None:
             self.journal.write("connectivity", {"reachable": reachable})
@@ -218,6 +220,32 @@ class HomeAgentProcess(Agent):
             raise CommandError(str(error)) from error
         self.pump(now)
         return len(associations)
+
+    def _add_peer(self, request: Mapping[str, Any], now: float) -> str:
+        """Take the home agent `name` in: `index`, own `address`, and the `key_file` of the two."""
+        from agents.config import peer_config
+        from agents.keys import read_key_file
+
+        try:
+            peer = peer_config(request)
+            self.engine.add_peer(peer, read_key_file(peer.key_file), now)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        self.pump(now)
+        self._check_connectivity(now)
+        return "added"
+
+    def _dismiss(self, request: Mapping[str, Any], now: float) -> str:
+        """Reckon with the peer `name` no more; `reason` for the journal."""
+        name = text_parameter(request, "name")
+        reason = request.get("reason", "operator")
+        index = next((each["index"] for each in self.engine.peers() if each["name"] == name), None)
+        if index is None:
+            raise CommandError(f"name: {name} is no peer")
+        self.engine.dismiss(index, str(reason), now)
+        self.pump(now)
+        self._check_connectivity(now)
+        return "dismissed"
 
     def _renew(
         self,

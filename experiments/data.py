@@ -612,6 +612,10 @@ META_FIELDS: Mapping[str, tuple[type, str]] = {
     "delay": (str, "what delays packets: none, netem, or delay-line, which stands in for it"),
     "load": (list, "load averages of 1, 5 and 15 minutes at the start"),
 }
+LATER_META_FIELDS: Mapping[str, tuple[type, str]] = {
+    "keys_searched": (int, "keys that the run used, none of which stands in its folder"),
+}
+"""Not in a run that ended early, nor in those of before."""
 
 
 def check_meta(meta: Mapping[str, Any]) -> None:
@@ -621,6 +625,9 @@ def check_meta(meta: Mapping[str, Any]) -> None:
     for name, (kind, _) in META_FIELDS.items():
         if type(meta.get(name)) is not kind:
             raise DataError(f"meta.json: {name} wants {kind.__name__}, got {meta.get(name)!r}")
+    for name, (kind, _) in LATER_META_FIELDS.items():
+        if name in meta and type(meta[name]) is not kind:
+            raise DataError(f"meta.json: {name} wants {kind.__name__}, got {meta[name]!r}")
     if meta["state"] not in ("complete", "aborted"):
         raise DataError(f"meta.json: state {meta['state']!r} is neither complete nor aborted")
 
@@ -678,7 +685,8 @@ def markdown() -> str:
         "| field | type | what |",
         "|---|---|---|",
     ]
-    lines += [f"| `{n}` | {kind.__name__} | {text} |" for n, (kind, text) in META_FIELDS.items()]
+    fields = {**META_FIELDS, **LATER_META_FIELDS}
+    lines += [f"| `{n}` | {kind.__name__} | {text} |" for n, (kind, text) in fields.items()]
     lines += ["", "## events.jsonl", "", _EVENTS, "", "| event | fields | what |", "|---|---|---|"]
     lines += [
         f"| `{name}` | {', '.join(f'`{f}`' for f in fields)} | {text} |"

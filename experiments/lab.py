@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agents.config import Detector, Mode, RouteOptimisation
-from experiments.owner import INSIDE
+from experiments.owner import INSIDE, refuse_keys
 from experiments.parameters import (
     Known,
     ParameterError,
@@ -106,6 +106,7 @@ def inside(folder: Path) -> int:
         LabCLI(network)
     finally:
         network.stop()
+        refuse_keys(folder)
     return 0
 
 

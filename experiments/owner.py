@@ -23,9 +23,10 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from experiments.key_search import KeySearch
 from experiments.parameters import Known, Parameters, parse
 from experiments.run import REPOSITORY, UNFINISHED, RunError, RunFolder
-from topologies import sandbox
+from topologies import key_material, sandbox
 
 INSIDE = "--inside"
 Experiment = Callable[[RunFolder, Parameters, Console], int]
@@ -90,7 +91,22 @@ def _inside(path: Path, parameters: Parameters, experiment: Experiment) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     console = Console()
     with RunFolder(path) as folder:
-        return experiment(folder, parameters, console)
+        try:
+            return experiment(folder, parameters, console)
+        finally:
+            folder.note(keys_searched=refuse_keys(path))
+
+
+def refuse_keys(folder: Path) -> int:
+    """Return of how many keys, those of this process's networks, none stands in the folder (I7).
+
+    Raises RunError if one does.
+    """
+    found = KeySearch(key_material.used).files(folder)
+    if found:
+        names = ", ".join(str(path.relative_to(folder)) for path in found)
+        raise RunError(f"key material in {names}: give this run folder to nobody; report it")
+    return len(key_material.used)
 
 
 def short(path: Path) -> str:

@@ -41,4 +41,6 @@ def finished(experiment: str, *arguments: str, timeout: float) -> Iterator[Run]:
         command = [sys.executable, "-m", f"experiments.{experiment}", *arguments]
         done = person.run(command, timeout=timeout, env={"MANYHOMES_RESULTS": str(results)})
         assert done.returncode == 0, done.stdout + done.stderr
-        yield Run((results / f"latest-{experiment}").resolve(), done.stdout)
+        folder = (results / f"latest-{experiment}").resolve()
+        assert data.read_meta(folder)["keys_searched"] > 0, "I7"
+        yield Run(folder, done.stdout)

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 import ike_samples
 import ike_world
@@ -20,6 +20,7 @@ from world import ANYCAST, COA, HOA, World, own_address
 from agents.config import Mode, RouteOptimisation
 from agents.core.ike.endpoint import Datagram
 from agents.wire import icmpv6, ipv6
+from agents.wire.address_blocks import parse_address_blocks, serialize_address_blocks
 from agents.wire.checksum import pseudo_header_checksum
 from agents.wire.destination_options import (
     HomeAddress,
@@ -82,6 +83,11 @@ def destination_options() -> list[bytes]:
         serialize_destination_options(ipv6.ESP, options)
         for options in samples.DESTINATION_OPTIONS.values()
     ]
+
+
+def address_blocks() -> list[bytes]:
+    prefixes = [IPv6Network(each) for each in ("fd00:192:168:1::/64", "fd00::/9", "::1/128")]
+    return [serialize_address_blocks(prefixes[:count]) for count in (1, 3)]
 
 
 def routing_headers() -> list[bytes]:
@@ -440,6 +446,7 @@ TARGETS: dict[str, Target] = {
     "inter-HA, right checksum": Target(headers, parser(inter_ha_under_checksum), 3),
     "destination options": Target(destination_options, parser(parse_destination_options), 2),
     "routing header": Target(routing_headers, parser(parse_routing)),
+    "address blocks": Target(address_blocks, parser(parse_address_blocks)),
     "ESP head": Target(esp_packets, parser(peek)),
     "ESP, AES-GCM": Target(esp_packets, parser(GCM.open)),
     "ESP, AES-CBC": Target(esp_packets, parser(CBC.open)),

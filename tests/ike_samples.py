@@ -2,7 +2,9 @@
 
 from ike_world import ANYWHERE, HA, HOA
 
-from agents.core.ike.protection import seal
+from agents.core.ike.ciphers import IkeCipher, SealingKey
+from agents.core.ike.fragmentation import seal_within
+from agents.core.ike.protection import FRAGMENT_OVERHEAD, seal
 from agents.wire.ike.header import Header
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import serialize_chain, serialize_message
@@ -159,7 +161,7 @@ OTHERS: tuple[Payload, ...] = (
 )
 """Payloads that this project carries or takes, and does not send."""
 
-KEY = bytes(range(20))
+KEY = SealingKey(IkeCipher.AES_128_GCM, bytes(range(20)))
 
 
 def sealed() -> bytes:
@@ -167,9 +169,20 @@ def sealed() -> bytes:
     return seal(KEY, 7, _head(ExchangeType.INFORMATIONAL, 2, True), [])
 
 
+DELETES = "IKE INFORMATIONAL that deletes, inside SK"
+
+
+def fragments() -> tuple[bytes, ...]:
+    """Return a protected message in two fragments: a request that deletes."""
+    head = _head(ExchangeType.INFORMATIONAL, 3, False)
+    return seal_within(KEY, 8, head, serialize_chain(CHAINS[DELETES]), FRAGMENT_OVERHEAD + 16)
+
+
 def vectors() -> dict[str, str]:
     """Return the octets of every sample in hexadecimal, by name."""
     found = {name: serialize_message(*message).hex() for name, message in MESSAGES.items()}
     found |= {name: serialize_chain(chain)[1].hex() for name, chain in CHAINS.items()}
     found["IKE INFORMATIONAL response, empty, protected"] = sealed().hex()
+    for number, octets in enumerate(fragments(), 1):
+        found[f"IKE INFORMATIONAL that deletes, fragment {number}"] = octets.hex()
     return found

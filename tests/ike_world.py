@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import TypeVar
 
+from agents.core.ike.ciphers import IkeCipher, SealingKey
 from agents.core.ike.config import ChildRequest, IkeConfig, IkePeerConfig, IkeTimers
 from agents.core.ike.endpoint import Datagram, IkeEndpoint
 from agents.core.ike.events import IkeEvent
@@ -83,7 +84,7 @@ class End:
         self.engine = IkeEndpoint(config, self.timers, generator.randbytes, self._next_spi)
         self.events: list[IkeEvent] = []
         self.sent: list[Datagram] = []
-        self.key = b""
+        self.key = SealingKey(IkeCipher.AES_128_GCM, b"")
         """SK_e of the last SA that was looked at, to see what is inside."""
 
     def _next_spi(self) -> int:
@@ -206,7 +207,9 @@ class IkeWorld:
         return self._inside(sa.sealing_key(), end.sent[since:], sa.spi_responder)
 
     @staticmethod
-    def _inside(key: bytes, sent: list[Datagram], spi: int | None) -> list[tuple[Payload, ...]]:
+    def _inside(
+        key: SealingKey, sent: list[Datagram], spi: int | None
+    ) -> list[tuple[Payload, ...]]:
         found = []
         for datagram in sent:
             message = parse_message(datagram.payload)

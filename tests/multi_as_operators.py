@@ -50,7 +50,7 @@ def answered(network: Network) -> dict[str, int]:
     """Let each correspondent ping the mobile node; return how many were answered."""
     found = {}
     for name in ("cn1", "cn2"):
-        words = ["ping", "-c", str(PINGS), "-i", "0.02", "-W", "0.5", HOME_ADDRESS]
+        words = ["ping", "-c", str(PINGS), "-i", "0.02", "-W", "1", HOME_ADDRESS]
         said = network.nodes[name].run(words).stdout
         found[name] = int(said.split(" received")[0].split()[-1])
     return found

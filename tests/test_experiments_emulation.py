@@ -104,7 +104,8 @@ def test_the_repaired_agent_resynchronises_before_it_advertises(small: Run) -> N
     assert [row["resynchronised_first"] for row in valid] == [True, True]
 
 
-def test_phases_come_in_their_order(small: Run) -> None:
+def test_every_phase_is_between_fault_and_repair(small: Run) -> None:
+    """Their order is not asked for: routing, peers and packets go each at its own pace."""
     for trial in {row["trial"] for row in small.table(data.PHASES)}:
         times = {
             row["phase"]: row["after_fault_ms"]
@@ -114,8 +115,8 @@ def test_phases_come_in_their_order(small: Run) -> None:
         assert {"detected", "withdrawn", "fib-changed", "first-packet", "peers-in-sync"} <= set(
             times
         )
-        assert 0 <= times["detected"] <= times["peers-in-sync"]
-        assert times["first-packet"] <= times["peers-in-sync"]
+        lasted = (moment(small, trial, "repair") - moment(small, trial, "fault")) / 1e6
+        assert all(0 <= time <= lasted for time in times.values()), (times, lasted)
 
 
 def test_summary_and_figures_come_from_the_folder_alone(small: Run) -> None:
@@ -167,12 +168,17 @@ def tshark(folder: Path, capture: Path, condition: str) -> list[list[str]]:
     return list(csv.reader(done.stdout.splitlines()))
 
 
-def epoch(run: Run, trial: int, event: str) -> float:
-    """Return when an event of a trial was, on the captures' clock."""
+def moment(run: Run, trial: int, event: str) -> int:
+    """Return when an event of a trial was: CLOCK_MONOTONIC, ns."""
     with (run.folder / "events.jsonl").open() as lines:
         records = [json.loads(line) for line in lines]
     (time_ns,) = [r["time_ns"] for r in records if r["event"] == event and r.get("trial") == trial]
-    return time.time() - (time.monotonic_ns() - time_ns) / 1e9
+    return int(time_ns)
+
+
+def epoch(run: Run, trial: int, event: str) -> float:
+    """Return the same on the captures' clock."""
+    return time.time() - (time.monotonic_ns() - moment(run, trial, event)) / 1e9
 
 
 def test_a_failover_causes_no_exchange_and_no_new_sa_on_the_wire(small: Run) -> None:

@@ -38,7 +38,7 @@ def answered(lab: Lab) -> dict[str, int]:
     """Let the mobile node and each correspondent ping each other; return how many were answered."""
     found = {}
     for name in CORRESPONDENTS:
-        said = lab.ping(name, HOME_ADDRESS, 5, 56, "-W", "0.3").stdout
+        said = lab.ping(name, HOME_ADDRESS, 5, 56, "-W", "1").stdout
         found[name] = int(said.split(" received")[0].split()[-1])
     return found
 

@@ -43,7 +43,12 @@ class Chaos:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         both = (PAYLOAD, SIGNALLING), (mirrored(PAYLOAD), mirrored(SIGNALLING))
-        self.world = IkeWorld(mobile_config(*both[0]), home_config(*both[1]), seed=seed)
+        size = self.chance.choice([1280, 220])
+        self.world = IkeWorld(
+            mobile_config(*both[0], fragment_size=size),
+            home_config(*both[1], fragment_size=size),
+            seed=seed,
+        )
         self.rate = self.chance.choice([0.0, 0.1, 0.3])
         self.world.filter = self.weather
 

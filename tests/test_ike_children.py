@@ -21,6 +21,7 @@ from ike_world import (
 )
 
 from agents.core.ike.child_sa import ChildSa
+from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.config import IkeTimers
 from agents.core.ike.endpoint import Datagram
 from agents.core.ike.events import (
@@ -629,7 +630,7 @@ def test_a_peer_renews_the_ike_sa(world: IkeWorld) -> None:
     assert mobile.keys is not None
     shared, nonces = private.shared(exchange.data), nonce + ours.data
     seed = prf(mobile.keys.derive, shared + nonces)
-    keys = derive_ike_keys(seed, nonces, spi, new_spi, 16)
+    keys = derive_ike_keys(seed, nonces, spi, new_spi, IkeCipher.AES_128_GCM)
     assert event.successor.children == (child,)
     assert old.children == ()
     assert world.ha.engine.find(MN_ID) is event.successor

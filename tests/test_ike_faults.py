@@ -59,8 +59,12 @@ def outcome(world: IkeWorld) -> list[tuple[str, ...]]:
     return [tuple(sorted(end.kinds())) for end in (world.mn, world.ha)]
 
 
-def plain() -> tuple[list[tuple[str, ...]], int]:
-    world = IkeWorld()
+def cut_world() -> IkeWorld:
+    """Return two ends that cut IKE_AUTH and CREATE_CHILD_SA in two or three."""
+    return IkeWorld(mobile_config(fragment_size=220), home_config(fragment_size=220))
+
+
+def plain(world: IkeWorld) -> tuple[list[tuple[str, ...]], int]:
     conversation(world)
     assert world.mn.kinds()[0] == "ike-established"
     assert world.mn.kinds()[-1] == "ike-deleted"
@@ -68,7 +72,8 @@ def plain() -> tuple[list[tuple[str, ...]], int]:
     return outcome(world), len(world.log)
 
 
-OUTCOME, MESSAGES = plain()
+OUTCOME, MESSAGES = plain(IkeWorld())
+CUT_OUTCOME, CUT_MESSAGES = plain(cut_world())
 
 
 class Nth:
@@ -119,6 +124,20 @@ def test_each_message_once(
     number: int, change: Callable[[Datagram], list[tuple[float, Datagram]]]
 ) -> None:
     world = IkeWorld()
+    world.filter = Nth(number, change)
+    conversation(world)
+    assert outcome(world) == OUTCOME
+    assert world.mn.engine.sas() == world.ha.engine.sas() == []
+
+
+@pytest.mark.parametrize("change", [lost, doubled, doubled_late, late, damaged])
+@pytest.mark.parametrize("number", range(1, CUT_MESSAGES + 1))
+def test_each_fragment_once(
+    number: int, change: Callable[[Datagram], list[tuple[float, Datagram]]]
+) -> None:
+    assert CUT_OUTCOME == OUTCOME
+    assert CUT_MESSAGES >= MESSAGES + 8
+    world = cut_world()
     world.filter = Nth(number, change)
     conversation(world)
     assert outcome(world) == OUTCOME

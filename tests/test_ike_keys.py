@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.key_exchange import GROUPS, P256Key, X25519Key, private_keys
 from agents.core.ike.keys import (
     IkeKeys,
@@ -15,6 +16,7 @@ from agents.core.ike.keys import (
     prf,
     prf_plus,
     shared_key_proof,
+    signed_octets,
 )
 from agents.wire.ike.numbers import Group
 
@@ -99,22 +101,26 @@ def test_prf_plus(length: int) -> None:
     assert prf_plus(b"key", b"seed", length) == second_prf_plus(b"key", b"seed", length)
 
 
-@pytest.mark.parametrize("key_length", [16, 32])
-def test_keys_of_an_ike_sa(key_length: int) -> None:
+@pytest.mark.parametrize("cipher", IkeCipher)
+def test_keys_of_an_ike_sa(cipher: IkeCipher) -> None:
     """Order and length: SK_d, SK_ei, SK_er, SK_pi, SK_pr, no SK_a (RFC 5282 §7)."""
     nonces, shared = bytes(range(64)), bytes(32)
     seed = second_prf(nonces, shared)
     assert key_seed(nonces, shared) == seed
+    key_length = 16 if cipher is IkeCipher.AES_128_GCM else 32
     length = 32 + 2 * (key_length + 4) + 64
     stream = second_prf_plus(seed, nonces + bytes(7) + b"\x01" + bytes(7) + b"\x02", length)
-    made = derive_ike_keys(seed, nonces, 1, 2, key_length)
-    assert b"".join(getattr(made, name) for name in IkeKeys.__dataclass_fields__) == stream
-    assert len(made.encrypt_initiator) == len(made.encrypt_responder) == key_length + 4
+    made = derive_ike_keys(seed, nonces, 1, 2, cipher)
+    found = [getattr(made, name) for name in IkeKeys.__dataclass_fields__]
+    assert b"".join(getattr(each, "octets", each) for each in found) == stream
+    for key in (made.encrypt_initiator, made.encrypt_responder):
+        assert (key.cipher, len(key.octets)) == (cipher, key_length + 4)
+        assert "b'" not in repr(key)
     assert repr(made).startswith("<")
 
 
 def test_keys_of_a_child_sa() -> None:
-    keys = derive_ike_keys(bytes(32), bytes(64), 1, 2, 16)
+    keys = derive_ike_keys(bytes(32), bytes(64), 1, 2, IkeCipher.AES_128_GCM)
     nonces = bytes(range(64))
     for shared in (b"", bytes(range(32))):
         made = derive_child_keys(keys, nonces, 20, shared)
@@ -126,6 +132,7 @@ def test_keys_of_a_child_sa() -> None:
 
 def test_proof_of_a_shared_key() -> None:
     """RFC 7296 §2.15: prf(prf(secret, pad), message | nonce | prf(SK_p, ID))."""
-    proof = shared_key_proof(b"secret", b"message", b"nonce", b"key", b"identity")
+    octets = signed_octets(b"message", b"nonce", b"key", b"identity")
+    proof = shared_key_proof(b"secret", octets)
     signed = b"message" + b"nonce" + second_prf(b"key", b"identity")
     assert proof == second_prf(second_prf(b"secret", b"Key Pad for IKEv2"), signed)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ike_world import ANYWHERE, COA, HA, HOA
 
+from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.cookies import Cookies
 from agents.core.ike.narrowing import MOST, narrow, within
 from agents.core.ike.negotiation import choose_esp, choose_ike, offer_esp, offer_ike
@@ -22,7 +23,8 @@ GROUPS = (Group.X25519, Group.P256)
 NO_INTEGRITY = ProposalTransform(TransformType.INTEGRITY, 0)
 HMAC = ProposalTransform(TransformType.INTEGRITY, 12)
 ESN = ProposalTransform(TransformType.ESN, 1)
-OFFER = offer_ike(GROUPS)[0]
+CIPHERS = tuple(IkeCipher)
+OFFER = offer_ike(GROUPS, CIPHERS)[0]
 
 
 def with_more(proposal: Proposal, *more: ProposalTransform) -> Proposal:
@@ -35,9 +37,9 @@ def without(proposal: Proposal, kind: int) -> Proposal:
 
 
 def test_what_we_offer_is_what_we_choose() -> None:
-    choice = choose_ike((OFFER,), GROUPS)
+    choice = choose_ike((OFFER,), GROUPS, CIPHERS)
     assert choice is not None
-    assert (choice.group, choice.key_length) == (Group.X25519, 16)
+    assert (choice.group, choice.cipher) == (Group.X25519, IkeCipher.AES_128_GCM)
     assert len(choice.proposal.transforms) == 3
     for transform in Transform:
         offered = offer_esp(transform, 0x01000001)
@@ -50,25 +52,33 @@ def test_what_we_offer_is_what_we_choose() -> None:
 
 def test_our_order_of_groups_counts() -> None:
     for groups in ((Group.P256, Group.X25519), (Group.P256,)):
-        choice = choose_ike((OFFER,), groups)
+        choice = choose_ike((OFFER,), groups, CIPHERS)
         assert choice is not None
         assert choice.group == Group.P256
 
 
 def test_a_later_proposal_may_be_the_one() -> None:
     other = replace(
-        OFFER, number=1, transforms=(ProposalTransform(1, 12, 128), *OFFER.transforms[2:])
+        OFFER, number=1, transforms=(ProposalTransform(1, 12, 128), *OFFER.transforms[3:])
     )
-    choice = choose_ike((other, replace(OFFER, number=2)), GROUPS)
+    choice = choose_ike((other, replace(OFFER, number=2)), GROUPS, CIPHERS)
     assert choice is not None
     assert choice.proposal.number == 2
 
 
-def test_256_bits_where_the_peer_has_no_other() -> None:
-    only = replace(OFFER, transforms=OFFER.transforms[1:])
-    choice = choose_ike((only,), GROUPS)
+def test_our_order_of_ciphers_counts() -> None:
+    for ciphers in (CIPHERS, CIPHERS[1:], CIPHERS[::-1]):
+        choice = choose_ike((OFFER,), GROUPS, ciphers)
+        assert choice is not None
+        assert choice.cipher is ciphers[0]
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_another_cipher_where_the_peer_has_no_better(place: int) -> None:
+    only = replace(OFFER, transforms=OFFER.transforms[place:])
+    choice = choose_ike((only,), GROUPS, CIPHERS)
     assert choice is not None
-    assert choice.key_length == 32
+    assert choice.cipher is CIPHERS[place]
 
 
 @pytest.mark.parametrize(
@@ -82,17 +92,18 @@ def test_256_bits_where_the_peer_has_no_other() -> None:
         with_more(OFFER, ProposalTransform(6, 1)),
         replace(OFFER, protocol=ProtocolId.ESP),
         with_more(without(OFFER, TransformType.ENCRYPTION), ProposalTransform(1, 20, 192)),
+        with_more(without(OFFER, TransformType.ENCRYPTION), ProposalTransform(1, 28, 256)),
         with_more(
             without(OFFER, TransformType.ENCRYPTION), ProposalTransform(1, 20, 128, b"\x80\1\0\2")
         ),
     ],
 )
 def test_proposals_for_ike_that_cannot_be_chosen(proposal: Proposal) -> None:
-    assert choose_ike((proposal,), GROUPS) is None
+    assert choose_ike((proposal,), GROUPS, CIPHERS) is None
 
 
 def test_no_integrity_may_be_said_aloud() -> None:
-    choice = choose_ike((with_more(OFFER, NO_INTEGRITY, HMAC),), GROUPS)
+    choice = choose_ike((with_more(OFFER, NO_INTEGRITY, HMAC),), GROUPS, CIPHERS)
     assert choice is not None
     assert NO_INTEGRITY in choice.proposal.transforms
     assert HMAC not in choice.proposal.transforms

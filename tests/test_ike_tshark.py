@@ -44,8 +44,8 @@ def decode(folder: Path, log: list[Datagram], sa: IkeSa) -> list[dict[str, Any]]
         (
             f"{sa.spi_initiator:016x}",
             f"{sa.spi_responder:016x}",
-            sa.keys.encrypt_initiator.hex(),
-            sa.keys.encrypt_responder.hex(),
+            sa.keys.encrypt_initiator.octets.hex(),
+            sa.keys.encrypt_responder.octets.hex(),
             '"AES-GCM-128 with 16 octet ICV [RFC5282]"',
             '""',
             '""',

@@ -70,6 +70,19 @@ def test_the_documented_protected_message_opens() -> None:
             open_message(samples.KEY, bytes(wrong), parse_message(bytes(wrong)))
 
 
+def test_the_documented_fragments_open() -> None:
+    chain, first = b"", 0
+    for number in (1, 2):
+        octets = bytes.fromhex(DOCUMENTED[f"IKE INFORMATIONAL that deletes, fragment {number}"])
+        assert octets == samples.fragments()[number - 1]
+        fragment = parse_message(octets).fragment
+        assert fragment is not None
+        assert (fragment.number, fragment.total) == (number, 2)
+        chain += open_sealed(samples.KEY, octets, fragment)
+        first = first or fragment.first
+    assert parse_chain(first, chain) == samples.CHAINS[samples.DELETES]
+
+
 @pytest.mark.parametrize("payload", samples.OTHERS)
 def test_payloads_that_are_taken_and_not_sent(payload: Payload) -> None:
     first, octets = serialize_chain([payload])
@@ -205,7 +218,7 @@ def test_padding_of_other_implementations_is_taken() -> None:
         authenticated += head.serialize(28 + 4 + length)[17:] + b"\0\0" + (4 + length).to_bytes(2)
         iv = bytes(8)
         octets = authenticated + iv
-        octets += AESGCM(samples.KEY[:16]).encrypt(samples.KEY[16:] + iv, plain, authenticated)
+        octets += AESGCM(bytes(range(16))).encrypt(bytes(range(16, 20)) + iv, plain, authenticated)
         if reason is None:
             assert open_message(samples.KEY, octets, parse_message(octets)) == ()
             continue

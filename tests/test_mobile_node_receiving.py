@@ -20,10 +20,11 @@ from agents.wire.destination_options import (
 from agents.wire.mobility import (
     BindingError,
     BindingRefreshRequest,
+    BindingUpdate,
     UnknownMobilityMessage,
     serialize_mobility,
 )
-from agents.wire.mobility_options import BindingRefreshAdvice, SidEntry
+from agents.wire.mobility_options import BindingRefreshAdvice, MultiSenderCapable, SidEntry
 from agents.wire.routing import RoutingType2, serialize_routing
 from agents.wire.status import BindingErrorStatus
 from tests.mobile_bench import (
@@ -307,12 +308,37 @@ def test_a_table_without_a_home_agent_stops_it_and_keeps_its_window() -> None:
     alive(bench, 6, 3)
 
 
-def test_an_older_table_changes_nothing() -> None:
+def test_the_table_of_the_newest_acknowledgement_counts() -> None:
+    """A version names a content: what is newer, the order of acknowledgements says."""
     bench = Bench().bind(version=5)
     bench.engine.registration.refresh(bench.now)
+    earlier = bench.engine.registration.sequence
+    bench.engine.registration.refresh(bench.now)
     bench.take(bench.ack(2, table=TABLE[:1], version=4))
-    assert bench.engine.status()["sid_table_version"] == 5
-    assert len(bench.engine.peers()) == 3
+    assert bench.engine.status()["sid_table_version"] == 4
+    bench.take(bench.ack(3, sequence=earlier, version=5))
+    assert bench.engine.counters["dropped.acknowledgement-unexpected"] == 1
+    assert bench.engine.status()["sid_table_version"] == 4
+    assert len(bench.engine.peers()) == 1
+
+
+def test_another_table_is_confirmed_by_one_more_update() -> None:
+    """Home agents that are new in it wait for that (rule 6); the first table needs none."""
+    bench = Bench()
+    first = bench.updates()
+    assert [_told(each) for each in first] == [0]
+    bench.take(bench.ack(1, version=7))
+    assert bench.updates() == []
+    bench.engine.registration.refresh(bench.now)
+    bench.take(bench.ack(2, version=8, table=TABLE[:2]))
+    assert [_told(each) for each in bench.updates()] == [7, 8]
+    bench.take(bench.ack(3, version=8, table=TABLE[:2]))
+    assert bench.updates() == []
+
+
+def _told(update: BindingUpdate) -> int:
+    (option,) = [each for each in update.options if isinstance(each, MultiSenderCapable)]
+    return option.table_version
 
 
 def test_an_unlisted_home_agent_may_acknowledge_with_a_table_that_lists_it() -> None:
@@ -323,6 +349,7 @@ def test_an_unlisted_home_agent_may_acknowledge_with_a_table_that_lists_it() -> 
     assert bench.engine.counters["dropped.unknown-sid"] == 1
     assert bench.engine.registration.state is State.REFRESHING
     bench.take(bench.ack(2, 4, version=2, table=(*TABLE, SidEntry(4, HA[4]))))
+    bench.take(bench.ack(3, 4, version=2, table=(*TABLE, SidEntry(4, HA[4]))))
     assert bench.engine.registration.state is State.BOUND
     alive(bench, 1, 4)
 

@@ -15,6 +15,9 @@ pytestmark = [pytest.mark.emulation, pytest.mark.timeout(200)]
 RUN = ["multi_hoa", "TRIALS=1", "SCHEME=two-hoas",
        "FAULT=as-cut", "SET=hold=1 delays=off"]  # fmt: skip
 
+BUSY_MS = 2000
+"""What a busy machine may add. How fast it is on an idle one is for the experiment to say."""
+
 
 @pytest.fixture(scope="module")
 def run(no_sandbox_because: str) -> Iterator[Run]:
@@ -34,9 +37,9 @@ def test_flows_on_home_1_stop_and_those_on_home_2_do_not(run: Run) -> None:
 
 def test_new_flows_get_home_2_within_the_bound_and_home_1_again(run: Run) -> None:
     [row] = run.table(NEW_FLOWS)
-    assert 0 < row["works_ms"] < works_target("multi_hoa") + 200  # the scheduler's share
+    assert 0 < row["works_ms"] < works_target("multi_hoa") + BUSY_MS
     assert row["unanswered_flows"] > 0
-    assert row["chosen_ms"] < works_target("multi_hoa") + 200
+    assert row["chosen_ms"] < works_target("multi_hoa") + BUSY_MS
     assert row["back_heard_ms"] + 1000 - 20 <= row["back_chosen_ms"]  # told when they are written
 
 

@@ -182,12 +182,12 @@ def mobility_with_options(options: bytes) -> bytes:
         ("0304fd000001" + "0100", Reason.OPTION_LENGTH),  # a care-of address of 4 octets
         ("0203000a0a", Reason.OPTION_LENGTH),
         ("020101", Reason.OPTION_LENGTH),
-        ("12010100", Reason.OPTION_LENGTH),  # multi-sender capable of one octet
+        ("12020100", Reason.OPTION_LENGTH),  # multi-sender capable without a version
         ("1203020500", Reason.OPTION_LENGTH),
         ("1205038000000001", Reason.OPTION_LENGTH),  # SID table without a whole version
         ("1207038000000001ff00", Reason.OPTION_LENGTH),  # half an entry
         ("0202000a0202000b", Reason.OPTION_TWICE),
-        ("1202010012020100", Reason.OPTION_TWICE),
+        ("120601000000000112060100000000ff", Reason.OPTION_TWICE),
         ("1202020112020202", Reason.OPTION_TWICE),
         ("0310" + "00" * 16, Reason.ADDRESS),
         ("0310ff02" + "00" * 13 + "01", Reason.ADDRESS),
@@ -263,7 +263,7 @@ HEAD = "0101123400000000"
     ("body", "reason"),
     [
         ("0001123400000000", Reason.SUBTYPE),
-        ("1101123400000000", Reason.SUBTYPE),
+        ("7f01123400000000", Reason.SUBTYPE),
         ("ff01123400000000", Reason.SUBTYPE),
         ("0101000000000000" + "0506000300000064", Reason.IDENTIFIER),
         (HEAD, Reason.FIELD_MISSING),
@@ -274,10 +274,15 @@ HEAD = "0101123400000000"
         (HEAD + "05ff", Reason.OPTION_LENGTH),
         ("0301123400000000" + "0210" + "00" * 16, Reason.ADDRESS),
         ("0301123400000000" + "0210ff02" + "00" * 13 + "01", Reason.ADDRESS),
-        ("0401123400000000" + "1033" + "00" * 51, Reason.OPTION_LENGTH),
+        ("0401123400000000" + "1034" + "00" * 52, Reason.OPTION_LENGTH),
+        ("1101123400000000", Reason.FIELD_MISSING),  # a Leave without a successor
+        ("1101123400000000" + "0a020102", Reason.OPTION_LENGTH),
         ("0701123400000000" + "1104" + "00" * 4, Reason.OPTION_LENGTH),
         ("0a01123400000000" + "120e" + "00" * 14, Reason.OPTION_LENGTH),
         ("0401123400000000" + "120f" + "00" * 15, Reason.FIELD_VALUE),  # a floor in an update
+        ("0e01123400000000" + "080400000001" + "1411" + "01" * 17, Reason.OPTION_LENGTH),
+        ("0e01123400000000" + "080400000001" + "1412" + "40" * 18, Reason.FIELD_VALUE),
+        ("0401123400000000" + "1412" + "01" * 18, Reason.FIELD_VALUE),  # a member in an update
         ("0101123400000000" + "0506000300000064" + "120f" + "00" * 15, Reason.FIELD_VALUE),
     ],
 )

@@ -29,6 +29,7 @@ from agents.wire.inter_ha import (
     FloorEntry,
     InterHaMessage,
     InterHaStatus,
+    MemberEntry,
     PathEntry,
     SaEntry,
     TableSegment,
@@ -89,7 +90,7 @@ mobility_options = st.lists(
     st.one_of(
         st.builds(AlternateCareOfAddress, unicast),
         st.builds(BindingRefreshAdvice, u16),
-        st.builds(MultiSenderCapable),
+        st.builds(MultiSenderCapable, u32),
         st.builds(Priority, u8),
         maps,
     ),
@@ -137,7 +138,9 @@ mobility_messages: st.SearchStrategy[MobilityMessage] = st.one_of(
 )
 
 binding_entries = st.builds(
-    BindingEntry, unicast, unicast, u16, u16, u32, u32, u8, u32, st.booleans(), u8, st.booleans()
+    BindingEntry,
+    *(unicast, unicast, u16, u16, u32, u32, u8, u32),
+    *(st.booleans(), u8, st.booleans(), u64),
 )
 sa_entries = st.sampled_from(Transform).flatmap(
     lambda transform: st.builds(
@@ -163,6 +166,7 @@ _ENTRY_STRATEGIES = {
     SaEntry: sa_entries,
     FloorEntry: floor_entries,
     PathEntry: path_entries,
+    MemberEntry: st.builds(MemberEntry, st.integers(1, 63), unicast),
 }
 _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "identifier": st.integers(1, 0xFFFF),
@@ -172,6 +176,7 @@ _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "incarnation": u16,
     "window": u16,
     "index": u8,
+    "successor": u8,
     "ready": st.booleans(),
     "response": st.booleans(),
     "solicited": st.booleans(),

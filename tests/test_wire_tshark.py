@@ -124,7 +124,7 @@ def test_nothing_is_malformed(name: str, view: str, request: pytest.FixtureReque
 def test_a_damaged_packet_would_be_seen(tmp_path: Path) -> None:
     """The positive probe for the test above."""
     header = bytearray(samples.control_headers()["Binding Information Update"][0])
-    header[15] += 200  # the first field reaches beyond the message
+    header[15] += 190  # the first field reaches beyond the message
     short = bytes(header)
     path = tmp_path / "bad.pcap"
     write_capture(path, [ipv6.build(samples.HA1, samples.HA2, ipv6.MOBILITY, short)])
@@ -182,6 +182,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "manyhomes.multi_sender": ["1", "0"],
         "manyhomes.deleted": ["0", "1"],
         "manyhomes.priority": ["5", "0"],
+        "manyhomes.known": ["0x000000000000000e", "0xffffffffffffffff"],
     },
     "Binding Information Acknowledgement": {"manyhomes.status": ["0"]},
     "SA Information Request": {"manyhomes.home_address": [HOA], "manyhomes.spi": [SPI]},
@@ -216,7 +217,11 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "manyhomes.segment": ["8"],
         "manyhomes.sequence": ["7"],
         "manyhomes.sa.highest": ["70000"],
+        "manyhomes.index": ["3"],
+        "manyhomes.member": [str(samples.HA3)],
     },
+    "Leave": {"manyhomes.successor": ["2"]},
+    "Leave Acknowledgement": {"manyhomes.status": ["0"]},
     "Table End": {"manyhomes.segments": ["9"]},
     "Path Costs": {
         "manyhomes.home_address": [HOA, HOA],
@@ -228,6 +233,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
     "Binding Update": {
         "manyhomes.option": ["1", "2"],
         "manyhomes.option.priority": ["5"],
+        "manyhomes.option.version": [str(0xA1B2C3D4)],
     },
     "Binding Acknowledgement": {
         "manyhomes.multihomed": ["1"],

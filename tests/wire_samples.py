@@ -32,6 +32,9 @@ from agents.wire.inter_ha import (
     InterHaMessage,
     InterHaStatus,
     Keepalive,
+    Leave,
+    LeaveAcknowledgement,
+    MemberEntry,
     Mode,
     PathCosts,
     PathEntry,
@@ -83,7 +86,7 @@ CN = IPv6Address("fd00:3:1::1")
 CN2 = IPv6Address("fd00:3:2::2")
 SENDERS = (SidEntry(1, HA1), SidEntry(2, HA2), SidEntry(3, HA3))
 
-BINDING = BindingEntry(HOA, COA, 7, 0xC000, 59_500, 1, primary=1, epoch=2, priority=5)
+BINDING = BindingEntry(HOA, COA, 7, 0xC000, 59_500, 1, primary=1, epoch=2, priority=5, known=0b1110)
 DELETED = BindingEntry(HOA, COA, 8, 0xC000, 0, 1, 1, 2, multi_sender=False, deleted=True)
 SA = SaEntry(
     HOA,
@@ -108,7 +111,7 @@ MOBILITY: dict[str, tuple[MobilityMessage, IPv6Address, IPv6Address]] = {
         BindingUpdate(
             7,
             15,
-            options=(AlternateCareOfAddress(COA), MultiSenderCapable(), Priority(5)),
+            options=(AlternateCareOfAddress(COA), MultiSenderCapable(0xA1B2C3D4), Priority(5)),
         ),
         HOA,
         HA,
@@ -177,11 +180,13 @@ INTER_HA: dict[str, InterHaMessage] = {
     "Primary HA Switch": PrimaryHaSwitch(HOA, 3, 2, **_TO_HA2),
     "Primary HA Switch Acknowledgement": PrimaryHaSwitchAcknowledgement(**_TO_HA2),
     "Table Request": TableRequest(8, 16, **_TO_HA2),
-    "Table Segment": TableSegment(8, (BINDING, SA), **_TO_HA2),
+    "Table Segment": TableSegment(8, (BINDING, SA, MemberEntry(3, HA3)), **_TO_HA2),
     "Table End": TableEnd(9, **_TO_HA2),
     "Path Costs": PathCosts(
         (PathEntry(HOA, CN, 1 << 33, 20_500, 4_000), PathEntry(HOA, CN2, 0)), **_TO_HA2
     ),
+    "Leave": Leave(2, **_TO_HA2),
+    "Leave Acknowledgement": LeaveAcknowledgement(**_TO_HA2),
 }
 
 DESTINATION_OPTIONS: dict[str, tuple[Option, ...]] = {

@@ -162,6 +162,35 @@ class World:
             self.start_ha(index)
         self.run(settle)
 
+    def join(self, index: int, introduce: Sequence[int] | None = None) -> HomeAgent:
+        """A new HA starts, after those of `introduce`, or all, were told of it by an operator."""
+        self.indexes.append(index)
+        self.order.append(index)
+        self.incarnations.setdefault(index, 0)
+        self.events.setdefault(index, [])
+        self._add_peer_keys(index)
+        for other in self.has if introduce is None else introduce:
+            self.introduce(other, index)
+        return self.start_ha(index)
+
+    def introduce(self, index: int, newcomer: int) -> None:
+        """An operator tells HA `index` of another one."""
+        config = PeerConfig(f"HA{newcomer}", newcomer, own_address(newcomer), Path("/nowhere"))
+        self.has[index].add_peer(config, self.peer_keys[index][newcomer], self.now)
+        self._collect()
+
+    def dismiss(self, gone: int, reason: str = "operator") -> None:
+        """An operator has every other HA reckon with one no more."""
+        for index in [each for each in self.has if each != gone]:
+            self.has[index].dismiss(gone, reason, self.now)
+        self._forget(gone)
+        self._collect()
+
+    def _forget(self, gone: int) -> None:
+        """Configurations that are written from now on do not name that HA."""
+        self.indexes.remove(gone)
+        self.order.remove(gone)
+
     def kill(self, index: int) -> None:
         del self.has[index]
         self.stopped.pop(index, None)
@@ -339,19 +368,28 @@ class World:
             index: {} for index in self.indexes
         }
         for one, other in itertools.combinations(self.indexes, 2):
-            pair = tuple(
-                KeyedAssociation(
-                    0x1000 + source * 64 + destination,
-                    own_address(source),
-                    own_address(destination),
-                    SaMode.TRANSPORT,
-                    Transform.AES_128_GCM,
-                    self.random.randbytes(20),
-                )
-                for source, destination in ((one, other), (other, one))
-            )
-            keys[one][other] = keys[other][one] = pair
+            keys[one][other] = keys[other][one] = self._pair_keys(one, other)
         return keys
+
+    def _pair_keys(self, one: int, other: int) -> tuple[KeyedAssociation, ...]:
+        return tuple(
+            KeyedAssociation(
+                0x1000 + source * 64 + destination,
+                own_address(source),
+                own_address(destination),
+                SaMode.TRANSPORT,
+                Transform.AES_128_GCM,
+                self.random.randbytes(20),
+            )
+            for source, destination in ((one, other), (other, one))
+        )
+
+    def _add_peer_keys(self, index: int) -> None:
+        """Make key files for one more home agent; what was made before stays."""
+        held = self.peer_keys.setdefault(index, {})
+        for other in self.peer_keys:
+            if other != index and other not in held:
+                held[other] = self.peer_keys[other][index] = self._pair_keys(index, other)
 
     def _peer_secrets(self) -> dict[frozenset[int], bytes]:
         pairs = itertools.combinations(self.indexes, 2)

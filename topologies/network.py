@@ -14,6 +14,7 @@ from typing import Any
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 
+from topologies import key_material
 from topologies.advertise import Advertiser
 from topologies.agents import AgentOptions, Agents
 from topologies.delay import DelayLineError, Means, means_of
@@ -187,6 +188,7 @@ class Network:
     def stop(self) -> None:
         """End everything that was started."""
         if hasattr(self, "agents"):
+            key_material.collect(self.agents, RUNTIME)
             self.agents.stop()
         if hasattr(self, "faults"):
             self.faults.close()

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 from agents.core.outer_header import OuterHeader
 from agents.core.security_associations import SecurityAssociation
 from agents.core.timers import TimerQueue
-from agents.wire.inter_ha import BindingEntry
+from agents.wire.inter_ha import EVERYBODY, BindingEntry
 
 TOMBSTONE_TIME = 300.0
 """Seconds for which an ended binding is remembered, so that a late Update cannot revive it."""
@@ -81,6 +81,8 @@ class Binding:
     epoch: int
     multi_sender: bool = True
     priority: int = 0
+    known: int = EVERYBODY
+    """Bit i: the mobile node takes packets of the HA with index i, as its primary says (rule 6)."""
     state: BindingState = BindingState.BOUND
     header: OuterHeader | None = None
     """The outer header of tunnel packets from here; None until the first is needed."""
@@ -117,6 +119,7 @@ class Binding:
             multi_sender=self.multi_sender,
             priority=self.priority,
             deleted=self.state is BindingState.ENDED,
+            known=self.known,
         )
 
 
@@ -254,5 +257,6 @@ def _from_wire(entry: BindingEntry, now: float) -> Binding:
         epoch=entry.epoch,
         multi_sender=entry.multi_sender,
         priority=entry.priority,
+        known=entry.known,
         state=BindingState.ENDED if entry.deleted else BindingState.BOUND,
     )

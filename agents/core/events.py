@@ -152,6 +152,26 @@ class PeerChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PeerIntroduced(Event):
+    """A home agent joined: it is a peer from now on (design §10, rule 6)."""
+
+    kind: ClassVar[str] = "peer-introduced"
+    peer: str
+    index: int
+    address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDismissed(Event):
+    """A home agent is no peer any more; `reason` is `left`, or the word of who dismissed it."""
+
+    kind: ClassVar[str] = "peer-dismissed"
+    peer: str
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerAssociationMade(Event):
     """IKE brought an SA with a peer; SPIs of both directions; `began_here`: by this HA's IKE."""
 

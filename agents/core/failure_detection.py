@@ -6,7 +6,7 @@ there, in which incarnation, ready or not), and what counts as a sign of life is
 it shows both directions of the path. Both count to `detection_misses`, one every interval.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -134,9 +134,7 @@ class KeepaliveDetector:
         self._interval = context.config.detection_interval
         self._identifier = 0
         kept = context.config.detection_misses + 1
-        self._open: dict[int, deque[int]] = {
-            peer.index: deque(maxlen=kept) for peer in context.peers
-        }
+        self._open: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=kept))
         self._watched: set[int] = set()
 
     def start(self, now: float) -> None:

@@ -9,11 +9,11 @@ say of sizes, `route_optimisation` cuts detours short. This file leads each pack
 it is for.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv6Address
 
-from agents.config import HomeAgentConfig, RouteOptimisation
+from agents.config import HomeAgentConfig, PeerConfig, RouteOptimisation
 from agents.core import status as status_report
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
@@ -23,6 +23,7 @@ from agents.core.events import Event, Notice, TableReceived
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
 from agents.core.hold_down import Advertised
+from agents.core.home_agent_list import HomeAgentList
 from agents.core.inter_ha_receiver import InterHaReceiver
 from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
@@ -40,12 +41,13 @@ from agents.core.replay_floors import Floors
 from agents.core.replay_window import MeantWindows, SingleWindow, sender_id
 from agents.core.route_optimisation import Optimiser
 from agents.core.security_associations import SaState, SecurityAssociation
+from agents.core.sid_tables import SidTables
 from agents.core.signalling import Signalling
 from agents.core.synchronisation import Synchronisation
-from agents.core.table_transfer import TableTransfer
+from agents.core.table_transfer import TableEntry, TableTransfer
 from agents.core.tunnel import Tunnel
 from agents.keys import KeyedAssociation, SaMode
-from agents.wire import icmpv6, inter_ha, ipv6
+from agents.wire import icmpv6, ipv6
 from agents.wire.addresses import address
 from agents.wire.errors import WireError
 
@@ -86,7 +88,7 @@ class HomeAgent:
         peers = [
             Peer(each.name, each.index, each.address)
             if each.index in by_ike
-            else make_peer(config, each.index, peer_keys)
+            else make_peer(config, each, peer_keys.get(each.index, ()))
             for each in config.peers
         ]
         self._context = context = Context(
@@ -96,8 +98,9 @@ class HomeAgent:
         self._own = config.address.packed
         self._maps = False
         """Whether mobile nodes may send to this HA's own address (rule 11)."""
-        self._tunnel = Tunnel(context)
-        self._signalling = Signalling(context, self._tunnel)
+        self._tables = SidTables(context, lambda binding: self._signalling.ask_for_update(binding))
+        self._tunnel = Tunnel(context, self._tables)
+        self._signalling = Signalling(context, self._tunnel, self._tables)
         self._generations = Generations(
             context.associations,
             context.timers,
@@ -107,7 +110,11 @@ class HomeAgent:
             lambda association: not self._renewal.moved_on(association),
         )
         self._synchronisation = Synchronisation(
-            context, self._generations, self._released, self._role_moved
+            context,
+            self._generations,
+            self._released,
+            self._role_moved,
+            lambda entry, now: self._list.told_of(entry, now),
         )
         self._table = TableTransfer(
             context,
@@ -140,7 +147,15 @@ class HomeAgent:
         self._peer_keys = (
             PeerKeyManagement(context, by_ike, self._membership.introduce) if by_ike else None
         )
-        self._role = PrimaryRole(context, self._took_over)
+        self._role = PrimaryRole(context, self._took_over, self._succeeded)
+        self._list = HomeAgentList(
+            context,
+            self._membership,
+            self._role,
+            self._peer_keys,
+            self._tables,
+            self._members_changed,
+        )
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:
             self._optimise()
@@ -150,6 +165,7 @@ class HomeAgent:
             self._synchronisation,
             self._released,
             self._became_primary,
+            self._tables,
             moves_keys=self._keys is not None,
         )
         self._path_mtu = PathMtu(context)
@@ -289,6 +305,20 @@ class HomeAgent:
         """Renew a mobile node's SAs and end the old ones at once; raises `RenewalImpossible`."""
         self._now = now
         self._renewal.request(home_address, "revoked", now, grace=False)
+
+    def introduce_peer(self, peer: Peer, now: float) -> None:
+        """Take another home agent in; `ValueError` where its index or address is taken (rule 6)."""
+        self._now = now
+        self._list.introduce(peer, now)
+
+    def add_peer(self, peer: PeerConfig, keys: Iterable[KeyedAssociation], now: float) -> None:
+        """Take another home agent in with SAs from a file; `ValueError` where that cannot be."""
+        self.introduce_peer(make_peer(self._context.config, peer, keys), now)
+
+    def dismiss(self, index: int, reason: str, now: float) -> None:
+        """Reckon with a peer no more: it left, or is put out; `ValueError` for none (rule 6)."""
+        self._now = now
+        self._list.dismiss(index, reason, now)
 
     @property
     def key_exchange_user(self) -> KeyExchangeUser:
@@ -436,8 +466,8 @@ class HomeAgent:
         association = self._context.associations.by_spi(spi)
         if association is not None:
             return association
-        peer = self._context.peers.by_index(spi >> 24)
-        if peer is None or not self._context.peers.valid():
+        peers, maker = self._context.peers, spi >> 24
+        if not (peers.by_index(maker) or peers.is_gone(maker)) or not peers.valid():
             raise Dropped("unknown-spi")
         if self._held.hold(spi, packet, now):
             self._synchronisation.ask_association(spi, now)
@@ -538,6 +568,13 @@ class HomeAgent:
     def _took_over(self, binding: Binding, now: float) -> None:
         self._synchronisation.announce_primary(binding, now)
         self._became_primary(binding, now)
+        self._tables.consider(binding, now)
+
+    def _succeeded(self, bindings: Sequence[Binding], now: float) -> None:
+        """This HA is primary of all these, in place of one that is gone for good."""
+        self._synchronisation.announce_bindings(bindings, now)
+        for binding in bindings:
+            self._became_primary(binding, now)
 
     def _became_primary(self, binding: Binding, now: float) -> None:
         """Another HA was primary: it may have left a renewal unfinished, or one may be due."""
@@ -570,12 +607,18 @@ class HomeAgent:
         self._synchronisation.forget_tunnel(home_address)
         self._membership.check_ready(now)
 
+    def _members_changed(self, now: float) -> None:
+        """Home agents have come or gone."""
+        self._tunnel.members_changed()
+        self._metric.members_changed()
+        self._tables.members_changed(now)
+
     # Tables and malformed packets.
 
     def _expired(self, binding: Binding, now: float) -> None:
         self._mobility.expired(binding, now)
 
-    def _make_table(self) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
+    def _make_table(self) -> list[TableEntry]:
         return self._synchronisation.table(self._now)
 
     def _table_requested(self, peer: Peer, mutual: bool, now: float) -> None:

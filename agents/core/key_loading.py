@@ -1,8 +1,9 @@
 """From keys as they stand in files to security associations, checked against the configuration."""
 
+from collections.abc import Iterable
 from ipaddress import IPv6Address
 
-from agents.config import ConfigError, HomeAgentConfig
+from agents.config import ConfigError, HomeAgentConfig, PeerConfig
 from agents.core.peer_associations import PeerAssociation, PeerAssociations
 from agents.core.peers import Peer
 from agents.core.replay_window import SidWindows
@@ -10,13 +11,10 @@ from agents.core.security_associations import SecurityAssociation
 from agents.keys import KeyedAssociation, Transform
 
 
-def make_peer(
-    config: HomeAgentConfig, index: int, keys: dict[int, tuple[KeyedAssociation, ...]]
-) -> Peer:
-    """Return the peer of that index with its two SAs; raise `ConfigError` if one is missing."""
-    peer = next(each for each in config.peers if each.index == index)
+def make_peer(config: HomeAgentConfig, peer: PeerConfig, keys: Iterable[KeyedAssociation]) -> Peer:
+    """Return the peer with its two SAs of `keys`; raise `ConfigError` if one is missing."""
     outbound = inbound = None
-    for each in keys.get(index, ()):
+    for each in keys:
         if (each.source, each.destination) == (config.address, peer.address):
             outbound = each
         elif (each.source, each.destination) == (peer.address, config.address):
@@ -44,7 +42,7 @@ def make_peer(
         )
     associations = PeerAssociations()
     associations.add(PeerAssociation(made[0], made[1]))
-    return Peer(peer.name, index, peer.address, associations)
+    return Peer(peer.name, peer.index, peer.address, associations)
 
 
 def mobile_association(keyed: KeyedAssociation, config: HomeAgentConfig) -> SecurityAssociation:

@@ -65,6 +65,19 @@ class Membership:
         if self._started:
             self._send_hello(peer)
 
+    def joined(self, peer: Peer, now: float) -> None:
+        """`peer` is reckoned with from now on."""
+        if self._started:
+            self._detector.watch(peer, now)
+            self._send_hello(peer)
+
+    def dismissed(self, peer: Peer, now: float) -> None:
+        """`peer` is none any more: expect nothing of it, and wait for no answer."""
+        self._lose(peer, now)
+        self._context.exchanges.abandon(peer.index, now)
+        self.lost(peer, now)
+        self.check_ready(now)
+
     def resynchronise(self, reason: str, now: float) -> None:
         """Believe nothing of the peers any more: get their tables before advertising again."""
         self._withdraw(reason)

@@ -24,11 +24,12 @@ class MetricControl:
         """`ask_for_update` sends a Binding Refresh Request to a binding's mobile node."""
         self._context = context
         self._ask_for_update = ask_for_update
-        self._wishes = Wishes({context.config.index, *(each.index for each in context.peers)})
+        self._wishes = Wishes(set())
         self._told: int | None = None
         self._told_at = 0.0
         self._timer: Timer | None = None
         context.cache.on_priority = self._changed
+        self.members_changed()
 
     @property
     def dynamic(self) -> bool:
@@ -42,6 +43,12 @@ class MetricControl:
         favourite = self._wishes.favourite if self.dynamic else None
         away = favourite is not None and favourite != config.index
         return config.metric + (config.metric_penalty if away else 0)
+
+    def members_changed(self) -> None:
+        """Home agents have come or gone: so may the favourite."""
+        peers = self._context.peers
+        self._wishes.members = {self._context.config.index, *(each.index for each in peers)}
+        self._reconsider()
 
     def before_advertising(self, now: float) -> None:
         """The prefix is about to be advertised: say by which metric."""
@@ -68,6 +75,9 @@ class MetricControl:
 
     def _changed(self, before: int, after: int) -> None:
         self._wishes.replace(before, after)
+        self._reconsider()
+
+    def _reconsider(self) -> None:
         if self._told is not None and self.metric != self._told and self._timer is None:
             # At once, or when the hold time since the last change is over: no mobile node may
             # make routing flap faster.

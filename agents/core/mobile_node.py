@@ -496,11 +496,14 @@ class MobileNode:
             return
         if self._keys is not None:
             self._keys.moved(message.key_management and self.config.key_management, now)
-        before = self._senders.multihomed
+        before, held = self._senders.multihomed, self._senders.version
         if self._senders.learn(message.multihomed, version, table):
             assert table is not None
             listed = {index: str(own) for index, own in table.items()}
             self._events.append(SidTableInstalled(version, listed))
+            if held:
+                # Home agents that are new in it wait until this is confirmed (rule 6).
+                self.registration.refresh(now)
         self.acknowledged_by = self._senders.describe(sender)[0]
         if before is not message.multihomed:
             self._events.append(Multihomed(message.multihomed))
@@ -543,7 +546,7 @@ class MobileNode:
         """Send `IPv6(CoA→HA) / DestOpt[HAO] / ESP transport / BU` (RFC 6275 §11.7.1)."""
         options: list[MobilityOption] = [AlternateCareOfAddress(update.care_of_address)]
         if self.config.multi_sender:
-            options.append(MultiSenderCapable())
+            options.append(MultiSenderCapable(self._senders.version))
         if self._priority:
             options.append(Priority(self._priority))
         message = BindingUpdate(

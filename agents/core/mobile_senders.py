@@ -51,6 +51,7 @@ class Senders(Protocol):
     table: SidTable | None
     """The SID table in force."""
     version: int
+    """Of the table in force; 0 without one."""
 
     def windows(self, mode: SaMode) -> Windows:
         """Return the empty windows for a new inbound SA."""
@@ -173,9 +174,9 @@ class SidSenders(OneSender):
         raise Dropped("unknown-sid")
 
     def learn(self, multihomed: bool, version: int, table: SidTable | None) -> bool:
-        """See `Senders`. An older version than the one in force changes nothing."""
+        """See `Senders`. The table of the newest acknowledgement is the one in force."""
         super().learn(multihomed, version, table)
-        if table is None or (self.table is not None and version < self.version):
+        if table is None:
             return False
         changed = self.table is None or dict(self.table) != dict(table)
         self.table, self.version = dict(table), version

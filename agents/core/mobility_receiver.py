@@ -10,6 +10,7 @@ from agents.core.counters import Dropped
 from agents.core.events import BindingAccepted, BindingRefused, BindingRemoved, PrimaryChanged
 from agents.core.registration import Answer, Registration
 from agents.core.security_associations import SecurityAssociation
+from agents.core.sid_tables import SidTables
 from agents.core.signalling import Signalling
 from agents.core.synchronisation import Synchronisation
 from agents.wire import mobility
@@ -26,6 +27,7 @@ class MobilityReceiver:
         synchronisation: Synchronisation,
         released: Callable[[Hashable, float], None],
         became_primary: Callable[[Binding, float], None],
+        tables: SidTables,
         *,
         moves_keys: bool = False,
     ) -> None:
@@ -40,7 +42,10 @@ class MobilityReceiver:
         self._released = released
         self._became_primary = became_primary
         self._moves_keys = moves_keys
-        self._registration = Registration(context.config, context.cache, self._ended)
+        self._tables = tables
+        self._registration = Registration(
+            context.config, context.cache, tables.known_after, self._ended
+        )
 
     def receive(
         self,
@@ -108,6 +113,7 @@ class MobilityReceiver:
                 )
             )
         self._signalling.acknowledge(binding.home_address, answer, in_tunnel)
+        self._tables.expect(binding, now)
         self._synchronisation.announce_binding(binding, now)
         self._released(binding.home_address, now)
 

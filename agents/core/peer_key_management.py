@@ -128,6 +128,15 @@ class PeerKeyManagement:
             self._look(peering, now)
         self.pump(now)
 
+    def dismiss(self, peer: Peer) -> None:
+        """Hold nothing with `peer` any more, and begin nothing with it."""
+        peering = self._peerings.pop(Identity.of(peer.address), None)
+        if peering is None:
+            return
+        self._abandon(peering)
+        for pair in peer.associations:
+            self._remove(peering, pair, "dismissed")
+
     def receive(self, packet: ipv6.Packet, now: float) -> None:
         """Take an IKE packet of a peer to this HA's own address; raises `Dropped`."""
         if not self._started or Identity.of(packet.source) not in self._peerings:
@@ -155,6 +164,8 @@ class PeerKeyManagement:
     # What there is to do.
 
     def _look(self, peering: _Peering, now: float) -> None:
+        if self._peerings.get(peering.identity) is not peering:
+            return
         self._context.timers.schedule(now + LOOK_INTERVAL, lambda then: self._look(peering, then))
         self._retire(peering, now)
         held = peering.peer.associations

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 from agents.core.peer_associations import PeerAssociations
 from agents.core.timers import Timer
@@ -116,19 +117,62 @@ class Peer:
         return self.state is not before
 
 
+class Dismissed(NamedTuple):
+    """A home agent that was a peer, and why it is none any more."""
+
+    peer: Peer
+    reason: str
+
+
 class Peers:
-    """All configured peers, by index and by address."""
+    """All peers as they come and go, by index and by address (design §10, rule 6)."""
 
     def __init__(self, peers: list[Peer]) -> None:
-        self._by_index = {peer.index: peer for peer in peers}
-        self._by_address = {peer.address: peer for peer in peers}
-        self._by_octets = {peer.address.packed: peer for peer in peers}
+        self._by_index: dict[int, Peer] = {}
+        self._by_address: dict[IPv6Address, Peer] = {}
+        self._by_octets: dict[bytes, Peer] = {}
+        self.dismissed: dict[int, Dismissed] = {}
+        """HAs that were peers and are not any more, by index."""
+        for peer in peers:
+            self.add(peer)
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter(self._by_index.values())
+        return iter(tuple(self._by_index.values()))
 
     def __len__(self) -> int:
         return len(self._by_index)
+
+    def add(self, peer: Peer) -> None:
+        """Reckon with `peer` from now on; raise `ValueError` if its index or address is taken.
+
+        Who was a peer before has lived before: see `_go_on`.
+        """
+        for held in (self._by_index.get(peer.index), self._by_address.get(peer.address)):
+            if held is not None:
+                raise ValueError(
+                    f"{peer.name}: index {peer.index} and address {peer.address} must be its own; "
+                    f"{held.name} has {held.index} and {held.address}"
+                )
+        self._by_index[peer.index] = peer
+        self._by_address[peer.address] = peer
+        self._by_octets[peer.address.packed] = peer
+        before = self.dismissed.pop(peer.index, None)
+        if before is not None:
+            _go_on(peer, before.peer)
+
+    def remove(self, peer: Peer, reason: str) -> None:
+        """Reckon with `peer` no more."""
+        del self._by_index[peer.index]
+        del self._by_address[peer.address]
+        del self._by_octets[peer.address.packed]
+        self.dismissed[peer.index] = Dismissed(peer, reason)
+
+    def is_gone(self, index: int) -> bool:
+        """Whether that HA is invalid, or was dismissed; not whether it was never heard of."""
+        peer = self._by_index.get(index)
+        if peer is None:
+            return index in self.dismissed
+        return peer.state is PeerState.INVALID
 
     def by_index(self, index: int) -> Peer | None:
         """Return the peer with that HA index, or None (this HA itself, or a stranger)."""
@@ -151,3 +195,20 @@ class Peers:
         for peer in self:
             peer.untold = peer.untold or not peer.valid
         return self.valid()
+
+
+def _go_on(peer: Peer, before: Peer) -> None:
+    """Let nothing begin anew that the last holder of this index has used up.
+
+    No number of an SA with it may come twice, in either direction; and SIDs that it has sent with
+    are not for another HA that takes its index (rule 3): that one needs a higher incarnation.
+    """
+    another = peer.address != before.address
+    peer.incarnation = max(peer.incarnation, before.incarnation + another)
+    if another:
+        return
+    for each in peer.associations:
+        held = before.associations.find(each.inbound.spi)
+        if held is not None and held.outbound.keyed() == each.outbound.keyed():
+            peer.associations.remove(each)
+            peer.associations.add(held)

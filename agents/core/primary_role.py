@@ -1,11 +1,10 @@
 """Taking over the primary role from a home agent that is gone (draft §3.3.3; rules 1 and 7)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
 from agents.core.events import PrimaryChanged
-from agents.core.peers import PeerState
 from agents.core.security_associations import SaState
 
 TAKEOVER_JUMP = 2**20
@@ -15,15 +14,20 @@ TAKEOVER_JUMP = 2**20
 class PrimaryRole:
     """Decides whether this HA becomes primary without a Binding Update."""
 
-    def __init__(self, context: Context, announce: Callable[[Binding, float], None]) -> None:
-        """`announce(binding, now)` tells the peers of a new primary."""
+    def __init__(
+        self,
+        context: Context,
+        announce: Callable[[Binding, float], None],
+        announce_all: Callable[[Sequence[Binding], float], None],
+    ) -> None:
+        """`announce(binding, now)` tells the peers of a new primary, `announce_all` of many."""
         self._context = context
         self._announce = announce
+        self._announce_all = announce_all
 
     def consider_takeover(self, binding: Binding, now: float) -> None:
         """Draft §3.3.3: primary invalid, traffic here, and (draft mode) renewal due (rule 1)."""
-        primary = self._context.peers.by_index(binding.primary)
-        if not binding.bound or primary is None or primary.state is not PeerState.INVALID:
+        if not binding.bound or not self._context.peers.is_gone(binding.primary):
             return
         if not (self._context.hardened or not binding.multi_sender or self._renewal_due(binding)):
             return
@@ -31,13 +35,33 @@ class PrimaryRole:
 
     def take(self, binding: Binding, cause: str, now: float) -> None:
         """Become primary, and tell the peers: by takeover, or by draft §4.1 (rule 1 (c))."""
-        binding.epoch, binding.primary = binding.epoch + 1, self._context.config.index
-        if not binding.multi_sender:
+        self._pass(binding, self._context.config.index, cause)
+        self._announce(binding, now)
+
+    def successor(self) -> int:
+        """Return the index of the HA that succeeds one that goes: the lowest that is there."""
+        own = self._context.config.index
+        return min([own, *(each.index for each in self._context.peers.valid())])
+
+    def succeed(self, index: int, successor: int, cause: str, now: float) -> None:
+        """The HA of `index` goes for good: every role it has passes to `successor` (rule 6).
+
+        Without a packet of the mobile node, unlike rule 1 (b): that it goes is certain, and all are
+        told the same. The successor alone announces it.
+        """
+        passed = [each for each in self._context.cache if each.bound and each.primary == index]
+        for binding in passed:
+            self._pass(binding, successor, cause)
+        if passed and successor == self._context.config.index:
+            self._announce_all(passed, now)
+
+    def _pass(self, binding: Binding, primary: int, cause: str) -> None:
+        binding.epoch, binding.primary = binding.epoch + 1, primary
+        if primary == self._context.config.index and not binding.multi_sender:
             self._jump(binding)
         self._context.report(
             PrimaryChanged(binding.home_address, binding.primary, binding.epoch, cause)
         )
-        self._announce(binding, now)
 
     def _renewal_due(self, binding: Binding) -> bool:
         """Whether an SA comes to its end, or another HA left a renewal of it unfinished."""

@@ -18,6 +18,7 @@ from agents.core.binding_cache import (
 )
 from agents.core.counters import Dropped
 from agents.wire.addresses import is_unicast_routable
+from agents.wire.inter_ha import EVERYBODY
 from agents.wire.mobility import BindingUpdate
 from agents.wire.mobility_options import AlternateCareOfAddress, MultiSenderCapable, Priority
 from agents.wire.status import Status
@@ -41,6 +42,8 @@ class Answer:
     care_of_address: IPv6Address
     multi_sender: bool
     binding: Binding | None = None
+    table_version: int = 0
+    """Of the SID table that the mobile node said it holds; 0: none."""
     key_management: bool = False
     """The IKE SA follows the care-of address (RFC 6275 §6.1.8, K)."""
 
@@ -52,11 +55,13 @@ class Registration:
         self,
         config: HomeAgentConfig,
         cache: BindingCache,
+        known_after: Callable[[int, int], int],
         ended: Callable[[Binding, str], None],
     ) -> None:
-        """`ended(binding, reason)` is told of deregistrations."""
+        """`known_after` is that of `SidTables`; `ended(binding, reason)` hears deregistrations."""
         self._config = config
         self._cache = cache
+        self._known_after = known_after
         self._ended = ended
 
     def update(
@@ -74,10 +79,10 @@ class Registration:
         held = self._cache.get(home_address)
         care_of = _option(update, AlternateCareOfAddress)
         destination = care_of.address if care_of is not None else source
-        multi_sender = _option(update, MultiSenderCapable) is not None
+        multi_sender, told = _capability(update)
 
         def refuse(status: Status, sequence: int = update.sequence) -> Answer:
-            return Answer(status, sequence, 0.0, destination, multi_sender)
+            return Answer(status, sequence, 0.0, destination, multi_sender, None, told)
 
         if not update.home_registration:
             if held is not None and held.bound:
@@ -107,7 +112,7 @@ class Registration:
         lifetime = min(update.lifetime * LIFETIME_UNIT, self._config.timers.max_lifetime)
         binding = self._bind(update, home_address, destination, lifetime, generation, now)
         return Answer(
-            Status.ACCEPTED, update.sequence, lifetime, destination, multi_sender, binding
+            Status.ACCEPTED, update.sequence, lifetime, destination, multi_sender, binding, told
         )
 
     def _bind(
@@ -121,17 +126,20 @@ class Registration:
     ) -> Binding:
         held = self._cache.get(home_address)
         priority = _option(update, Priority)
+        multi_sender, told = _capability(update)
+        registration = self._registration(held, generation)
         binding = Binding(
             home_address=home_address,
             care_of_address=care_of_address,
             sequence=update.sequence,
             flags=update.flags,
             expires=now + lifetime,
-            registration=self._registration(held, generation),
+            registration=registration,
             primary=self._config.index,
             epoch=self._epoch(held),
-            multi_sender=_option(update, MultiSenderCapable) is not None,
+            multi_sender=multi_sender,
             priority=priority.value if priority is not None else 0,
+            known=self._known_after(_known_before(held, registration, told), told),
             state=held.state if held is not None else BindingState.NONE,
         )
         binding.handle(BindingEvent.UPDATE)
@@ -162,6 +170,19 @@ class Registration:
         held.epoch, held.primary = self._epoch(held), self._config.index
         self._cache.end(held, now)
         self._ended(held, "deregistered")
+
+
+def _capability(update: BindingUpdate) -> tuple[bool, int]:
+    """Return whether the mobile node knows M, and the version of the SID table that it holds."""
+    option = _option(update, MultiSenderCapable)
+    return option is not None, 0 if option is None else option.table_version
+
+
+def _known_before(held: Binding | None, registration: int, told: int) -> int:
+    """Return whom the mobile node took packets from so far: of anybody, before its first table."""
+    if not told and (held is None or registration > held.registration):
+        return EVERYBODY
+    return 0 if held is None else held.known
 
 
 def _option(update: BindingUpdate, kind: type[OptionT]) -> OptionT | None:

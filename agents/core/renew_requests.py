@@ -12,7 +12,7 @@ from ipaddress import IPv6Address
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
 from agents.core.events import RenewalRequested
-from agents.core.peers import Peer, PeerState
+from agents.core.peers import Peer
 from agents.core.renewal import Renewal
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.synchronisation import Synchronisation
@@ -137,8 +137,7 @@ class RenewRequests:
         held = self._context.cache.get(binding.home_address)
         if held is None or not held.bound or self._is_renewed(association):
             return
-        primary = self._context.peers.by_index(held.primary)
-        if primary is not None and primary.state is PeerState.INVALID:
+        if self._context.peers.is_gone(held.primary):
             self._provoke(held)
 
     def _is_renewed(self, association: SecurityAssociation) -> bool:

@@ -3,7 +3,7 @@
 from agents.core.context import Context
 from agents.core.events import AssociationLearnt, Notice
 from agents.core.generations import Generations
-from agents.core.peers import Peer, PeerState
+from agents.core.peers import Peer
 from agents.core.replay_window import SingleWindow
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.wire import inter_ha
@@ -121,8 +121,7 @@ class AssociationLearning:
 
     def _may_name(self, peer: Peer, spi: int) -> bool:
         """Rule 4: an SPI of the sender's own range, or of one whose owner is gone."""
-        owner = self._context.peers.by_index(spi >> 24)
-        return owner is peer or (owner is not None and owner.state is PeerState.INVALID)
+        return spi >> 24 == peer.index or self._context.peers.is_gone(spi >> 24)
 
     def _is_past(self, entry: inter_ha.SaEntry, solicited: bool) -> bool:
         """Whether an SA that is not held here has had its time (rule 9).

@@ -9,43 +9,33 @@ from agents.core.counters import Dropped
 from agents.core.outer_header import OuterHeader
 from agents.core.registration import LIFETIME_UNIT, Answer
 from agents.core.security_associations import KEPT_BACK
+from agents.core.sid_tables import SidTables
 from agents.core.tunnel import Tunnel
 from agents.wire import ipv6, mobility
 from agents.wire.errors import WireError
-from agents.wire.mobility_options import MobilityOption, SidEntry, sid_tables
+from agents.wire.mobility_options import MobilityOption
 from agents.wire.routing import RoutingType2, serialize_routing
 from agents.wire.status import BindingErrorStatus
 from agents.wire.transforms import Mode as SaMode
-
-SID_TABLE_VERSION = 1
-"""Home agents are configured by hand: the table changes only when they are (design §10, rule 6)."""
 
 
 class Signalling:
     """Builds Binding Acknowledgements, Binding Refresh Requests and Binding Errors."""
 
-    def __init__(self, context: Context, tunnel: Tunnel) -> None:
+    def __init__(self, context: Context, tunnel: Tunnel, tables: SidTables) -> None:
         self._context = context
+        self._tables = tables
         self._tunnel = tunnel
-        config = context.config
-        members = [(config.index, config.address)]
-        members += [(peer.index, peer.address) for peer in context.peers]
-        entries = [SidEntry(index, own) for index, own in sorted(members)]
         self.advice: Callable[[Binding], tuple[MobilityOption, ...]] = lambda binding: ()
         """What else an acknowledgement with M says (rule 11)."""
-        self._sid_table: tuple[MobilityOption, ...] = (
-            sid_tables(SID_TABLE_VERSION, entries) if context.hardened else ()
-        )
 
     def acknowledge(self, home_address: IPv6Address, answer: Answer, in_tunnel: bool) -> None:
         """Send the Binding Acknowledgement; M if other HAs will use the SA too (draft §3.1)."""
-        multihomed = (
-            answer.status.accepted and answer.multi_sender and bool(len(self._context.peers))
-        )
-        options: tuple[MobilityOption, ...] = ()
-        if multihomed:
-            advice = self.advice(answer.binding) if answer.binding is not None else ()
-            options = (*self._sid_table, *advice)
+        capable = answer.status.accepted and answer.multi_sender
+        multihomed = capable and bool(len(self._context.peers))
+        options = self._tables.options(answer.table_version) if capable else ()
+        if multihomed and answer.binding is not None:
+            options = (*options, *self.advice(answer.binding))
         message = mobility.BindingAcknowledgement(
             status=answer.status,
             sequence=answer.sequence,

@@ -14,6 +14,7 @@ from agents.core.generations import Generations
 from agents.core.peers import Peer
 from agents.core.sa_learning import AssociationLearning, to_wire
 from agents.core.security_associations import SecurityAssociation
+from agents.core.table_transfer import TableEntry
 from agents.wire import inter_ha
 from agents.wire.inter_ha import InterHaStatus
 
@@ -27,14 +28,17 @@ class Synchronisation:
         generations: Generations,
         released: Callable[[Hashable, float], None],
         role_moved: Callable[[Binding, float], None],
+        told_of: Callable[[inter_ha.MemberEntry, float], None],
     ) -> None:
         """`released(key, now)`: an HoA or an SPI that was asked about is known now, or never.
 
-        `role_moved(binding, now)`: a peer told of another primary.
+        `role_moved(binding, now)`: a peer told of another primary. `told_of(entry, now)`: a peer's
+        table lists a home agent.
         """
         self._context = context
         self._released = released
         self._role_moved = role_moved
+        self._told_of = told_of
         self.learning = AssociationLearning(context, generations)
 
     # Telling.
@@ -48,6 +52,17 @@ class Synchronisation:
             now,
             lambda complete, then: self._in_sync(binding, complete),
         )
+
+    def announce_bindings(self, bindings: Sequence[Binding], now: float) -> None:
+        """Tell every valid peer of many, as few messages as hold them."""
+        for entries in inter_ha.fit([each.to_wire(now) for each in bindings]):
+            self._tell_all(
+                lambda peer, identifier, part=entries: inter_ha.BindingInformationUpdate(  # type: ignore[misc]
+                    entries=part, identifier=identifier
+                ),
+                now,
+                lambda complete, then: None,
+            )
 
     def announce_associations(
         self,
@@ -101,9 +116,12 @@ class Synchronisation:
             lambda complete, then: self._in_sync(binding, complete),
         )
 
-    def table(self, now: float) -> list[inter_ha.BindingEntry | inter_ha.SaEntry]:
+    def table(self, now: float) -> list[TableEntry]:
         """Return everything that a rejoining peer has to know, SAs before their bindings."""
-        entries: list[inter_ha.BindingEntry | inter_ha.SaEntry] = []
+        peers = self._context.peers
+        entries: list[TableEntry] = [
+            inter_ha.MemberEntry(each.index, each.address) for each in peers.valid()
+        ]
         held = self._context.associations
         entries += [to_wire(each) for each in sorted(held, key=lambda each: each.generation)]
         entries += [to_wire(each) for each in held.graves()]
@@ -238,13 +256,15 @@ class Synchronisation:
     def learn_table(
         self,
         peer: Peer,
-        entries: Sequence[inter_ha.BindingEntry | inter_ha.SaEntry],
+        entries: Sequence[TableEntry],
         now: float,
     ) -> None:
         """Take a part of a peer's table: a Table Request is a request for all of it (rule 4)."""
         for entry in entries:
             if isinstance(entry, inter_ha.SaEntry):
                 self.learning.learn(peer, entry, now, solicited=True, from_table=True)
+            elif isinstance(entry, inter_ha.MemberEntry):
+                self._told_of(entry, now)
             else:
                 self.learn_binding(peer, entry, now)
 
@@ -256,6 +276,9 @@ class Synchronisation:
         held = self._context.cache.get(entry.home_address)
         was_bound = held is not None and held.bound
         binding, moved, new_primary = self._context.cache.merge(entry, now)
+        same = (binding.registration, binding.sequence) == (entry.registration, entry.sequence)
+        if same and peer.index == binding.primary:
+            binding.known = entry.known
         if moved and binding.bound:
             self._context.report(
                 BindingLearnt(

@@ -10,7 +10,7 @@ from agents.wire import inter_ha
 WINDOW = 16
 """Segments that may be on their way at once."""
 
-TableEntry = inter_ha.BindingEntry | inter_ha.SaEntry
+TableEntry = inter_ha.BindingEntry | inter_ha.SaEntry | inter_ha.MemberEntry
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 Every home agent tunnels straight to the care-of address, on the shared SA, and names itself in
 ORIGIN_IP. A mobile node that does not know ORIGIN_IP is served by its primary alone: the other
-HAs relay to that one (design §10, rule 7).
+HAs relay to that one (design §10, rule 7). So does an HA that the mobile node's SID table does not
+have yet (rule 6).
 """
 
 from ipaddress import IPv6Address
@@ -14,6 +15,7 @@ from agents.core.counters import Dropped
 from agents.core.outer_header import OuterHeader
 from agents.core.peers import Peer
 from agents.core.security_associations import SecurityAssociation
+from agents.core.sid_tables import SidTables
 from agents.wire import icmpv6, ipv6
 from agents.wire.destination_options import OriginIp, serialize_destination_options
 from agents.wire.transforms import Mode as SaMode
@@ -22,15 +24,23 @@ from agents.wire.transforms import Mode as SaMode
 class Tunnel:
     """Encapsulates packets for mobile nodes."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, tables: SidTables) -> None:
         self._context = context
+        self._tables = tables
         self._index = context.config.index
         self._limits = context.inner_limits
         self._origin = b""
-        if context.config.origin_option and len(context.peers):
-            self._origin = serialize_destination_options(
-                ipv6.ESP, [OriginIp(context.config.address)]
-            )
+        self.members_changed()
+
+    def members_changed(self) -> None:
+        """Home agents have come or gone: one that is alone need not name itself."""
+        config, origin = self._context.config, b""
+        if config.origin_option and len(self._context.peers):
+            origin = serialize_destination_options(ipv6.ESP, [OriginIp(config.address)])
+        if origin != self._origin:
+            self._origin = origin
+            for binding in self._context.cache:
+                binding.header = None
 
     def send(self, binding: Binding, packet: bytes, now: float) -> SecurityAssociation | None:
         """Tunnel `packet` to the mobile node, or relay it; return the SA used.
@@ -40,8 +50,20 @@ class Tunnel:
         if not binding.bound:
             raise Dropped("no-binding")
         if not binding.multi_sender and binding.primary != self._index:
-            self._relay(binding, packet)
+            primary = self._context.peers.by_index(binding.primary)
+            if primary is None or not primary.valid:
+                raise Dropped("primary-invalid")
+            self._relay(primary, packet)
             return None
+        if binding.multi_sender and not self._tables.may_send(binding):
+            other = self._tables.relay_for(binding)
+            if other is not None:
+                self._relay(other, packet)
+                return None
+        return self._send(binding, packet, now)
+
+    def _send(self, binding: Binding, packet: bytes, now: float) -> SecurityAssociation:
+        """Tunnel `packet` to the mobile node; return the SA used."""
         if self._limits and len(packet) > self._limits.get(binding.care_of_address, len(packet)):
             self._refuse(packet, self._limits[binding.care_of_address], now)
         association = binding.tunnel
@@ -64,10 +86,16 @@ class Tunnel:
     def relayed(
         self, binding: Binding | None, packet: bytes, now: float
     ) -> SecurityAssociation | None:
-        """A peer relayed `packet` to the primary: tunnel it, but never relay it again."""
-        if binding is None or binding.primary != self._index:
+        """A peer relayed `packet` to the primary, or to an HA that the mobile node knows.
+
+        It is tunnelled, but never relayed again.
+        """
+        if binding is None or not binding.bound:
+            raise Dropped("no-binding")
+        known = binding.multi_sender and self._tables.may_send(binding)
+        if binding.primary != self._index and not known:
             raise Dropped("relayed-to-non-primary")
-        return self.send(binding, packet, now)
+        return self._send(binding, packet, now)
 
     def outer(self, care_of_address: IPv6Address, multi_sender: bool) -> OuterHeader:
         """Return the outer header of tunnel packets: ORIGIN_IP before ESP (draft §3.1)."""
@@ -99,9 +127,6 @@ class Tunnel:
         binding.tunnel = found
         return found
 
-    def _relay(self, binding: Binding, packet: bytes) -> None:
-        primary: Peer | None = self._context.peers.by_index(binding.primary)
-        if primary is None or not primary.valid:
-            raise Dropped("primary-invalid")
-        self._context.send_sealed(primary, packet, ipv6.IPV6)
+    def _relay(self, other: Peer, packet: bytes) -> None:
+        self._context.send_sealed(other, packet, ipv6.IPV6)
         self._context.counters["relayed-to-primary"] += 1

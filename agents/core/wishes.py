@@ -4,6 +4,7 @@ One octet travels in the Priority option of a Binding Update, and from HA to HA 
 Information: the index of the home agent wished for (6 bits, 0: none) and how much it matters.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,17 +38,17 @@ class Wishes:
 
     def __init__(self, members: set[int]) -> None:
         """`members` are the indexes of all home agents: wishes for others count for nothing."""
-        self._weights = dict.fromkeys(sorted(members), 0)
+        self.members = members
+        self._weights: Counter[int] = Counter()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self._weights.items())
+        return ((index, self._weights[index]) for index in sorted(self.members))
 
     def replace(self, before: int, after: int) -> None:
         """A mobile node's octet changed; 0 stands for none."""
         for octet, sign in ((before, -1), (after, 1)):
             wish = from_octet(octet)
-            if wish.home_agent in self._weights:
-                self._weights[wish.home_agent] += sign * wish.weight
+            self._weights[wish.home_agent] += sign * wish.weight
 
     @property
     def favourite(self) -> int | None:

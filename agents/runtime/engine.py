@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from ipaddress import IPv6Address
 from typing import Any, Protocol
 
+from agents.config import PeerConfig
 from agents.core.hold_down import Advertised
 from agents.core.wishes import Wish
 from agents.keys import KeyedAssociation
@@ -105,6 +106,14 @@ class HomeAgentEngine(Engine, Protocol):
 
     def resynchronise(self, now: float) -> None:
         """Ask the peers for what was missed, then advertise again."""
+        ...
+
+    def add_peer(self, peer: PeerConfig, keys: Iterable[KeyedAssociation], now: float) -> None:
+        """Take another home agent in; raises `ValueError`."""
+        ...
+
+    def dismiss(self, index: int, reason: str, now: float) -> None:
+        """Reckon with a peer no more; raises `ValueError` for none."""
         ...
 
     def renew(self, home_address: IPv6Address, now: float, /) -> None:

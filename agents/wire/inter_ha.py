@@ -12,10 +12,12 @@ from agents.wire import inter_ha_fields as fields
 from agents.wire import tlv
 from agents.wire.errors import Reason, WireError
 from agents.wire.inter_ha_entries import (
+    EVERYBODY,
     BindingEntry,
     Entry,
     FieldType,
     FloorEntry,
+    MemberEntry,
     PathEntry,
     SaEntry,
 )
@@ -27,6 +29,8 @@ from agents.wire.inter_ha_messages import (
     Hello,
     InterHaMessage,
     Keepalive,
+    Leave,
+    LeaveAcknowledgement,
     PathCosts,
     PrimaryHaSwitch,
     PrimaryHaSwitchAcknowledgement,
@@ -47,6 +51,7 @@ from agents.wire.transforms import Mode, Transform
 
 __all__ = [
     "ENTRIES_LIMIT",
+    "EVERYBODY",
     "MESSAGE_LIMIT",
     "BindingEntry",
     "BindingInformationAcknowledgement",
@@ -59,6 +64,9 @@ __all__ = [
     "InterHaMessage",
     "InterHaStatus",
     "Keepalive",
+    "Leave",
+    "LeaveAcknowledgement",
+    "MemberEntry",
     "Mode",
     "PathCosts",
     "PathEntry",

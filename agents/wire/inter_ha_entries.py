@@ -1,4 +1,4 @@
-"""Entries of inter-HA messages: a binding, a security association, a replay floor, a path."""
+"""Entries of inter-HA messages: a binding, an SA, a replay floor, a path, a home agent."""
 
 import struct
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from typing import Self
 
 from agents.wire.addresses import address, is_unicast_routable, unicast_address
 from agents.wire.errors import Reason, WireError
+from agents.wire.mobility_options import MAX_HA_INDEX
 from agents.wire.transforms import Mode, Transform
 
 
@@ -22,19 +23,25 @@ class FieldType(IntEnum):
     WINDOW = 7
     SEGMENT = 8
     TOTAL = 9
+    SUCCESSOR = 10
     BINDING_ENTRY = 16
     SA_ENTRY = 17
     FLOOR_ENTRY = 18
     PATH_ENTRY = 19
+    MEMBER_ENTRY = 20
 
 
-_BINDING = struct.Struct("!16s16sHHLLLBBBx")
+EVERYBODY = (1 << 64) - 1
+"""Every HA index, as a set of bits."""
+
+_BINDING = struct.Struct("!16s16sHHLLLBBBxQ")
 _MULTI_SENDER = 0x80
 _DELETED = 0x40
 _SA = struct.Struct("!16s16s16sLLLQBBBx")
 _FLOOR = struct.Struct("!LHQB")
 _OUTBOUND = 0x80
 _PATH = struct.Struct("!16s16sQLL")
+_MEMBER = struct.Struct("!Bx16s")
 _UNKNOWN_TIME = 0xFFFF_FFFF
 
 _MODE_NUMBERS = {Mode.TRANSPORT: 1, Mode.TUNNEL: 2}
@@ -50,7 +57,8 @@ class BindingEntry:
     `sequence` and `flags` are the Binding Update's, `remaining_ms` is what is left of the
     lifetime, `registration` the registration instance, `primary` the index of the primary home
     agent, `epoch` the version of that role, `multi_sender` and `priority` what the mobile node
-    said; `deleted` says that the binding has ended.
+    said; `deleted` says that the binding has ended. Bit i of `known` says that the mobile node
+    takes packets of the HA with index i.
     """
 
     home_address: IPv6Address
@@ -64,6 +72,7 @@ class BindingEntry:
     multi_sender: bool = True
     priority: int = 0
     deleted: bool = False
+    known: int = EVERYBODY
 
     def encode(self) -> tuple[FieldType, bytes]:
         """Return the field's type and value."""
@@ -78,6 +87,7 @@ class BindingEntry:
             self.primary,
             _MULTI_SENDER * self.multi_sender | _DELETED * self.deleted,
             self.priority,
+            self.known,
         )
         return FieldType.BINDING_ENTRY, value
 
@@ -85,9 +95,8 @@ class BindingEntry:
     def decode(cls, value: bytes) -> Self:
         """Read the field's value; WireError on a wrong length or a bad address."""
         _expect(len(value) == _BINDING.size, "binding entry", value)
-        home, care_of, sequence, flags, remaining, registration, epoch, primary, bits, priority = (
-            _BINDING.unpack(value)
-        )
+        home, care_of, sequence, flags, remaining, registration, *rest = _BINDING.unpack(value)
+        epoch, primary, bits, priority, known = rest
         return cls(
             unicast_address(home, "home address"),
             unicast_address(care_of, "care-of address"),
@@ -100,6 +109,7 @@ class BindingEntry:
             bool(bits & _MULTI_SENDER),
             priority,
             bool(bits & _DELETED),
+            known,
         )
 
 
@@ -230,12 +240,34 @@ class PathEntry:
         )
 
 
-Entry = BindingEntry | SaEntry | FloorEntry | PathEntry
-ENTRY_TYPES: dict[int, type[BindingEntry] | type[SaEntry] | type[FloorEntry] | type[PathEntry]] = {
+@dataclass(frozen=True, slots=True)
+class MemberEntry:
+    """A home agent that the sender has as its peer: index (1 to 63) and own address."""
+
+    index: int
+    address: IPv6Address
+
+    def encode(self) -> tuple[FieldType, bytes]:
+        """Return the field's type and value."""
+        return FieldType.MEMBER_ENTRY, _MEMBER.pack(self.index, self.address.packed)
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read the field's value; WireError on a wrong length, index or address."""
+        _expect(len(value) == _MEMBER.size, "member entry", value)
+        index, octets = _MEMBER.unpack(value)
+        if not 1 <= index <= MAX_HA_INDEX:
+            raise WireError(Reason.FIELD_VALUE, f"member entry with index {index}")
+        return cls(index, unicast_address(octets, "home agent's address"))
+
+
+Entry = BindingEntry | SaEntry | FloorEntry | PathEntry | MemberEntry
+ENTRY_TYPES: dict[int, type[Entry]] = {
     FieldType.BINDING_ENTRY: BindingEntry,
     FieldType.SA_ENTRY: SaEntry,
     FieldType.FLOOR_ENTRY: FloorEntry,
     FieldType.PATH_ENTRY: PathEntry,
+    FieldType.MEMBER_ENTRY: MemberEntry,
 }
 
 

@@ -52,6 +52,7 @@ _FIELDS = {
     FieldType.WINDOW: _numbers("!LH", "first_segment", "window"),
     FieldType.SEGMENT: _numbers("!L", "number"),
     FieldType.TOTAL: _numbers("!L", "segments"),
+    FieldType.SUCCESSOR: _numbers("!B", "successor"),
 }
 
 

@@ -8,7 +8,14 @@ from enum import IntEnum
 from ipaddress import IPv6Address
 from typing import ClassVar
 
-from agents.wire.inter_ha_entries import BindingEntry, FloorEntry, PathEntry, SaEntry
+from agents.wire.inter_ha_entries import (
+    BindingEntry,
+    Entry,
+    FloorEntry,
+    MemberEntry,
+    PathEntry,
+    SaEntry,
+)
 from agents.wire.status import InterHaStatus
 
 
@@ -31,6 +38,8 @@ class Subtype(IntEnum):
     TABLE_SEGMENT = 14
     TABLE_END = 15
     PATH_COSTS = 16
+    LEAVE = 17
+    LEAVE_ACKNOWLEDGEMENT = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +193,7 @@ class TableSegment(InterHaMessage):
 
     subtype = Subtype.TABLE_SEGMENT
     number: int
-    entries: tuple[BindingEntry | SaEntry, ...]
+    entries: tuple[BindingEntry | SaEntry | MemberEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +215,21 @@ class PathCosts(InterHaMessage):
     entries: tuple[PathEntry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Leave(InterHaMessage):
+    """The sender goes: it is no peer any more, and `successor` has every role that it had."""
+
+    subtype = Subtype.LEAVE
+    successor: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveAcknowledgement(_Acknowledgement):
+    """The sender of the Leave is no peer any more."""
+
+    subtype = Subtype.LEAVE_ACKNOWLEDGEMENT
+
+
 MESSAGES: dict[int, type[InterHaMessage]] = {
     message.subtype: message
     for message in (
@@ -225,14 +249,16 @@ MESSAGES: dict[int, type[InterHaMessage]] = {
         TableSegment,
         TableEnd,
         PathCosts,
+        Leave,
+        LeaveAcknowledgement,
     )
 }
 
-ENTRIES: dict[int, tuple[type[BindingEntry | SaEntry | FloorEntry | PathEntry], ...]] = {
+ENTRIES: dict[int, tuple[type[Entry], ...]] = {
     Subtype.BINDING_INFORMATION_UPDATE: (BindingEntry,),
     Subtype.SA_INFORMATION_UPDATE: (SaEntry,),
     Subtype.REPLAY_FLOOR: (FloorEntry,),
-    Subtype.TABLE_SEGMENT: (BindingEntry, SaEntry),
+    Subtype.TABLE_SEGMENT: (BindingEntry, SaEntry, MemberEntry),
     Subtype.PATH_COSTS: (PathEntry,),
 }
 """Which entries a message may hold."""

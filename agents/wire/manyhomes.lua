@@ -25,7 +25,7 @@ local SUBTYPES = {
   [10] = "Replay Floor",
   [11] = "Primary HA Switch", [12] = "Primary HA Switch Acknowledgement",
   [13] = "Table Request", [14] = "Table Segment", [15] = "Table End",
-  [16] = "Path Costs",
+  [16] = "Path Costs", [17] = "Leave", [18] = "Leave Acknowledgement",
 }
 -- What bit 0x01 of the flags octet says, by subtype.
 local FLAGS = { [1] = "ready", [2] = "response", [4] = "solicited", [7] = "solicited",
@@ -55,6 +55,8 @@ local f = {
   interval = ProtoField.uint32("manyhomes.interval_ms", "Interval [ms]"),
   epoch = ProtoField.uint32("manyhomes.epoch", "Epoch"),
   index = ProtoField.uint8("manyhomes.index", "HA index"),
+  successor = ProtoField.uint8("manyhomes.successor", "Successor's index"),
+  member = ProtoField.ipv6("manyhomes.member", "HA's own address"),
   first_segment = ProtoField.uint32("manyhomes.first_segment", "First segment"),
   window = ProtoField.uint16("manyhomes.window", "Window"),
   number = ProtoField.uint32("manyhomes.segment", "Segment number"),
@@ -69,6 +71,7 @@ local f = {
   multi_sender = ProtoField.bool("manyhomes.multi_sender", "Multi-sender capable", 8, nil, 0x80),
   deleted = ProtoField.bool("manyhomes.deleted", "Deleted", 8, nil, 0x40),
   priority = ProtoField.uint8("manyhomes.priority", "Priority"),
+  known = ProtoField.uint64("manyhomes.known", "HA indexes that the MN knows", base.HEX),
   source = ProtoField.ipv6("manyhomes.sa.source", "SA source"),
   destination = ProtoField.ipv6("manyhomes.sa.destination", "SA destination"),
   generation = ProtoField.uint32("manyhomes.sa.generation", "Generation"),
@@ -112,7 +115,7 @@ manyhomes.experts = { e_short }
 local BINDING_ENTRY = {
   { f.home_address, 16 }, { f.care_of_address, 16 }, { f.sequence, 2 }, { f.bu_flags, 2 },
   { f.remaining, 4 }, { f.registration, 4 }, { f.epoch, 4 }, { f.primary, 1 },
-  { { f.multi_sender, f.deleted }, 1 }, { f.priority, 1 }, { false, 1 },
+  { { f.multi_sender, f.deleted }, 1 }, { f.priority, 1 }, { false, 1 }, { f.known, 8 },
 }
 local SA_ENTRY = {
   { f.home_address, 16 }, { f.source, 16 }, { f.destination, 16 }, { f.spi, 4 },
@@ -124,6 +127,7 @@ local PATH_ENTRY = {
   { f.home_address, 16 }, { f.correspondent, 16 }, { f.octets, 8 }, { f.mobile_time, 4 },
   { f.correspondent_time, 4 },
 }
+local MEMBER_ENTRY = { { f.index, 1 }, { false, 1 }, { f.member, 16 } }
 local FIELDS = {
   [2] = { "Home address", { { f.home_address, 16 } } },
   [3] = { "SPI", { { f.spi, 4 } } },
@@ -133,10 +137,12 @@ local FIELDS = {
   [7] = { "Window", { { f.first_segment, 4 }, { f.window, 2 } } },
   [8] = { "Segment", { { f.number, 4 } } },
   [9] = { "Total", { { f.segments, 4 } } },
+  [10] = { "Successor", { { f.successor, 1 } } },
   [16] = { "Binding entry", BINDING_ENTRY },
   [17] = { "SA entry", SA_ENTRY, "key" },
   [18] = { "Replay floor", FLOOR_ENTRY },
   [19] = { "Path entry", PATH_ENTRY },
+  [20] = { "Member entry", MEMBER_ENTRY },
 }
 
 local function add_fields(tree, value, layout)
@@ -236,7 +242,9 @@ function option18.dissector(tvb, pinfo, root)
   local subtype = tvb(2, 1):uint()
   tree:add(o.subtype, tvb(2, 1))
   tree:append_text(" " .. (OPTIONS[subtype] or subtype))
-  if subtype == 2 then
+  if subtype == 1 and tvb:len() >= 8 then
+    tree:add(o.version, tvb(4, 4))
+  elseif subtype == 2 then
     tree:add(o.priority, tvb(3, 1))
   elseif subtype == 3 and tvb:len() >= 8 then
     tree:add(o.first, tvb(3, 1))

@@ -20,6 +20,7 @@ MAX_HA_INDEX = 63
 
 _FIRST = 0x80
 _INTERVAL = struct.Struct("!H")
+_MULTI_SENDER = struct.Struct("!BxL")
 _SID_HEAD = struct.Struct("!BBL")
 _SID_ENTRY = struct.Struct("!Bx16s")
 _SID_SHIFT = 10
@@ -52,7 +53,12 @@ class BindingRefreshAdvice:
 
 @dataclass(frozen=True, slots=True)
 class MultiSenderCapable:
-    """The mobile node knows M and ORIGIN_IP; in a BU."""
+    """The mobile node knows M and ORIGIN_IP; in a BU.
+
+    `table_version` names the SID table that it holds, 0 without one.
+    """
+
+    table_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +190,8 @@ def _decode(kind: int, value: bytes) -> MobilityOption:
 def _decode_experimental(kind: int, value: bytes) -> MobilityOption:
     """Read option 18; another experiment's subtype is not known, and no error."""
     if value[0] == Subtype.MULTI_SENDER_CAPABLE:
-        _expect(kind, value, 2)
-        return MultiSenderCapable()
+        _expect(kind, value, _MULTI_SENDER.size)
+        return MultiSenderCapable(_MULTI_SENDER.unpack(value)[1])
     if value[0] == Subtype.PRIORITY:
         _expect(kind, value, 2)
         return Priority(value[1])
@@ -248,8 +254,9 @@ def encode(option: MobilityOption) -> tuple[int, int, bytes]:
             return 8, 6, tlv.encode(ALTERNATE_CARE_OF_ADDRESS, address.packed)
         case BindingRefreshAdvice(interval):
             return 2, 0, tlv.encode(BINDING_REFRESH_ADVICE, _INTERVAL.pack(interval))
-        case MultiSenderCapable():
-            return 2, 0, tlv.encode(EXPERIMENTAL, bytes((Subtype.MULTI_SENDER_CAPABLE, 0)))
+        case MultiSenderCapable(version):
+            value = _MULTI_SENDER.pack(Subtype.MULTI_SENDER_CAPABLE, version)
+            return 4, 0, tlv.encode(EXPERIMENTAL, value)
         case Priority(value):
             return 2, 0, tlv.encode(EXPERIMENTAL, bytes((Subtype.PRIORITY, value)))
         case SidTable():

@@ -1,7 +1,12 @@
 """What an IKE endpoint is told: who it is, whom it knows, what to protect, how long to wait."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv6Network
 
+from agents.core.home_agent_certificate import HomeAgentCertificate
+from agents.core.ike.ciphers import IkeCipher
+from agents.core.ike.credentials import Credentials
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import Group
 from agents.wire.ike.selectors import TrafficSelector
@@ -28,6 +33,8 @@ class IkeTimers:
     """Half-open SAs above which IKE_SA_INIT is dropped."""
     cookie_lifetime: float = 30.0
     """How long a secret for cookies is used; its cookies are taken twice as long."""
+    reassembly_timeout: float = 15.0
+    """How long fragments of a message wait for the others (RFC 7383 §2.6)."""
     liveness_interval: float = 0.0
     """Silence of the peer after which it is asked whether it lives; 0: never."""
 
@@ -48,31 +55,72 @@ class ChildRequest:
 
 @dataclass(frozen=True, slots=True)
 class IkePeerConfig:
-    """One end that is known by its identity and a pre-shared key.
+    """One end that is known by its identity, and by a pre-shared key or a certificate.
+
+    Without `secret`, or with `certified`, it has to have a certificate; with both the secret is
+    the proof of this end alone.
 
     `children`: an initiator creates them all, the first with IKE_AUTH; a responder grants what
     lies within one of them (RFC 7296 §2.9).
     """
 
     identity: Identity
-    secret: bytes = field(repr=False)
+    secret: bytes | None = field(default=None, repr=False)
     children: tuple[ChildRequest, ...] = ()
+    certified: bool = False
+    prefix: IPv6Network | None = None
+    """What its certificate has to delegate to it (RFC 3779)."""
+    index: int | None = None
+    """That of a home agent, which its certificate has to name."""
+
+    @property
+    def by_certificate(self) -> bool:
+        """Whether it proves itself by certificate."""
+        return self.certified or self.secret is None
+
+
+Admit = Callable[[Identity, HomeAgentCertificate], IkePeerConfig]
 
 
 @dataclass(frozen=True, slots=True)
 class IkeConfig:
-    """One endpoint. `groups` in order of preference."""
+    """One endpoint. `groups` and `ciphers`, of the IKE SA itself, in order of preference.
+
+    With `credentials` that have a private key this end proves itself by certificate, else by the
+    secret that it shares with the other end.
+
+    Raises:
+        ValueError: an end of which it could take no proof, or to which it could give none.
+    """
 
     identity: Identity
     peers: tuple[IkePeerConfig, ...]
     timers: IkeTimers = IkeTimers()
     groups: tuple[int, ...] = (Group.X25519, Group.P256)
+    ciphers: tuple[IkeCipher, ...] = tuple(IkeCipher)
     encapsulation: bool = False
     """Force UDP encapsulation: NAT detection reports a NAT, IKE moves to port 4500, ESP travels
     in UDP (RFC 7296 §2.23, RFC 3948)."""
+    fragment_size: int = 1280
+    """Octets of an IPv6 packet with a protected message; a longer message goes in fragments, if
+    the other end takes them (RFC 7383 §2.5.1). 0: none are sent, and none taken."""
     spi_prefix: int | None = None
     """First octet of our IKE SPIs, not 0: where several hosts share an address, it tells whose an
     IKE SA is. None: random like the rest."""
+    credentials: Credentials | None = None
+    admit: Admit | None = field(default=None, repr=False)
+    """Asked about an end that is not configured and has proven to hold the certificate of a home
+    agent; returns what it gets, or raises `NotAuthorised`."""
+
+    def __post_init__(self) -> None:
+        proves = self.credentials is not None and self.credentials.private_key is not None
+        for peer in self.peers:
+            if peer.by_certificate and self.credentials is None:
+                raise ValueError(f"{peer.identity}: no anchor for its certificate")
+            if peer.secret is None and not proves:
+                raise ValueError(f"{peer.identity}: nothing to prove ourselves with")
+        if self.admit is not None and not proves:
+            raise ValueError("nothing to prove ourselves with to who is not configured")
 
     def peer(self, identity: Identity) -> IkePeerConfig | None:
         """Return what is configured for `identity`, or None for a stranger."""

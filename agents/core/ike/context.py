@@ -10,6 +10,7 @@ from agents.core.ike.child_sa import Child, ChildSa
 from agents.core.ike.config import IkeConfig
 from agents.core.ike.cookies import Cookies
 from agents.core.ike.events import ChildDeleted, IkeDeleted, IkeEstablished, IkeEvent, IkeFailed
+from agents.core.ike.fragmentation import Reassembly
 from agents.core.ike.key_exchange import MakePrivateKey
 from agents.core.ike.sa import IkeSa, Route
 from agents.core.ike.states import LARVAL, ChildTrigger, IkeState, IkeTrigger
@@ -63,6 +64,7 @@ class IkeContext:
         self.inits: dict[bytes, IkeSa] = {}
         """By the IKE_SA_INIT request that began it, so that a repeated one is known."""
         self.cookies = Cookies(random_bytes, config.timers.cookie_lifetime)
+        self.reassembly = Reassembly(timers, config.timers.reassembly_timeout)
         self.error_limit = RateLimit(UNPROTECTED_PER_SECOND)
         self._new_spi = new_spi
 
@@ -151,19 +153,21 @@ class IkeContext:
         sa.stop_timer()
         sa.stop_watch()
         waiting = ([sa.current] if sa.current else []) + list(sa.queue)
-        sa.current, sa.outstanding = None, b""
+        sa.current, sa.outstanding = None, ()
         sa.queue.clear()
         for request in waiting:
             request.abandoned(sa)
         if not sa.silent:
             kind = IkeFailed if before in LARVAL else IkeDeleted
-            self.report(kind(sa, sa.peer, reason))
+            self.report(kind(sa, sa.peer, reason, sa.detail))
 
     def drop(self, sa: IkeSa) -> None:
         """Nothing of an IKE SA is left."""
         sa.stop_timer()
         self.half_open.discard(sa.local_spi)
         self.child_spis.difference_update(sa.children_by_spi)
+        for response in (False, True):
+            self.reassembly.forget((sa.local_spi, response))
         if not sa.initiator:
             self.inits.pop(sa.init_remote, None)
         if self.sas.get(sa.local_spi) is sa:

@@ -42,11 +42,13 @@ class IkeFailed(IkeEvent):
     """An IKE SA was not established.
 
     `reason`: `timeout`, `half-open-timeout`, `authentication-failed`, or the name of the error
-    that the other end reported, such as `no-proposal-chosen`.
+    that the other end reported, such as `no-proposal-chosen`. `detail`: why one end has refused
+    the other, in a word (`agents.core.ike.authentication`), if that is known.
     """
 
     kind: ClassVar[str] = "ike-failed"
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,21 @@ class IkeDeleted(IkeEvent):
     """An established IKE SA is over; its Child SAs are the host's to keep or to remove.
 
     `reason`: `deleted` (by this end), `by-peer`, `peer-lost` (no answer), `forgotten`,
-    `rekeyed` (another one has its place), `invalid-syntax`.
+    `rekeyed` (another one has its place), `invalid-syntax`, `authentication-failed`: the other end
+    did not believe this one, for the reason that `detail` names.
     """
 
     kind: ClassVar[str] = "ike-deleted"
     reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationsLearned(IkeEvent):
+    """The other end has handed on a revocation list that is news: `number` is its CRL number."""
+
+    kind: ClassVar[str] = "revocations-learned"
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ def answer_ike_rekey(
     """
     if sa.outstanding or sa.queue or sa.successor is not None:
         raise Refused(NotifyType.TEMPORARY_FAILURE)  # §2.25.2
-    choice = choose_ike(need(payloads, SecurityAssociationPayload).proposals, context.config.groups)
+    proposals = need(payloads, SecurityAssociationPayload).proposals
+    choice = choose_ike(proposals, context.config.groups, context.config.ciphers)
     if choice is None or len(choice.proposal.spi) != IKE_SPI_LENGTH or not any(choice.proposal.spi):
         raise Refused(NotifyType.NO_PROPOSAL_CHOSEN)
     exchange, nonce = need(payloads, KeyExchange), need(payloads, Nonce).data
@@ -44,7 +45,7 @@ def answer_ike_rekey(
         nonces,
         successor.spi_initiator,
         successor.spi_responder,
-        choice.key_length,
+        choice.cipher,
     )
     context.succeed(sa, successor)
     context.report(IkeRekeyed(sa, sa.peer, successor))

@@ -1,5 +1,6 @@
 """INFORMATIONAL (RFC 7296 §1.4): deletion of either kind of SA, liveness."""
 
+from agents.core.ike.authentication import refusal_reason
 from agents.core.ike.child_sa import Child
 from agents.core.ike.context import IkeContext
 from agents.core.ike.payload_search import error, refuse_critical
@@ -49,7 +50,9 @@ class DeleteIke(Request):
 
     def payloads(self, sa: IkeSa, now: float) -> list[Payload] | None:
         """Return the Delete payload or the error."""
-        return [Delete(ProtocolId.IKE)] if self._failure is None else [Notify(self._failure)]
+        if self._failure is None:
+            return [Delete(ProtocolId.IKE)]
+        return [Notify(self._failure), Notify(NotifyType.REFUSAL_REASON, sa.detail.encode())]
 
     def answered(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
         """It is over."""
@@ -69,6 +72,7 @@ def answer_informational(
     if reported is not None:
         context.counters[f"received.{slug(reported.kind)}"] += 1
         if reported.kind == NotifyType.AUTHENTICATION_FAILED:
+            sa.detail = refusal_reason(payloads)
             return [], slug(reported.kind)
     deletes = [each for each in payloads if isinstance(each, Delete)]
     if any(each.protocol == ProtocolId.IKE for each in deletes):

@@ -1,15 +1,26 @@
 """The end that begins: IKE_SA_INIT with its retries, and IKE_AUTH (RFC 7296 §1.2, §2.6, §2.7)."""
 
-from cryptography.hazmat.primitives.constant_time import bytes_eq
-
 from agents.core.counters import Dropped
+from agents.core.ike.authentication import (
+    certificate_request,
+    check_proof,
+    own_certificates,
+    own_proof,
+    refusal_reason,
+    take_signature_hashes,
+)
+from agents.core.ike.certificates import NotAuthorised
 from agents.core.ike.child_exchanges import ChildExchanges
 from agents.core.ike.children import BadAnswer, accept, offer
 from agents.core.ike.context import IkeContext
 from agents.core.ike.events import ChildEstablished, ChildFailed, IkeFailed
 from agents.core.ike.informational import DeleteIke
-from agents.core.ike.initial_exchange import NONCE_LENGTH, init_message, take_keys
-from agents.core.ike.keys import shared_key_proof
+from agents.core.ike.initial_exchange import (
+    NONCE_LENGTH,
+    init_message,
+    take_keys,
+    takes_fragments,
+)
 from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike, offer_ike
 from agents.core.ike.payload_search import error, find, find_notify
@@ -18,7 +29,7 @@ from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState, IkeTrigger
 from agents.core.ike.transmission import Transmission
 from agents.wire.ike.message import Message
-from agents.wire.ike.numbers import NAT_PORT, AuthMethod, ExchangeType, NotifyType, slug
+from agents.wire.ike.numbers import NAT_PORT, ExchangeType, NotifyType, slug
 from agents.wire.ike.payloads import (
     Authentication,
     IdentityInitiator,
@@ -59,9 +70,10 @@ class Initiator:
 
     def _send(self, sa: IkeSa, now: float) -> None:
         first: list[Payload] = [Notify(NotifyType.COOKIE, sa.cookie)] if sa.cookie else []
-        proposals = offer_ike(self.context.config.groups)
+        config = self.context.config
+        proposals = offer_ike(config.groups, config.ciphers)
         sa.init_local = init_message(self.context, sa, proposals, first)
-        self.transmission.send(sa, sa.init_local, now)
+        self.transmission.send(sa, (sa.init_local,), now)
 
     def receive(self, sa: IkeSa, octets: bytes, message: Message, now: float) -> None:
         """Take an answer to IKE_SA_INIT.
@@ -79,7 +91,8 @@ class Initiator:
             self._receive_notification(sa, payloads, now)
             return
         exchange, nonce = find(payloads, KeyExchange), find(payloads, Nonce)
-        choice = choose_ike(answer.proposals, self.context.config.groups)
+        config = self.context.config
+        choice = choose_ike(answer.proposals, config.groups, config.ciphers)
         if exchange is None or nonce is None or not message.header.spi_responder:
             raise Dropped("field-missing")
         if (
@@ -96,7 +109,9 @@ class Initiator:
             raise Dropped("bad-public-value") from None
         sa.remote_spi = message.header.spi_responder
         sa.nonce_remote, sa.init_remote = nonce.data, octets
-        take_keys(sa, shared, choice.key_length)
+        take_keys(sa, shared, choice.cipher)
+        take_signature_hashes(sa, payloads)
+        sa.fragmentation = takes_fragments(self.context, payloads)
         self._use_encapsulation(sa, payloads)
         sa.handle(IkeTrigger.ANSWERED)
         sa.next_request, sa.expected_request = 0, 0
@@ -106,7 +121,7 @@ class Initiator:
     def restart(self, sa: IkeSa, now: float) -> None:
         """The other end does not know our SPIs: begin anew; raises `Dropped` after too many."""
         self._retry(sa)
-        sa.current, sa.outstanding = None, b""
+        sa.current, sa.outstanding = None, ()
         self.begin(sa, now)
 
     def _receive_notification(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
@@ -158,22 +173,15 @@ class Authenticate(Request):
         self._spi = 0
 
     def payloads(self, sa: IkeSa, now: float) -> list[Payload] | None:
-        """Return IDi, IDr, AUTH and, where there is a child to create, [N], SA, TSi, TSr."""
+        """Return IDi, [CERT, CERTREQ], IDr, AUTH; for a child to create [N], SA, TSi, TSr."""
         assert sa.config is not None
-        assert sa.keys is not None
         context = self._initiator.context
-        own = context.config.identity
-        proof = shared_key_proof(
-            sa.config.secret,
-            sa.init_local,
-            sa.nonce_remote,
-            sa.keys.prove_initiator,
-            own.serialize(),
-        )
         payloads: list[Payload] = [
-            IdentityInitiator(own),
+            IdentityInitiator(context.config.identity),
+            *own_certificates(context),
+            *certificate_request(context),
             IdentityResponder(sa.config.identity),
-            Authentication(AuthMethod.SHARED_KEY, proof),
+            own_proof(context, sa, sa.config),
         ]
         if sa.config.children:
             self._spi = context.new_child_spi()
@@ -185,10 +193,13 @@ class Authenticate(Request):
         context = self._initiator.context
         if find(payloads, Authentication) is None:
             refusal = error(payloads)
+            sa.detail = refusal_reason(payloads)
             context.end(sa, slug(refusal.kind) if refusal else "bad-answer", now)
             return
-        if not self._proven(sa, payloads):
-            self._refuse(sa, now)
+        try:
+            self._check(sa, payloads)
+        except NotAuthorised as refused:
+            self._refuse(sa, refused, now)
             return
         context.establish(sa)
         self._initiator.transmission.watch(sa, now)
@@ -198,25 +209,21 @@ class Authenticate(Request):
         for request in sa.config.children[1:]:
             self._initiator.children.create(sa, request, now)
 
-    def _proven(self, sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
+    def _check(self, sa: IkeSa, payloads: tuple[Payload, ...]) -> None:
+        """Raise `NotAuthorised` unless the other end is the one that was asked for."""
         assert sa.config is not None
-        assert sa.keys is not None
-        proof, named = find(payloads, Authentication), find(payloads, IdentityResponder)
-        if proof is None or named is None or named.identity != sa.config.identity:
-            return False
-        expected = shared_key_proof(
-            sa.config.secret,
-            sa.init_remote,
-            sa.nonce_local,
-            sa.keys.prove_responder,
-            named.identity.serialize(),
-        )
-        return proof.method == AuthMethod.SHARED_KEY and bytes_eq(proof.data, expected)
+        named = find(payloads, IdentityResponder)
+        if named is None or named.identity != sa.config.identity:
+            raise NotAuthorised("wrong-identity")
+        check_proof(self._initiator.context, sa, payloads, named.identity, sa.config)
 
-    def _refuse(self, sa: IkeSa, now: float) -> None:
-        """Tell the other end that it has not proven itself (§2.21.2)."""
+    def _refuse(self, sa: IkeSa, refused: NotAuthorised, now: float) -> None:
+        """Tell the other end that it has not proven itself (§2.21.2), and why."""
         context = self._initiator.context
-        context.report(IkeFailed(sa, sa.peer, slug(NotifyType.AUTHENTICATION_FAILED)))
+        context.counters[f"not-authorised.{refused.reason}"] += 1
+        sa.detail = refused.reason
+        reason = slug(NotifyType.AUTHENTICATION_FAILED)
+        context.report(IkeFailed(sa, sa.peer, reason, refused.reason))
         sa.silent = True
         sa.queue.clear()
         sa.handle(IkeTrigger.CLOSED)

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import hashes, hmac
 
+from agents.core.ike.ciphers import IkeCipher, SealingKey
+
 PRF_LENGTH = 32
-SALT_LENGTH = 4
 _PAD = b"Key Pad for IKEv2"
 
 
@@ -28,28 +29,34 @@ def prf_plus(key: bytes, seed: bytes, length: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IkeKeys:
-    """SK_d, SK_ei, SK_er (AES key and salt, RFC 5282 §7.1), SK_pi, SK_pr. AEAD has no SK_a."""
+    """SK_d, SK_ei, SK_er, SK_pi, SK_pr. With an AEAD cipher there is no SK_a (RFC 5282 §7)."""
 
     derive: bytes
-    encrypt_initiator: bytes
-    encrypt_responder: bytes
+    encrypt_initiator: SealingKey
+    encrypt_responder: SealingKey
     prove_initiator: bytes
     prove_responder: bytes
 
 
 def derive_ike_keys(
-    seed_key: bytes, nonces: bytes, spi_initiator: int, spi_responder: int, key_length: int
+    seed_key: bytes, nonces: bytes, spi_initiator: int, spi_responder: int, cipher: IkeCipher
 ) -> IkeKeys:
     """Return the keys of an IKE SA (§2.14).
 
-    `seed_key` is SKEYSEED, `nonces` Ni | Nr, `key_length` the octets of the AES key.
+    `seed_key` is SKEYSEED, `nonces` Ni | Nr.
     """
-    cipher = key_length + SALT_LENGTH
+    length = cipher.material_length
     seed = nonces + spi_initiator.to_bytes(8) + spi_responder.to_bytes(8)
-    stream = prf_plus(seed_key, seed, 3 * PRF_LENGTH + 2 * cipher)
+    stream = prf_plus(seed_key, seed, 3 * PRF_LENGTH + 2 * length)
     derive, rest = stream[:PRF_LENGTH], stream[PRF_LENGTH:]
-    initiator, responder, proofs = rest[:cipher], rest[cipher : 2 * cipher], rest[2 * cipher :]
-    return IkeKeys(derive, initiator, responder, proofs[:PRF_LENGTH], proofs[PRF_LENGTH:])
+    initiator, responder, proofs = rest[:length], rest[length : 2 * length], rest[2 * length :]
+    return IkeKeys(
+        derive,
+        SealingKey(cipher, initiator),
+        SealingKey(cipher, responder),
+        proofs[:PRF_LENGTH],
+        proofs[PRF_LENGTH:],
+    )
 
 
 def key_seed(nonces: bytes, shared: bytes) -> bytes:
@@ -80,13 +87,15 @@ def derive_child_keys(keys: IkeKeys, nonces: bytes, length: int, shared: bytes =
     return ChildKeys(material[:length], material[length:])
 
 
-def shared_key_proof(
-    secret: bytes, message: bytes, nonce: bytes, proof_key: bytes, identity: bytes
-) -> bytes:
-    """Return the AUTH data of a pre-shared key (§2.15).
+def signed_octets(message: bytes, nonce: bytes, proof_key: bytes, identity: bytes) -> bytes:
+    """Return what an end proves itself over (§2.15).
 
     `message` is the first message that the proving end sent, `nonce` the other end's, `proof_key`
     SK_pi or SK_pr, `identity` the body of its identification payload.
     """
-    signed = message + nonce + prf(proof_key, identity)
+    return message + nonce + prf(proof_key, identity)
+
+
+def shared_key_proof(secret: bytes, signed: bytes) -> bytes:
+    """Return the AUTH data of a pre-shared key over `signed_octets` (§2.15)."""
     return prf(prf(secret, _PAD), signed)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from agents.core.ike.ciphers import IkeCipher
 from agents.wire.esp import LOWEST_SPI
 from agents.wire.ike.numbers import (
     Encryption,
@@ -16,8 +17,6 @@ from agents.wire.ike.numbers import (
 from agents.wire.ike.proposals import Proposal, ProposalTransform
 from agents.wire.transforms import Transform
 
-IKE_KEY_BITS = (128, 256)
-"""AES-GCM-16 for the IKE SA itself, in order of preference."""
 SPI_LENGTH = 4
 IKE_SPI_LENGTH = 8
 
@@ -32,6 +31,14 @@ _ENCRYPTION = {
         TransformType.ENCRYPTION, Encryption.AES_CBC, 128
     ),
 }
+_IKE_ENCRYPTION = {
+    IkeCipher.AES_128_GCM: ProposalTransform(TransformType.ENCRYPTION, Encryption.AES_GCM_16, 128),
+    IkeCipher.AES_256_GCM: ProposalTransform(TransformType.ENCRYPTION, Encryption.AES_GCM_16, 256),
+    # RFC 7634 §4: without a key length.
+    IkeCipher.CHACHA20_POLY1305: ProposalTransform(
+        TransformType.ENCRYPTION, Encryption.CHACHA20_POLY1305
+    ),
+}
 _KNOWN_KINDS = frozenset(TransformType)
 
 
@@ -41,7 +48,7 @@ class IkeChoice:
 
     proposal: Proposal
     group: int
-    key_length: int
+    cipher: IkeCipher
 
     def answer(self, spi: int) -> Proposal:
         """Return the proposal of the answer to a rekey, with the answerer's SPI."""
@@ -62,44 +69,39 @@ class EspChoice:
         return replace(self.proposal, spi=spi.to_bytes(SPI_LENGTH))
 
 
-def offer_ike(groups: Sequence[int]) -> tuple[Proposal, ...]:
-    """Return our proposal for IKE_SA_INIT."""
-    encryption = tuple(
-        ProposalTransform(TransformType.ENCRYPTION, Encryption.AES_GCM_16, bits)
-        for bits in IKE_KEY_BITS
-    )
-    exchange = tuple(ProposalTransform(TransformType.GROUP, group) for group in groups)
-    return (Proposal(1, ProtocolId.IKE, b"", (*encryption, _PRF, *exchange)),)
+def offer_ike(
+    groups: Sequence[int], ciphers: Sequence[IkeCipher], spi: bytes = b""
+) -> tuple[Proposal, ...]:
+    """Return our proposal for an IKE SA; `spi`: ours of it in CREATE_CHILD_SA (§3.3.1)."""
+    encryption = tuple(_IKE_ENCRYPTION[cipher] for cipher in ciphers)
+    exchange = tuple(_group(group) for group in groups)
+    return (Proposal(1, ProtocolId.IKE, spi, (*encryption, _PRF, *exchange)),)
 
 
-def choose_ike(proposals: Iterable[Proposal], groups: Sequence[int]) -> IkeChoice | None:
+def choose_ike(
+    proposals: Iterable[Proposal], groups: Sequence[int], ciphers: Sequence[IkeCipher]
+) -> IkeChoice | None:
     """Return the first proposal that we can do, or None; within it our order counts."""
     for proposal in proposals:
         if proposal.protocol != ProtocolId.IKE or not _understood(proposal):
             continue
-        encryption = next(
-            (
-                each
-                for bits in IKE_KEY_BITS
-                for each in proposal.of_kind(TransformType.ENCRYPTION)
-                if each == ProposalTransform(TransformType.ENCRYPTION, Encryption.AES_GCM_16, bits)
-            ),
-            None,
+        cipher = next(
+            (each for each in ciphers if _IKE_ENCRYPTION[each] in proposal.transforms), None
         )
         offered = proposal.of_kind(TransformType.GROUP)
         group = next(
             (each for number in groups for each in offered if each == _group(number)), None
         )
-        if encryption is None or group is None or _PRF not in proposal.transforms:
+        if cipher is None or group is None or _PRF not in proposal.transforms:
             continue
         rest = _without(proposal, TransformType.INTEGRITY, _NO_INTEGRITY)
         if rest is None or proposal.of_kind(TransformType.ESN):
             continue
-        chosen = (encryption, _PRF, *rest, group)
+        chosen = (_IKE_ENCRYPTION[cipher], _PRF, *rest, group)
         return IkeChoice(
             Proposal(proposal.number, proposal.protocol, proposal.spi, chosen),
             group.number,
-            (encryption.key_length or 0) // 8,
+            cipher,
         )
     return None
 

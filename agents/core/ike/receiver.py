@@ -22,11 +22,13 @@ from agents.wire.ike.numbers import (
     exchange_slug,
     slug,
 )
-from agents.wire.ike.payloads import Notify, Payload
+from agents.wire.ike.payloads import EncryptedFragment, Notify
 
 NAT_KEEPALIVE = b"\xff"
 """RFC 3948 §2.3."""
 
+Chain = tuple[int, bytes]
+"""What was inside SK: the type of the first payload, and the octets of all."""
 
 _UNPROVEN = (IkeState.INIT_SENT, IkeState.AUTH_SENT)
 """Where the other end has not shown who it is, and has nothing to ask."""
@@ -76,7 +78,7 @@ class Receiver:
         sa = self._find(head)
         if sa is None:
             self._refuse_unknown(head, route, now)
-        elif message.encrypted is None:
+        elif message.encrypted is None and message.fragment is None:
             self._receive_unprotected(sa, octets, message, now)
         else:
             self._receive_protected(sa, octets, message, route, now)
@@ -140,27 +142,51 @@ class Receiver:
     def _receive_protected(
         self, sa: IkeSa, octets: bytes, message: Message, route: Route, now: float
     ) -> None:
-        if sa.keys is None or message.encrypted is None:
+        if sa.keys is None:
             raise Dropped("unexpected-protected")
-        head = message.header
-        chain = open_sealed(sa.opening_key(), octets, message.encrypted)
-        if head.response:
-            self._receive_response(sa, head, message, chain, now)
-        elif head.message_id == sa.expected_request - 1 and sa.last_response:
+        head, fragment = message.header, message.fragment
+        if fragment is not None:
+            self._check_fragment(sa, head, fragment)
+        protected = message.encrypted or fragment
+        assert protected is not None
+        plain = open_sealed(sa.opening_key(), octets, protected)
+        if not head.response and head.message_id == sa.expected_request - 1 and sa.last_response:
             self._transmission.repeat_response(sa, route)
-        elif head.message_id != sa.expected_request or sa.state is IkeState.DEAD:
+            return
+        if not self._in_window(sa, head):
             raise Dropped("message-id")
+        chain: Chain | None = (protected.first, plain)
+        if fragment is not None:
+            name = (sa.local_spi, head.response)
+            chain = self._context.reassembly.add(name, head.message_id, fragment, plain, now)
+        if chain is None:
+            return
+        if head.response:
+            self._receive_response(sa, head, chain, now)
         else:
-            self._receive_request(sa, head, message, chain, route, now)
+            self._receive_request(sa, head, chain, route, now)
 
-    def _receive_response(
-        self, sa: IkeSa, head: Header, message: Message, chain: bytes, now: float
-    ) -> None:
-        if sa.current is None or head.message_id != sa.next_request:
+    @staticmethod
+    def _in_window(sa: IkeSa, head: Header) -> bool:
+        if head.response:
+            return sa.current is not None and head.message_id == sa.next_request
+        return head.message_id == sa.expected_request and sa.state is not IkeState.DEAD
+
+    def _check_fragment(self, sa: IkeSa, head: Header, fragment: EncryptedFragment) -> None:
+        """Drop what is not worth opening; a request was answered: its fragment 1 asks for that."""
+        self._context.counters["fragments-received"] += 1
+        if not sa.fragmentation:
+            raise Dropped("unexpected-fragment")
+        if self._in_window(sa, head):
+            name = (sa.local_spi, head.response)
+            self._context.reassembly.check(name, head.message_id, fragment)
+        elif head.response or fragment.number != 1:  # RFC 7383 §2.6.1
             raise Dropped("message-id")
+
+    def _receive_response(self, sa: IkeSa, head: Header, chain: Chain, now: float) -> None:
         sa.last_heard = now
         try:
-            payloads = _parse(message, chain)
+            payloads = parse_chain(*chain)
         except WireError:
             self._context.end(sa, slug(NotifyType.INVALID_SYNTAX), now)
             raise
@@ -170,8 +196,7 @@ class Receiver:
         self,
         sa: IkeSa,
         head: Header,
-        message: Message,
-        chain: bytes,
+        chain: Chain,
         route: Route,
         now: float,
     ) -> None:
@@ -183,7 +208,7 @@ class Receiver:
         if sa.encapsulated and sa.established:
             sa.remote, sa.remote_port = route.remote, route.remote_port  # a NAT's mapping (§2.23)
         try:
-            payloads = _parse(message, chain)
+            payloads = parse_chain(*chain)
         except WireError:
             # Fatal at both ends (§2.21.3).
             self._refuse(sa, head, Refused(NotifyType.INVALID_SYNTAX), route, now)
@@ -211,8 +236,3 @@ class Receiver:
         self._transmission.respond(sa, head, [refused.notify], route)
         if refused.kind == NotifyType.INVALID_SYNTAX:
             self._context.end(sa, slug(refused.kind), now)
-
-
-def _parse(message: Message, chain: bytes) -> tuple[Payload, ...]:
-    assert message.encrypted is not None
-    return parse_chain(message.encrypted.first, chain)

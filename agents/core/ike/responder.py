@@ -1,15 +1,25 @@
 """The end that answers: IKE_SA_INIT, cookies under load, IKE_AUTH (RFC 7296 §1.2, §2.6, §2.15)."""
 
-from cryptography.hazmat.primitives.constant_time import bytes_eq
-
 from agents.core.counters import Dropped
+from agents.core.ike.authentication import (
+    check_proof,
+    own_certificates,
+    own_proof,
+    refusal,
+    take_signature_hashes,
+)
+from agents.core.ike.certificates import NotAuthorised
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.children import grant
 from agents.core.ike.config import IkePeerConfig
 from agents.core.ike.context import IkeContext
 from agents.core.ike.events import ChildEstablished
-from agents.core.ike.initial_exchange import NONCE_LENGTH, init_message, take_keys
-from agents.core.ike.keys import shared_key_proof
+from agents.core.ike.initial_exchange import (
+    NONCE_LENGTH,
+    init_message,
+    take_keys,
+    takes_fragments,
+)
 from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike
 from agents.core.ike.payload_search import Refused, find, find_notify, need, refuse_critical
@@ -18,9 +28,8 @@ from agents.core.ike.states import IkeState, IkeTrigger
 from agents.core.ike.transmission import Transmission
 from agents.wire.ike.header import Header
 from agents.wire.ike.message import Message, serialize_message
-from agents.wire.ike.numbers import AuthMethod, ExchangeType, NotifyType, slug
+from agents.wire.ike.numbers import ExchangeType, NotifyType, slug
 from agents.wire.ike.payloads import (
-    Authentication,
     IdentityInitiator,
     IdentityResponder,
     KeyExchange,
@@ -75,7 +84,7 @@ class Responder:
             self._send_notify(head, Notify(NotifyType.COOKIE, cookie), route)
             context.counters["cookies-sent"] += 1
             return
-        choice = choose_ike(proposals, context.config.groups)
+        choice = choose_ike(proposals, context.config.groups, context.config.ciphers)
         if choice is None:
             raise Refused(NotifyType.NO_PROPOSAL_CHOSEN)
         if exchange.group != choice.group:
@@ -99,9 +108,11 @@ class Responder:
             init_remote=octets,
             expected_request=1,
         )
+        take_signature_hashes(sa, message.payloads)
+        sa.fragmentation = takes_fragments(context, message.payloads)
         sa.init_local = init_message(context, sa, (choice.proposal,), [])
         sa.encapsulated = context.config.encapsulation and supported(message.payloads)
-        take_keys(sa, shared, choice.key_length)
+        take_keys(sa, shared, choice.cipher)
         context.sas[sa.local_spi] = sa
         context.inits[octets] = sa
         context.half_open.add(sa.local_spi)
@@ -149,6 +160,9 @@ class Responder:
             self._transmission.respond(sa, head, [refused.notify], route)
             self._context.end(sa, slug(refused.kind), now)
             return
+        except NotAuthorised as refused:
+            self._refuse(sa, head, refused, route, now)
+            return
         sa.stop_timer()
         sa.config = peer
         sa.local, sa.remote = route.local, route.remote
@@ -169,29 +183,25 @@ class Responder:
         named = need(payloads, IdentityInitiator).identity
         sa.peer = named
         peer = self._context.config.peer(named)
-        proof = find(payloads, Authentication)
-        assert sa.keys is not None
-        # Without AUTH the peer asks for EAP (§2.16), which is not here.
-        if peer is None or proof is None or proof.method != AuthMethod.SHARED_KEY:
-            raise Refused(NotifyType.AUTHENTICATION_FAILED)
-        expected = shared_key_proof(
-            peer.secret,
-            sa.init_remote,
-            sa.nonce_local,
-            sa.keys.prove_initiator,
-            named.serialize(),
-        )
-        if not bytes_eq(proof.data, expected):
-            raise Refused(NotifyType.AUTHENTICATION_FAILED)
-        return peer
+        return check_proof(self._context, sa, payloads, named, peer)
+
+    def _refuse(
+        self, sa: IkeSa, head: Header, refused: NotAuthorised, route: Route, now: float
+    ) -> None:
+        """The other end is not who it says, or not wanted: tell it so, and why."""
+        reason = slug(NotifyType.AUTHENTICATION_FAILED)
+        self._context.counters[f"refused.{reason}"] += 1
+        self._context.counters[f"not-authorised.{refused.reason}"] += 1
+        sa.detail = refused.reason
+        self._transmission.respond(sa, head, refusal(refused), route)
+        self._context.end(sa, reason, now)
 
     def _own_proof(self, sa: IkeSa, peer: IkePeerConfig) -> list[Payload]:
-        own = self._context.config.identity
-        assert sa.keys is not None
-        proof = shared_key_proof(
-            peer.secret, sa.init_local, sa.nonce_remote, sa.keys.prove_responder, own.serialize()
-        )
-        return [IdentityResponder(own), Authentication(AuthMethod.SHARED_KEY, proof)]
+        return [
+            IdentityResponder(self._context.config.identity),
+            *own_certificates(self._context),
+            own_proof(self._context, sa, peer),
+        ]
 
     def _grant(
         self,

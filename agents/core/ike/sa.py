@@ -6,7 +6,9 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from agents.core.ike.child_sa import Child, ChildSa
+from agents.core.ike.ciphers import SealingKey
 from agents.core.ike.config import IkePeerConfig
+from agents.core.ike.credentials import Verified
 from agents.core.ike.key_exchange import PrivateKey
 from agents.core.ike.keys import IkeKeys
 from agents.core.ike.states import IKE_TRANSITIONS, IkeState, IkeTrigger
@@ -49,6 +51,9 @@ class IkeSa:
     encapsulated: bool = False
     """ESP of its Child SAs travels in UDP; IKE uses port 4500 (RFC 7296 §2.23)."""
 
+    fragmentation: bool = False
+    """Both ends take protected messages in fragments (RFC 7383 §2.3)."""
+
     config: IkePeerConfig | None = field(default=None, repr=False)
     keys: IkeKeys | None = field(default=None, repr=False)
     private: PrivateKey | None = field(default=None, repr=False)
@@ -65,6 +70,12 @@ class IkeSa:
     refusal: str = ""
     """What an unauthenticated answer to IKE_SA_INIT said (§2.21.1)."""
 
+    digital_signature: bool = False
+    """Whether the other end takes the method of RFC 7427."""
+    certificate: Verified | None = field(default=None, repr=False)
+    """By which the other end has proven itself, if by one."""
+    detail: str = ""
+    """Why one end has refused the other, in a word."""
     silent: bool = False
     """Its failure is reported already."""
     successor: "IkeSa | None" = field(default=None, repr=False)
@@ -78,14 +89,14 @@ class IkeSa:
     queue: "deque[Request]" = field(default_factory=deque, repr=False)
     """Requests that wait: the window is 1 (§2.3)."""
     current: "Request | None" = field(default=None, repr=False)
-    outstanding: bytes = field(default=b"", repr=False)
-    """The request that waits for its answer, as it was sent."""
+    outstanding: tuple[bytes, ...] = field(default=(), repr=False)
+    """The request that waits for its answer, as it was sent: in one message or in fragments."""
     tries: int = field(default=0, repr=False)
     most_tries: int = field(default=0, repr=False)
     timer: Timer | None = field(default=None, repr=False)
     deleted_early: set[int] = field(default_factory=set, repr=False)
     """The peer's SPIs that it deleted before its answer to our CREATE_CHILD_SA came."""
-    last_response: bytes = field(default=b"", repr=False)
+    last_response: tuple[bytes, ...] = field(default=(), repr=False)
     """Sent again when its request comes again (§2.1)."""
     watch: Timer | None = field(default=None, repr=False)
     """When the peer's silence is looked at next."""
@@ -132,7 +143,9 @@ class IkeSa:
             remote_spi,
             self.peer,
             encapsulated=self.encapsulated,
+            fragmentation=self.fragmentation,
             config=self.config,
+            certificate=self.certificate,
             last_heard=now,
         )
 
@@ -151,12 +164,12 @@ class IkeSa:
             response,
         )
 
-    def sealing_key(self) -> bytes:
+    def sealing_key(self) -> SealingKey:
         """Return this end's SK_e; keys must be there."""
         assert self.keys is not None
         return self.keys.encrypt_initiator if self.initiator else self.keys.encrypt_responder
 
-    def opening_key(self) -> bytes:
+    def opening_key(self) -> SealingKey:
         """Return the other end's SK_e; keys must be there."""
         assert self.keys is not None
         return self.keys.encrypt_responder if self.initiator else self.keys.encrypt_initiator

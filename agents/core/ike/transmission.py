@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from agents.core.counters import Dropped
 from agents.core.ike.context import IkeContext
-from agents.core.ike.protection import seal
+from agents.core.ike.fragmentation import MOST_OCTETS, room, seal_within
 from agents.core.ike.requests import Liveness, Request
 from agents.core.ike.sa import IkeSa, Route
 from agents.core.ike.states import LARVAL, IkeState
 from agents.wire.ike.header import Header
+from agents.wire.ike.message import serialize_chain
 from agents.wire.ike.numbers import exchange_slug
 from agents.wire.ike.payloads import Payload
 
@@ -41,13 +42,12 @@ class Transmission:
                 request.abandoned(sa)
                 continue
             sa.current = request
-            octets = self._seal(sa, request.exchange, sa.next_request, False, payloads)
-            self.send(sa, octets, now)
+            self.send(sa, self._seal(sa, request.exchange, sa.next_request, False, payloads), now)
 
-    def send(self, sa: IkeSa, octets: bytes, now: float) -> None:
-        """Send a request, and again until it is answered."""
+    def send(self, sa: IkeSa, messages: tuple[bytes, ...], now: float) -> None:
+        """Send a request, one message or its fragments, and again until it is answered."""
         sa.stop_timer()
-        sa.outstanding = octets
+        sa.outstanding = messages
         sa.tries, sa.most_tries = 0, self._context.config.timers.tries
         self._try(sa, now)
 
@@ -63,7 +63,7 @@ class Transmission:
         )
         self._context.counters["requests-repeated" if sa.tries else "requests-sent"] += 1
         sa.tries += 1
-        self._context.send(sa.outstanding, sa.route)
+        self._send_all(sa.outstanding, sa.route)
 
     def limit_tries(self, sa: IkeSa, more: int) -> None:
         """Repeat the outstanding request `more` times at most."""
@@ -99,7 +99,7 @@ class Transmission:
     def settle(self, sa: IkeSa) -> None:
         """The outstanding request is answered: the window moves on."""
         sa.stop_timer()
-        sa.current, sa.outstanding = None, b""
+        sa.current, sa.outstanding = None, ()
         sa.next_request += 1
 
     def respond(
@@ -110,15 +110,18 @@ class Transmission:
         route: Route,
     ) -> None:
         """Answer a request, to where it came from (§2.11), and keep the answer."""
-        octets = self._seal(sa, head.exchange, head.message_id, True, payloads)
-        sa.last_response = octets
+        sa.last_response = self._seal(sa, head.exchange, head.message_id, True, payloads)
         sa.expected_request = head.message_id + 1
-        self._context.send(octets, route)
+        self._send_all(sa.last_response, route)
 
     def repeat_response(self, sa: IkeSa, route: Route) -> None:
         """Answer a repeated request as before."""
         self._context.counters["responses-repeated"] += 1
-        self._context.send(sa.last_response, route)
+        self._send_all(sa.last_response, route)
+
+    def _send_all(self, messages: tuple[bytes, ...], route: Route) -> None:
+        for octets in messages:
+            self._context.send(octets, route)
 
     def _seal(
         self,
@@ -127,11 +130,15 @@ class Transmission:
         message_id: int,
         response: bool,
         payloads: Sequence[Payload],
-    ) -> bytes:
-        octets = seal(
-            sa.sealing_key(), sa.sent, sa.header(exchange, message_id, response), payloads
-        )
-        sa.sent += 1
+    ) -> tuple[bytes, ...]:
+        most = MOST_OCTETS
+        if sa.fragmentation:
+            most = room(self._context.config.fragment_size, sa.local_port)
+        head = sa.header(exchange, message_id, response)
+        sealed = seal_within(sa.sealing_key(), sa.sent, head, serialize_chain(payloads), most)
+        sa.sent += len(sealed)
         kind = "response" if response else "request"
         self._context.counters[f"sent.{exchange_slug(exchange)}-{kind}"] += 1
-        return octets
+        if len(sealed) > 1:
+            self._context.counters["fragments-sent"] += len(sealed)
+        return sealed

@@ -10,8 +10,10 @@ from agents.wire.ike.header import Header, parse_header
 from agents.wire.ike.numbers import PayloadType
 from agents.wire.ike.payloads import (
     Encrypted,
+    EncryptedFragment,
     OpaquePayload,
     Payload,
+    parse_fragment,
     parse_payload,
     serialize_payload,
 )
@@ -23,7 +25,7 @@ _CRITICAL = 0x80
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A header and its payloads; in a protected message the last of them is `Encrypted`."""
+    """A header and its payloads; in a protected message the last of them is protected."""
 
     header: Header
     payloads: tuple[Payload, ...]
@@ -33,6 +35,12 @@ class Message:
         """The SK payload, if there is one."""
         last = self.payloads[-1] if self.payloads else None
         return last if isinstance(last, Encrypted) else None
+
+    @property
+    def fragment(self) -> EncryptedFragment | None:
+        """The SKF payload, if there is one."""
+        last = self.payloads[-1] if self.payloads else None
+        return last if isinstance(last, EncryptedFragment) else None
 
 
 def parse_message(data: bytes) -> Message:
@@ -64,6 +72,9 @@ def parse_chain(kind: int, data: bytes) -> tuple[Payload, ...]:
         if kind == PayloadType.SK:
             payloads.append(Encrypted(following, body))
             break
+        if kind == PayloadType.SKF:
+            payloads.append(parse_fragment(following, body))
+            break
         payloads.append(parse_payload(kind, bool(flags & _CRITICAL), body))
         kind = following
     if offset != len(data):
@@ -84,7 +95,7 @@ def serialize_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
         length = GENERIC.size + len(body)
         if length > 0xFFFF:
             raise ValueError(f"a payload of {length} octets")
-        last = payload.first if isinstance(payload, Encrypted) else after
+        last = payload.first if isinstance(payload, Encrypted | EncryptedFragment) else after
         critical = isinstance(payload, OpaquePayload) and payload.critical
         parts += (GENERIC.pack(last, _CRITICAL * critical, length), body)
     return kinds[0], b"".join(parts)

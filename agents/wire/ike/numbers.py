@@ -37,6 +37,8 @@ class PayloadType(IntEnum):
     SK = 46
     CP = 47
     EAP = 48
+    SKF = 53
+    """RFC 7383 §2.5."""
 
 
 class ProtocolId(IntEnum):
@@ -63,6 +65,8 @@ class Encryption(IntEnum):
 
     AES_CBC = 12
     AES_GCM_16 = 20
+    CHACHA20_POLY1305 = 28
+    """RFC 7634: a key of 256 bits, and no attribute says so."""
 
 
 class Prf(IntEnum):
@@ -79,9 +83,10 @@ class Integrity(IntEnum):
 
 
 class Group(IntEnum):
-    """Transform type 4, key exchange methods: RFC 5903 and RFC 8031."""
+    """Transform type 4, key exchange methods: RFC 3526, RFC 5903 and RFC 8031."""
 
     NONE = 0
+    MODP_2048 = 14
     P256 = 19
     X25519 = 31
 
@@ -106,11 +111,25 @@ class IdType(IntEnum):
 
 
 class AuthMethod(IntEnum):
-    """RFC 7296 §3.8 and RFC 7427; signatures keep their place for certificates."""
+    """RFC 7296 §3.8, RFC 4754, RFC 7427."""
 
     RSA_SIGNATURE = 1
     SHARED_KEY = 2
+    ECDSA_SHA_256_P256 = 9
     DIGITAL_SIGNATURE = 14
+
+
+class CertificateEncoding(IntEnum):
+    """RFC 7296 §3.6."""
+
+    X509_SIGNATURE = 4
+    REVOCATION_LIST = 7
+
+
+class SignatureHash(IntEnum):
+    """Hash functions of digital signatures (RFC 7427 §7)."""
+
+    SHA2_256 = 2
 
 
 class TsType(IntEnum):
@@ -148,6 +167,12 @@ class NotifyType(IntEnum):
     USE_TRANSPORT_MODE = 16391
     REKEY_SA = 16393
     ESP_TFC_PADDING_NOT_SUPPORTED = 16394
+    IKEV2_FRAGMENTATION_SUPPORTED = 16430
+    """RFC 7383 §2.3."""
+    SIGNATURE_HASH_ALGORITHMS = 16431
+    """RFC 7427 §4."""
+    REFUSAL_REASON = 40961
+    """For private use (RFC 7296 §3.10.1), beside AUTHENTICATION_FAILED: one word of UTF-8."""
 
 
 FIRST_STATUS = 16384

@@ -126,6 +126,19 @@ class Encrypted:
 
 
 @dataclass(frozen=True, slots=True)
+class EncryptedFragment:
+    """SKF (RFC 7383 §2.5): fragment `number` of `total`, from 1, and IV to ICV as octets.
+
+    Always last. `first` is the type of the first payload of the whole in fragment 1, 0 in others.
+    """
+
+    first: int
+    number: int
+    total: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class OpaquePayload:
     """A payload that is not interpreted."""
 
@@ -154,12 +167,14 @@ Payload = (
     | SelectorsInitiator
     | SelectorsResponder
     | Encrypted
+    | EncryptedFragment
     | OpaquePayload
 )
 
 _NOTIFY = struct.Struct("!BBH")
 _DELETE = struct.Struct("!BBH")
 _KE = struct.Struct("!HH")
+_FRAGMENT = struct.Struct("!HH")
 
 
 def _need(body: bytes, length: int, what: str) -> None:
@@ -212,6 +227,19 @@ def _parse_certificate_request(body: bytes) -> CertificateRequest:
     return CertificateRequest(body[0], body[1:])
 
 
+def parse_fragment(first: int, body: bytes) -> EncryptedFragment:
+    """Return the SKF payload with this body; `first` is its next payload field.
+
+    Raises:
+        WireError: `truncated`, `bad-field-value` (a number of 0, or above the total).
+    """
+    _need(body, _FRAGMENT.size, "an encrypted fragment")
+    number, total = _FRAGMENT.unpack_from(body)
+    if not 1 <= number <= total:
+        raise WireError(Reason.FIELD_VALUE, f"fragment {number} of {total}")
+    return EncryptedFragment(first, number, total, body[_FRAGMENT.size :])
+
+
 _PARSERS: dict[int, Callable[[bytes], Payload]] = {
     PayloadType.SA: lambda body: SecurityAssociationPayload(parse_proposals(body)),
     PayloadType.KE: _parse_key_exchange,
@@ -230,7 +258,7 @@ _PARSERS: dict[int, Callable[[bytes], Payload]] = {
 
 
 def parse_payload(kind: int, critical: bool, body: bytes) -> Payload:
-    """Return the payload with this body (all but SK, which `message` handles).
+    """Return the payload with this body (all but SK and SKF, which `message` handles).
 
     Raises:
         WireError: `truncated`, `bad-field-value`.
@@ -271,5 +299,7 @@ def serialize_payload(payload: Payload) -> tuple[int, bytes]:
             return PayloadType.TS_R, serialize_selectors(selectors)
         case Encrypted(_, data):
             return PayloadType.SK, data
+        case EncryptedFragment(_, number, total, data):
+            return PayloadType.SKF, _FRAGMENT.pack(number, total) + data
         case OpaquePayload(kind, data):
             return kind, data

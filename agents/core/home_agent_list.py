@@ -1,0 +1,79 @@
+"""The home agent list: who is a peer, as home agents join and go (draft §5; design §10, rule 6).
+
+Whoever joins has been authenticated and authorised before it comes here, or an operator vouches for
+it. What a peer that goes had of the primary role passes on at once.
+"""
+
+from collections.abc import Callable
+
+from agents.core.context import Context
+from agents.core.events import PeerDismissed, PeerIntroduced
+from agents.core.membership import Membership
+from agents.core.peer_key_management import PeerKeyManagement
+from agents.core.peers import Peer, PeerState
+from agents.core.primary_role import PrimaryRole
+from agents.core.sid_tables import SidTables
+from agents.wire.inter_ha import MemberEntry
+
+
+class HomeAgentList:
+    """Changes the list, and has everything follow that depends on it."""
+
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        role: PrimaryRole,
+        keys: PeerKeyManagement | None,
+        tables: SidTables,
+        changed: Callable[[float], None],
+    ) -> None:
+        """`changed(now)` is told when the list is another one."""
+        self._context = context
+        self._membership = membership
+        self._role = role
+        self._keys = keys
+        self._tables = tables
+        self._changed = changed
+
+    def introduce(self, peer: Peer, now: float) -> None:
+        """Take `peer` in; raise `ValueError` where its index or address is taken."""
+        config = self._context.config
+        if config.index == peer.index or config.address == peer.address:
+            raise ValueError(
+                f"{peer.name}: index {peer.index} or {peer.address} is {config.name}'s"
+            )
+        self._context.peers.add(peer)
+        self._tables.joined(peer.index)
+        self._context.report(PeerIntroduced(peer.name, peer.index, peer.address))
+        self._changed(now)
+        self._membership.joined(peer, now)
+
+    def told_of(self, entry: MemberEntry, now: float) -> None:
+        """A peer's table lists a home agent: one that is unknown here has to prove itself here."""
+        peers, config = self._context.peers, self._context.config
+        known = peers.by_index(entry.index) or peers.by_address(entry.address)
+        own = entry.index == config.index or entry.address == config.address
+        if not known and not own and entry.index not in peers.dismissed:
+            self._context.counters["members-unknown"] += 1
+
+    def dismiss(self, index: int, reason: str, now: float, successor: int | None = None) -> None:
+        """Reckon with the peer of `index` no more; raise `ValueError` if there is none.
+
+        Its roles pass to `successor`; by default to the lowest index that is there. All HAs that
+        dismiss it come to the same conclusion, and the successor tells them.
+        """
+        peer = self._context.peers.by_index(index)
+        if peer is None:
+            raise ValueError(f"no peer has index {index}")
+        # First of all: nothing that its end sets off may be told to it.
+        self._context.peers.remove(peer, reason)
+        self._context.report(PeerDismissed(peer.name, index, reason))
+        peer.state = PeerState.UNKNOWN
+        self._membership.dismissed(peer, now)
+        if self._keys is not None:
+            self._keys.dismiss(peer)
+        if successor is None:
+            successor = self._role.successor()
+        self._role.succeed(index, successor, reason, now)
+        self._changed(now)

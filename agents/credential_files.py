@@ -1,0 +1,64 @@
+"""Credentials in files: certificates in PEM, the private key in PEM of mode 0600, lists in DER."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from agents.config import ConfigError, CredentialFiles
+from agents.core.ike.credentials import Credentials, NotAuthorised
+from agents.private_files import read_private_octets
+
+
+def time_of_day() -> datetime:
+    """Return the host's time of day, for `Credentials`."""
+    return datetime.now(UTC)
+
+
+def read_credentials(
+    files: CredentialFiles, wall_time: Callable[[], datetime] = time_of_day
+) -> Credentials:
+    """Return the credentials; raise `ConfigError` with file and cure."""
+    anchors = _certificates(files.anchors)
+    chain = () if files.chain == Path() else _certificates(files.chain)
+    key = None if files.key == Path() else _private_key(files.key)
+    try:
+        credentials = Credentials.of(chain, key, anchors, wall_time, strict=files.strict_revocation)
+    except (NotAuthorised, ValueError) as error:
+        raise ConfigError(f"{files.chain}: {error}; name the files that belong together") from None
+    if files.revocations != Path():
+        try:
+            credentials.revocations.learn(_octets(files.revocations))
+        except NotAuthorised as error:
+            raise ConfigError(f"{files.revocations}: {error}; fetch a newer list") from None
+    return credentials
+
+
+def _certificates(path: Path) -> tuple[bytes, ...]:
+    try:
+        found = x509.load_pem_x509_certificates(_octets(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: no certificates in PEM ({error}); correct it") from None
+    return tuple(each.public_bytes(Encoding.DER) for each in found)
+
+
+def _private_key(path: Path) -> EllipticCurvePrivateKey:
+    octets = read_private_octets(path, "private key")
+    try:
+        key = load_pem_private_key(octets, None)
+    except (ValueError, TypeError):
+        # Nothing of what the parser says: it may quote.
+        raise ConfigError(f"{path}: no private key in PEM without a password; write one") from None
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise ConfigError(f"{path}: not an ECDSA key; use one on P-256")
+    return key
+
+
+def _octets(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a file") from None
