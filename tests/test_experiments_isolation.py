@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experiments import isolation_records as measure
-from experiments import isolation_summary, parameters, plots
+from experiments import isolation_summary, parameters, plots, report
 from experiments.data import EventName, read_summary, read_table
 from experiments.data_isolation import ISOLATION_FLOWS, ISOLATION_STEPS, ISOLATIONS
 from experiments.hostile_forgeries import FIRST_FLOW
@@ -199,9 +199,10 @@ def test_one_trial_without_an_end_misses_the_target(tmp_path: Path) -> None:
 
 def test_a_line_a_cell(tmp_path: Path) -> None:
     folder = run_folder(tmp_path)
-    lines = isolation_summary.overview(
-        read_table(folder, ISOLATIONS), read_table(folder, ISOLATION_FLOWS)
-    )
+    tables = read_table(folder, ISOLATIONS), read_table(folder, ISOLATION_FLOWS)
+    lines = isolation_summary.overview(*tables)
     assert len(lines) == 8
+    last = report.isolation(*tables).splitlines()[-1]
+    assert last.startswith("| primary | detection | off | 2x not in 4 s | 2 (max 2) | 4000 |")
     assert lines[0] == ["secondary", "verb", "on", "10 (max 11)", "2 (max 2)", "12", "12", "2 of 2"]
     assert lines[1][3:5] == ["2x not in 4 s", "2 (max 2)"]
