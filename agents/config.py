@@ -65,7 +65,11 @@ class RouteOptimisation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentTimers:
-    """Intervals of a home agent, in seconds; `*_misses` in a row mark a peer invalid."""
+    """Intervals of a home agent, in seconds; `*_misses` in a row mark a peer invalid.
+
+    An HA that leaves serves on for `leave_least` (an OSPFv3 router originates an LSA at most every
+    5 s), until nothing has come for `leave_quiet`, at most `leave_most`.
+    """
 
     hello_interval: float = 0.1
     hello_misses: int = 3
@@ -83,6 +87,9 @@ class HomeAgentTimers:
     hold_first: float = 1.0
     hold_most: float = 60.0
     stable_time: float = 60.0
+    leave_least: float = 6.0
+    leave_quiet: float = 1.0
+    leave_most: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

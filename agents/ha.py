@@ -130,16 +130,17 @@ class HomeAgentProcess(Agent):
     def on_event(self, event: EngineEvent, now: float) -> None:
         """Put the home route up or take it down, and tell routing by which metric."""
         if event.kind == "advertise-prefix":
-            self._netlink.add_route(
-                self._config.home_prefix,
-                self._interface,
-                metric=HOME_METRIC,
-                locked_mtu=inner_mtu(self._config.path_mtu, self._config.mode),
-            )
+            self._add_home_route(self._config.home_prefix)
             if self.engine.last_advertised is not None:
                 write_returns(self._returns, self.engine.last_advertised)
         elif event.kind == "withdraw-prefix":
+            if event.fields()["reason"] == "leaving":
+                # What still comes is served, but routing advertises the whole prefix alone.
+                for half in self._config.home_prefix.subnets():
+                    self._add_home_route(half)
             self._remove_home_route()
+        elif event.kind == "left":
+            self.stop(0)
         elif event.kind == "metric-changed":
             self._metric_hook.run(event.fields()["metric"])
 
@@ -150,6 +151,7 @@ class HomeAgentProcess(Agent):
             "load-keys": self._load_keys,
             "add-peer": self._add_peer,
             "dismiss": self._dismiss,
+            "leave": self._leave,
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
@@ -207,6 +209,14 @@ class HomeAgentProcess(Agent):
     def _metric_told(self, metric: str, code: int) -> None:
         self.journal.write("metric-told", {"metric": int(metric), "exit_code": code})
 
+    def _add_home_route(self, prefix: IPv6Network) -> None:
+        self._netlink.add_route(
+            prefix,
+            self._interface,
+            metric=HOME_METRIC,
+            locked_mtu=inner_mtu(self._config.path_mtu, self._config.mode),
+        )
+
     def _remove_home_route(self) -> None:
         self._netlink.remove_route(self._config.home_prefix, self._interface)
 
@@ -246,6 +256,15 @@ class HomeAgentProcess(Agent):
         self.pump(now)
         self._check_connectivity(now)
         return "dismissed"
+
+    def _leave(self, request: Mapping[str, Any], now: float) -> str:
+        """Go for good; the process ends, with exit code 0, when all is handed over."""
+        try:
+            self.engine.leave(now)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        self.pump(now)
+        return "leaving"
 
     def _renew(
         self,

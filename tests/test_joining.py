@@ -5,13 +5,22 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from world import ANYCAST, COA, HOA, World, own_address
+from world import ANYCAST, COA, HOA, World, opened, own_address
 
-from agents.config import Detector, Mode, PeerConfig
-from agents.core.events import AdvertisePrefix, PeerDismissed, PeerIntroduced, PrimaryChanged
+from agents.config import Detector, HomeAgentTimers, Mode, PeerConfig
+from agents.core.events import (
+    AdvertisePrefix,
+    Left,
+    PeerDismissed,
+    PeerIntroduced,
+    PrimaryChanged,
+)
 from agents.core.key_loading import make_peer
+from agents.core.leaving import LINGER_TIME, LeaveImpossible
+from agents.core.mobile_registration import State
 from agents.core.sid_tables import PACE
 from agents.wire import ipv6
+from agents.wire.inter_ha import Leave, LeaveAcknowledgement
 
 MODES = [Mode.HARDENED, Mode.DRAFT, Mode.DRAFT_CBC]
 EMPTY = 10
@@ -413,3 +422,192 @@ def test_all_restart_and_the_mobile_node_goes_on_with_its_table() -> None:
     world.run(0.5)
     assert world.has[1].counters["sid-table.requests"] == 0
     served(world)
+
+
+# Leaving.
+
+PROMPT = HomeAgentTimers(leave_least=0.3, leave_quiet=0.2, leave_most=2.0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("multi_sender", [True, False])
+@pytest.mark.parametrize("leaver", [1, 3])
+def test_a_home_agent_leaves(mode: Mode, multi_sender: bool, leaver: int) -> None:
+    """The primary and nearest, or another one: no packet is lost, though routing moves late."""
+    world = World(3, mode, timers=PROMPT)
+    world.start_all()
+    world.start_mn(multi_sender=multi_sender)
+    world.start_mn(number=2, at=COA + 1)
+    world.leave(leaver, stale=0.5)
+    assert streams(world, 1.5) == (0, 0)
+    (left,) = world.found(leaver, Left)
+    assert 0.5 < left.fields()["seconds"] < 1.5  # type: ignore[operator]
+    world.gone(leaver)
+    for index in world.has:
+        assert world.found(index, PeerDismissed) == [PeerDismissed(f"HA{leaver}", leaver, "left")]
+        assert world.has[index].status()["open_exchanges"] == 0
+    assert streams(world, 0.5) == (0, 0)
+    assert world.primaries() == world.primaries(2) == {"HA2" if leaver == 1 else "HA1"}
+    if mode is Mode.HARDENED:
+        assert table(world, 2) == [each for each in (1, 2, 3) if each != leaver]
+        if multi_sender:
+            assert table(world) == table(world, 2)
+    served(world)
+    served(world, 2)
+
+
+def test_it_serves_on_while_anything_comes_and_not_for_ever() -> None:
+    for seconds, least, most in ((1.2, 1.2, 1.5), (5.0, 2.0, 2.6)):
+        world = World(2, timers=PROMPT)
+        world.start_all()
+        world.start_mn()
+        world.leave(1, stale=seconds)
+        assert streams(world, seconds + 1.0) == (0, 0) or seconds == 5.0
+        (left,) = world.found(1, Left)
+        assert least <= left.fields()["seconds"] - LINGER_TIME <= most  # type: ignore[operator]
+
+
+def test_routing_that_moves_within_5_s_is_waited_for_without_traffic() -> None:
+    world = World(2)
+    world.start_all()
+    world.leave(1)
+    world.run(6.0)
+    assert world.found(1, Left) == []
+    world.run(1.0)
+    assert len(world.found(1, Left)) == 1
+
+
+def test_who_cannot_leave() -> None:
+    world = World(2)
+    world.start_ha(1)
+    world.run(1.0)
+    with pytest.raises(LeaveImpossible, match="no other home agent serves"):
+        world.has[1].leave(world.now)
+    assert 1 in world.advertising
+    world.start_ha(2)
+    world.run(1.0)
+    world.leave(1)
+    with pytest.raises(LeaveImpossible, match="already draining"):
+        world.has[1].leave(world.now)
+
+
+@pytest.mark.parametrize("place", range(6))
+@pytest.mark.parametrize("twice", [False, True])
+def test_each_message_of_a_farewell_lost_or_repeated(place: int, twice: bool) -> None:
+    world = World(3, timers=PROMPT)
+    world.start_all()
+    world.start_mn()
+    seen = {"count": 0}
+
+    def trouble(packet: bytes) -> list[bytes]:
+        message = opened(world, packet)
+        if not isinstance(message, Leave | LeaveAcknowledgement):
+            return [packet]
+        seen["count"] += 1
+        if seen["count"] != place + 1:
+            return [packet]
+        return [packet, packet] if twice else []
+
+    world.trouble = trouble
+    world.leave(1)
+    world.run(3.0)
+    assert len(world.found(1, Left)) == 1
+    assert seen["count"] >= 4
+    world.gone(1)
+    for index in (2, 3):
+        assert world.has[index].status()["peers"] == {f"HA{5 - index}": "up"}
+    assert world.primaries() == {"HA2"}
+    served(world)
+
+
+def test_the_successor_dies_during_the_farewell() -> None:
+    world = World(4, timers=PROMPT)
+    world.start_all()
+    world.start_mn()
+    world.leave(1)
+    world.run(0.29)
+    world.kill(2)
+    world.run(6.0)
+    world.gone(1)
+    assert world.primaries() == {"HA3"}
+    served(world)
+
+
+def test_the_leaver_dies_when_only_its_successor_knows() -> None:
+    """The successor has the role everywhere; the others hold the leaver for dead."""
+    world = World(3, timers=PROMPT)
+    world.start_all()
+    world.start_mn()
+    world.leave(1)
+    world.cut = {frozenset((1, 3))}
+    world.run(0.31)
+    world.kill(1)
+    world.run(1.0)
+    assert world.primaries() == {"HA2"}
+    served(world)
+
+
+def test_a_binding_update_to_a_leaver_that_has_handed_over_goes_unanswered() -> None:
+    """Its peers would not hear of it: the mobile node repeats it, to another one."""
+    world = World(2, timers=PROMPT)
+    world.start_all()
+    world.start_mn()
+    world.run(1.0)
+    world.leave(1)
+    world.run(0.35)
+    assert world.has[1].status()["leaving"] == "telling"
+    world.advertising.add(1)
+    assert world.mn is not None
+    world.mn.registration.refresh(world.now)
+    world._collect()
+    world.run(0.1)
+    assert world.has[1].counters["dropped.leaving"] == 1
+    world.advertising.discard(1)
+    world.run(2.0)
+    assert world.mn.registration.state is State.BOUND
+    assert world.primaries() == {"HA2"}
+
+
+def test_a_renewal_that_the_leaver_began_is_finished() -> None:
+    world = World(3, key_exchange=True, timers=PROMPT)
+    world.start_all()
+    world.start_mn()
+    world.leave(1)
+    world.run(0.299)
+    world.has[1].renew(HOA, world.now)
+    assert streams(world, 2.0) == (0, 0)
+    world.gone(1)
+    world.run(15.0)
+    held = [{(each["spi"], each["state"]) for each in world.has[i].sas()} for i in (2, 3)]
+    assert held[0] == held[1]
+    assert len(held[0]) == 4
+    served(world)
+
+
+def test_after_leaving_nothing_is_answered() -> None:
+    world = World(2, timers=PROMPT)
+    world.start_all()
+    world.start_mn()
+    world.leave(1)
+    world.run(2.0)
+    engine = world.has[1]
+    assert engine.next_timer() is None
+    world.down(1)
+    assert engine.packets_to_send(world.now) == []
+    assert engine.counters["dropped.left"] >= 1
+
+
+def test_join_and_leave_until_no_first_one_is_left() -> None:
+    """Every home agent that there was at first is replaced, and the mobile node notices nothing."""
+    world = World(3, timers=PROMPT)
+    world.start_all()
+    world.start_mn()
+    for leaver in (1, 2, 3):
+        world.join(leaver + 3)
+        assert streams(world, 0.6) == (0, 0)
+        world.leave(leaver)
+        assert streams(world, 1.5) == (0, 0)
+        world.gone(leaver)
+    assert table(world) == [4, 5, 6]
+    assert world.primaries() == {"HA4"} or world.primaries() == {"HA5"}
+    assert max(world.sealed.values()) == 1

@@ -186,6 +186,19 @@ class World:
         self._forget(gone)
         self._collect()
 
+    def leave(self, index: int, stale: float = 0.0) -> None:
+        """An HA goes by itself; routing still leads to it for `stale` seconds."""
+        self.has[index].leave(self.now)
+        self._collect()
+        if stale:
+            self.advertising.add(index)
+            self.after(stale, lambda: self.advertising.discard(index))
+
+    def gone(self, index: int) -> None:
+        """An HA that has left: its process has ended, no configuration names it."""
+        self.kill(index)
+        self._forget(index)
+
     def _forget(self, gone: int) -> None:
         """Configurations that are written from now on do not name that HA."""
         self.indexes.remove(gone)

@@ -172,6 +172,14 @@ class PeerDismissed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Left(Event):
+    """This HA has gone for good, `seconds` after it withdrew: it serves nobody any more."""
+
+    kind: ClassVar[str] = "left"
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PeerAssociationMade(Event):
     """IKE brought an SA with a peer; SPIs of both directions; `began_here`: by this HA's IKE."""
 

@@ -28,6 +28,7 @@ from agents.core.inter_ha_receiver import InterHaReceiver
 from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
 from agents.core.key_management import KeyManagement
+from agents.core.leaving import Leaving, Stage
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
@@ -166,6 +167,7 @@ class HomeAgent:
             self._released,
             self._became_primary,
             self._tables,
+            lambda: self._leaving.stage is not Stage.TELLING,
             moves_keys=self._keys is not None,
         )
         self._path_mtu = PathMtu(context)
@@ -181,8 +183,14 @@ class HomeAgent:
             self._keys,
             self._peer_keys,
             self._optimiser,
+            self._list,
+        )
+        self._leaving = Leaving(
+            context, self._membership.leave, lambda: self._drawn, self._hand_over
         )
         self._now = 0.0
+        self._drawn = 0.0
+        """When a packet last came by the home prefix."""
 
     def _optimise(self) -> None:
         """Measure paths, and do what the configured arm does about detours (rule 11)."""
@@ -205,9 +213,13 @@ class HomeAgent:
     def receive(self, packet: bytes, now: float) -> None:
         """Take one whole packet: from a CN, a mobile node or a peer. Never raises."""
         self._now = now
+        if self._leaving.stage is Stage.GONE:
+            self.counters.drop("left")
+            return
         try:
             destination = packet[24:40]
             if destination == self._anycast:
+                self._drawn = now
                 if packet[6] == ipv6.ESP:
                     self._receive_esp(packet, now)
                 else:
@@ -217,6 +229,7 @@ class HomeAgent:
             else:
                 binding = self._context.cache.by_octets(destination)
                 if binding is not None and packet[0] >> 4 == 6:
+                    self._drawn = now
                     self._to_mobile_node(binding, packet, now)
                 else:
                     self._receive_other(packet, now)
@@ -239,7 +252,7 @@ class HomeAgent:
 
     def next_timer(self) -> float | None:
         """Return when `handle_timer` is due."""
-        return self._context.timers.next_time()
+        return None if self._leaving.stage is Stage.GONE else self._context.timers.next_time()
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
@@ -320,6 +333,14 @@ class HomeAgent:
         self._now = now
         self._list.dismiss(index, reason, now)
 
+    def leave(self, now: float) -> None:
+        """Go for good, and lose no packet; the event `left` says when it is done (rule 6).
+
+        Raises `LeaveImpossible` where no other home agent serves.
+        """
+        self._now = now
+        self._leaving.begin(now)
+
     @property
     def key_exchange_user(self) -> KeyExchangeUser:
         """What a `key_exchange` of the caller's reports to."""
@@ -370,6 +391,7 @@ class HomeAgent:
             **status_report.status(self._context),
             "advertising": self._membership.advertising,
             "metric": self._metric.metric,
+            "leaving": str(self._leaving.stage),
         }
 
     # From the correspondent node.
@@ -571,10 +593,20 @@ class HomeAgent:
         self._tables.consider(binding, now)
 
     def _succeeded(self, bindings: Sequence[Binding], now: float) -> None:
-        """This HA is primary of all these, in place of one that is gone for good."""
+        """All these have another primary, in place of one that is gone for good."""
+        if bindings[0].primary != self._context.config.index:
+            for binding in bindings:
+                self._role_moved(binding, now)
+            return
         self._synchronisation.announce_bindings(bindings, now)
         for binding in bindings:
             self._became_primary(binding, now)
+
+    def _hand_over(self, holder: int, successor: int, now: float) -> None:
+        """This HA leaves. How far numbers have come is told first."""
+        self._floors.settle(now)
+        self._tunnel.handed_over = True
+        self._role.regard_as_passed(holder, successor, "left")
 
     def _became_primary(self, binding: Binding, now: float) -> None:
         """Another HA was primary: it may have left a renewal unfinished, or one may be due."""

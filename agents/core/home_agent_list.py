@@ -13,7 +13,10 @@ from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer, PeerState
 from agents.core.primary_role import PrimaryRole
 from agents.core.sid_tables import SidTables
-from agents.wire.inter_ha import MemberEntry
+from agents.wire.inter_ha import Leave, LeaveAcknowledgement, MemberEntry
+
+FAREWELL_TIME = 2.0
+"""Seconds for which a peer that left may repeat it: as long as it does (rule 6)."""
 
 
 class HomeAgentList:
@@ -49,6 +52,22 @@ class HomeAgentList:
         self._changed(now)
         self._membership.joined(peer, now)
 
+    def left(self, peer: Peer, message: Leave, now: float) -> None:
+        """`peer` goes by itself; what it has of the primary role is its successor's."""
+        self._context.send_to_peer(peer, LeaveAcknowledgement(identifier=message.identifier))
+        peers = self._context.peers
+        if peers.by_index(peer.index) is not peer:
+            return  # it did not hear that it was heard
+        peers.say_farewell(peer)
+        self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self._farewell_over(peer))
+        named = peers.by_index(message.successor)
+        serves = message.successor == self._context.config.index or (named and named.valid)
+        self.dismiss(peer.index, "left", now, message.successor if serves else None)
+
+    def _farewell_over(self, peer: Peer) -> None:
+        if self._context.peers.end_farewell(peer) and self._keys is not None:
+            self._keys.dismiss(peer)
+
     def told_of(self, entry: MemberEntry, now: float) -> None:
         """A peer's table lists a home agent: one that is unknown here has to prove itself here."""
         peers, config = self._context.peers, self._context.config
@@ -71,7 +90,7 @@ class HomeAgentList:
         self._context.report(PeerDismissed(peer.name, index, reason))
         peer.state = PeerState.UNKNOWN
         self._membership.dismissed(peer, now)
-        if self._keys is not None:
+        if self._keys is not None and self._context.peers.leaver(peer.address) is None:
             self._keys.dismiss(peer)
         if successor is None:
             successor = self._role.successor()

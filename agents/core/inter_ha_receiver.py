@@ -6,6 +6,7 @@ incarnation of this HA than the present one was meant for an earlier life, or is
 
 from agents.core.context import Context
 from agents.core.counters import Dropped
+from agents.core.home_agent_list import HomeAgentList
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.path_mtu import PathMtu
@@ -40,7 +41,9 @@ class InterHaReceiver:
         keys: KeyManagement | None,
         peer_keys: PeerKeyManagement | None,
         optimiser: Optimiser | None,
+        home_agents: HomeAgentList,
     ) -> None:
+        self._list = home_agents
         self._optimiser = optimiser
         self._keys = keys
         self._peer_keys = peer_keys
@@ -55,7 +58,8 @@ class InterHaReceiver:
 
     def receive(self, parsed: ipv6.Packet, now: float) -> None:
         """Take one packet; raise `Dropped` if it is not one of a peer's."""
-        peer = self._context.peers.by_address(parsed.source)
+        peers = self._context.peers
+        peer = peers.by_address(parsed.source) or peers.leaver(parsed.source)
         if peer is None:
             raise Dropped("inter-ha-from-stranger")
         if parsed.next_header == ipv6.UDP and self._peer_keys is not None:
@@ -86,6 +90,8 @@ class InterHaReceiver:
                 raise Dropped("stale-receiver-incarnation")
         elif not isinstance(sender, int) or message.incarnation != sender & INCARNATION_MASK:
             raise Dropped("incarnation-not-that-of-sid")
+        if peers.by_index(peer.index) is not peer and not isinstance(message, inter_ha.Leave):
+            raise Dropped("inter-ha-from-stranger")
         self._dispatch(peer, message, now)
 
     def _receive_relayed(self, payload: bytes, now: float) -> None:
@@ -148,6 +154,10 @@ class InterHaReceiver:
                 self._table.segment(peer, message, now)
             case inter_ha.TableEnd():
                 self._table.end(peer, message, now)
+            case inter_ha.Leave():
+                self._list.left(peer, message, now)
+            case inter_ha.LeaveAcknowledgement():
+                self._context.exchanges.answered(peer.index, message.identifier, now)
             case inter_ha.PathCosts() if self._optimiser is not None:
                 self._optimiser.receive(peer, message, now)
             case _:

@@ -49,6 +49,7 @@ class Membership:
         self._waited = False
         self._cut_off = False
         self._started = False
+        self._leaving = False
         self.advertising = False
         self.lost: Callable[[Peer, float], None] = lambda peer, now: None
         """Told of a peer that is gone, or that was started anew."""
@@ -77,6 +78,13 @@ class Membership:
         self._context.exchanges.abandon(peer.index, now)
         self.lost(peer, now)
         self.check_ready(now)
+
+    def leave(self, now: float) -> None:
+        """Withdraw the prefix, and never advertise it again; peers hear of it at once."""
+        self._leaving = True
+        self._withdraw("leaving")
+        for peer in self._context.peers:
+            self._send_hello(peer)
 
     def resynchronise(self, reason: str, now: float) -> None:
         """Believe nothing of the peers any more: get their tables before advertising again."""
@@ -186,7 +194,7 @@ class Membership:
 
     def check_ready(self, now: float) -> None:
         """Advertise as soon as every table that can be had is here."""
-        if self.advertising or not self._started or self._cut_off:
+        if self.advertising or self._leaving or not self._started or self._cut_off:
             return
         if any(peer.state is PeerState.RESYNC for peer in self._context.peers):
             return

@@ -28,13 +28,14 @@ class MobilityReceiver:
         released: Callable[[Hashable, float], None],
         became_primary: Callable[[Binding, float], None],
         tables: SidTables,
+        may_register: Callable[[], bool],
         *,
         moves_keys: bool = False,
     ) -> None:
         """`released(home_address, now)`: packets may wait for the binding just made.
 
         `became_primary(binding, now)`: another HA was it before. `moves_keys`: there are IKE SAs
-        here that can follow a care-of address.
+        here that can follow a care-of address. `may_register()`: whether peers would hear of it.
         """
         self._context = context
         self._signalling = signalling
@@ -43,6 +44,7 @@ class MobilityReceiver:
         self._became_primary = became_primary
         self._moves_keys = moves_keys
         self._tables = tables
+        self._may_register = may_register
         self._registration = Registration(
             context.config, context.cache, tables.known_after, self._ended
         )
@@ -61,6 +63,8 @@ class MobilityReceiver:
         if not isinstance(message, mobility.BindingUpdate):
             self._signalling.not_an_update(message, home_address, source, in_tunnel)
             return
+        if not self._may_register():
+            raise Dropped("leaving")
         self._context.counters["received.binding-update"] += 1
         held = self._context.cache.get(home_address)
         was_primary = held is not None and held.primary == self._context.config.index

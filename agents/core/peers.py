@@ -131,6 +131,7 @@ class Peers:
         self._by_index: dict[int, Peer] = {}
         self._by_address: dict[IPv6Address, Peer] = {}
         self._by_octets: dict[bytes, Peer] = {}
+        self._left: dict[IPv6Address, Peer] = {}
         self.dismissed: dict[int, Dismissed] = {}
         """HAs that were peers and are not any more, by index."""
         for peer in peers:
@@ -156,6 +157,7 @@ class Peers:
         self._by_index[peer.index] = peer
         self._by_address[peer.address] = peer
         self._by_octets[peer.address.packed] = peer
+        self._left.pop(peer.address, None)
         before = self.dismissed.pop(peer.index, None)
         if before is not None:
             _go_on(peer, before.peer)
@@ -166,6 +168,18 @@ class Peers:
         del self._by_address[peer.address]
         del self._by_octets[peer.address.packed]
         self.dismissed[peer.index] = Dismissed(peer, reason)
+
+    def say_farewell(self, peer: Peer) -> None:
+        """`peer` left by itself, and may not have heard that this was heard."""
+        self._left[peer.address] = peer
+
+    def end_farewell(self, peer: Peer) -> bool:
+        """It has had the time; return whether it is still one that has left."""
+        return self._left.pop(peer.address, None) is peer
+
+    def leaver(self, address: IPv6Address) -> Peer | None:
+        """Return the home agent at `address` that has just left, or None."""
+        return self._left.get(address)
 
     def is_gone(self, index: int) -> bool:
         """Whether that HA is invalid, or was dismissed; not whether it was never heard of."""

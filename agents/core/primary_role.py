@@ -20,7 +20,10 @@ class PrimaryRole:
         announce: Callable[[Binding, float], None],
         announce_all: Callable[[Sequence[Binding], float], None],
     ) -> None:
-        """`announce(binding, now)` tells the peers of a new primary, `announce_all` of many."""
+        """`announce(binding, now)` tells the peers that this HA is primary.
+
+        `announce_all(bindings, now)` is told of all that have passed to one, this HA or another.
+        """
         self._context = context
         self._announce = announce
         self._announce_all = announce_all
@@ -49,11 +52,16 @@ class PrimaryRole:
         Without a packet of the mobile node, unlike rule 1 (b): that it goes is certain, and all are
         told the same. The successor alone announces it.
         """
+        passed = self.regard_as_passed(index, successor, cause)
+        if passed:
+            self._announce_all(passed, now)
+
+    def regard_as_passed(self, index: int, successor: int, cause: str) -> list[Binding]:
+        """Take note that every role of one HA is another's; return the bindings."""
         passed = [each for each in self._context.cache if each.bound and each.primary == index]
         for binding in passed:
             self._pass(binding, successor, cause)
-        if passed and successor == self._context.config.index:
-            self._announce_all(passed, now)
+        return passed
 
     def _pass(self, binding: Binding, primary: int, cause: str) -> None:
         binding.epoch, binding.primary = binding.epoch + 1, primary

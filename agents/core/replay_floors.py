@@ -44,6 +44,10 @@ class FloorReporter:
 
     def _report_all(self, now: float) -> None:
         self._scheduled = False
+        self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Report now what is to be reported."""
         moved, self._moved = list(self._moved.values()), {}
         for association in moved:
             association.unreported = 0
@@ -70,6 +74,10 @@ class Floors:
     def sent(self, association: SecurityAssociation, now: float) -> None:
         """A packet went to a mobile node that has but one window (rule 7)."""
         self._reporter.moved(association, now)
+
+    def settle(self, now: float) -> None:
+        """Tell at once: there may be no later (rule 6)."""
+        self._reporter.flush(now)
 
     def _send(self, moved: list[SecurityAssociation], now: float) -> None:
         """Tell every valid peer how far numbers have come (rule 5)."""

@@ -30,6 +30,8 @@ class Tunnel:
         self._index = context.config.index
         self._limits = context.inner_limits
         self._origin = b""
+        self.handed_over = False
+        """Whether this HA leaves, and its roles are another's (rule 6)."""
         self.members_changed()
 
     def members_changed(self) -> None:
@@ -88,12 +90,16 @@ class Tunnel:
     ) -> SecurityAssociation | None:
         """A peer relayed `packet` to the primary, or to an HA that the mobile node knows.
 
-        It is tunnelled, but never relayed again.
+        It is tunnelled, but never relayed again; unless this HA was primary until just now.
         """
         if binding is None or not binding.bound:
             raise Dropped("no-binding")
         known = binding.multi_sender and self._tables.may_send(binding)
         if binding.primary != self._index and not known:
+            primary = self._context.peers.by_index(binding.primary)
+            if self.handed_over and primary is not None and primary.valid:
+                self._relay(primary, packet)
+                return None
             raise Dropped("relayed-to-non-primary")
         return self._send(binding, packet, now)
 

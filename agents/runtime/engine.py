@@ -116,6 +116,10 @@ class HomeAgentEngine(Engine, Protocol):
         """Reckon with a peer no more; raises `ValueError` for none."""
         ...
 
+    def leave(self, now: float) -> None:
+        """Go for good; raises `ValueError` where nobody else serves."""
+        ...
+
     def renew(self, home_address: IPv6Address, now: float, /) -> None:
         """Renew a mobile node's SAs; raises `ValueError` where that is impossible."""
         ...
