@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
-from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
+from agents.core.events import AdvertisePrefix, Event, MisconductProven, WithdrawPrefix
 from agents.core.hold_down import Advertised
 from agents.core.home_agent import HomeAgent
 from agents.core.mobile_node import MobileNode
@@ -95,6 +95,8 @@ class World:
         self.trouble: Trouble = lambda packet: [packet]
         self.delay: Callable[[bytes], float] = lambda packet: DELAY
         self.cut: set[frozenset[int]] = set()
+        self.liars: set[int] = set()
+        """Home agents that a test has lie: nobody else may ever be accused (rule 13)."""
         self.seen: list[bytes] = []
         self.at_correspondent: list[tuple[int, bytes]] = []
         self.to_correspondent: list[bytes] = []
@@ -427,6 +429,8 @@ class World:
             self.at_correspondent += [(index, each) for each in engine.packets_to_deliver()]
             while (event := engine.next_event()) is not None:
                 self.events[index].append(event)
+                if isinstance(event, MisconductProven):
+                    assert event.index in self.liars, f"HA{index} accuses an honest one: {event}"
                 if isinstance(event, AdvertisePrefix):
                     self.advertising.add(index)
                     self.last_advertised[index] = engine.last_advertised
@@ -497,7 +501,14 @@ class FakeKeyExchange:
         self.deletes = 0
         self.open_to_mobile = False  # it has agreed with the mobile node before
 
-    def renew(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
+    def renew(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        now: float,
+        *,
+        alone: bool = False,
+    ) -> None:
         self.began += 1
         mobile = self._mobile(home_address)
         keys, fate = self.world.fresh_keys(self.index, home_address), self.world.fate
@@ -506,7 +517,8 @@ class FakeKeyExchange:
 
         def at_mobile_node() -> None:
             if mobile.engine is not None and fate in ("agreed", "answer-lost"):
-                mobile.engine.renew_keys(keys, self.world.now)
+                renew = mobile.engine.use_only if alone else mobile.engine.renew_keys
+                renew(keys, self.world.now)
 
         def answer() -> None:
             if self._alive() is None:

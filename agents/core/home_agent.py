@@ -5,8 +5,8 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
 `primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
 `renewal` replace SAs that end, `metric` heeds what mobile nodes wish for, `path_mtu` what routers
-say of sizes, `route_optimisation` cuts detours short. This file leads each packet to the part that
-it is for.
+say of sizes, `route_optimisation` cuts detours short, `isolation` puts out a home agent that lies.
+This file leads each packet to the part that it is for.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -20,17 +20,20 @@ from agents.core.context import Context
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord
 from agents.core.events import Event, Notice, TableReceived
+from agents.core.exposed_associations import ExposedAssociations
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
 from agents.core.hold_down import Advertised
 from agents.core.home_agent_list import HomeAgentList
 from agents.core.inter_ha_receiver import InterHaReceiver
+from agents.core.isolation import Isolation
 from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
 from agents.core.key_management import KeyManagement
 from agents.core.leaving import Leaving, Stage
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
+from agents.core.misconduct import Testimony
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
 from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
@@ -39,7 +42,8 @@ from agents.core.primary_role import PrimaryRole
 from agents.core.renew_requests import RenewRequests
 from agents.core.renewal import Renewal
 from agents.core.replay_floors import Floors
-from agents.core.replay_window import MeantWindows, SingleWindow, sender_id
+from agents.core.replay_window import INCARNATION_MASK, MeantWindows, SingleWindow, sender_id
+from agents.core.revocation_exchange import RevocationExchange
 from agents.core.route_optimisation import Optimiser
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.sid_tables import SidTables
@@ -84,6 +88,9 @@ class HomeAgent:
         by index, do the same for peers, which then are not in `peer_keys`. `last_advertised` is
         what an earlier life of this HA left. Raises `ConfigError` for a peer without either.
         """
+        # Beyond its ten bits a SID would be another one's (rule 3).
+        if incarnation is not None and incarnation > INCARNATION_MASK:
+            incarnation = None
         self.incarnation = incarnation
         by_ike = peer_secrets or {}
         peers = [
@@ -110,12 +117,14 @@ class HomeAgent:
             self._association_held,
             lambda association: not self._renewal.moved_on(association),
         )
+        self._testimony = Testimony(context)
         self._synchronisation = Synchronisation(
             context,
             self._generations,
             self._released,
             self._role_moved,
             lambda entry, now: self._list.told_of(entry, now),
+            self._testimony,
         )
         self._table = TableTransfer(
             context,
@@ -157,6 +166,9 @@ class HomeAgent:
             self._tables,
             self._members_changed,
         )
+        self._exposed = ExposedAssociations(context, self._renewal, self._isolated)
+        self._isolation = Isolation(context, self._list, self._role, self._exposed)
+        self._revocations = RevocationExchange(context, self._handed_on)
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:
             self._optimise()
@@ -184,6 +196,9 @@ class HomeAgent:
             self._peer_keys,
             self._optimiser,
             self._list,
+            self._testimony,
+            self._isolation,
+            self._revocations,
         )
         self._leaving = Leaving(
             context, self._membership.leave, lambda: self._drawn, self._hand_over
@@ -276,7 +291,10 @@ class HomeAgent:
         self._now = now
         if self.incarnation is None:
             self._context.report(
-                Notice("the incarnation counter cannot be read: no old SA may be used, staying out")
+                Notice(
+                    "the incarnation counter cannot be read, or is at its end: "
+                    "no old SA may be used, staying out"
+                )
             )
             return
         if self._peer_keys is not None:
@@ -340,6 +358,19 @@ class HomeAgent:
         """
         self._now = now
         self._leaving.begin(now)
+
+    def isolate(self, index: int, cause: str, now: float) -> bool:
+        """Put a home agent out for good (draft §5, rule 13); return whether that is news.
+
+        Raises `ValueError` for this one.
+        """
+        self._now = now
+        return self._isolation.isolate(index, cause, now)
+
+    def readmit(self, index: int, now: float) -> None:
+        """Let one that is isolated join again, in a later incarnation; raises `ValueError`."""
+        self._now = now
+        self._isolation.readmit(index, now)
 
     @property
     def key_exchange_user(self) -> KeyExchangeUser:
@@ -587,8 +618,8 @@ class HomeAgent:
 
     # The primary role, and SAs that change.
 
-    def _took_over(self, binding: Binding, now: float) -> None:
-        self._synchronisation.announce_primary(binding, now)
+    def _took_over(self, binding: Binding, previous: int, now: float) -> None:
+        self._synchronisation.announce_primary(binding, previous, now)
         self._became_primary(binding, now)
         self._tables.consider(binding, now)
 
@@ -613,6 +644,7 @@ class HomeAgent:
         self._renewal.adopt(binding, now)
         due = [each for each in self._generations.newest(binding.home_address) if each.renewal_due]
         self._context.due.update(dict.fromkeys(due))
+        self._exposed.replace_one(binding.home_address, now)
 
     def _role_moved(self, binding: Binding, now: float) -> None:
         """A peer is primary now: tell it of a renewal that its predecessor left unfinished."""
@@ -623,6 +655,7 @@ class HomeAgent:
             assert isinstance(association.windows, SingleWindow)
             own = sender_id(self._context.config.index, self._context.incarnation)
             association.windows = MeantWindows(association.windows.window, own)
+        self._testimony.made(association)
         self._requests.watch_lifetime(association, now)
         made_elsewhere = association.spi >> 24 != self._context.config.index
         if not association.inbound or not made_elsewhere:
@@ -638,12 +671,20 @@ class HomeAgent:
         """Another SA may be the one to send on; silence may be over (rule 3)."""
         self._synchronisation.forget_tunnel(home_address)
         self._membership.check_ready(now)
+        self._exposed.changed(home_address, now)
 
     def _members_changed(self, now: float) -> None:
         """Home agents have come or gone."""
         self._tunnel.members_changed()
         self._metric.members_changed()
         self._tables.members_changed(now)
+
+    def _isolated(self, renewed: int, now: float) -> None:
+        self._isolation.complete(renewed, now)
+
+    def _handed_on(self, octets: bytes, peer: Peer, now: float) -> None:
+        """A peer hands on a revocation list; without certificates nobody can say whose it is."""
+        self.counters.drop("revocations-not-used")
 
     # Tables and malformed packets.
 

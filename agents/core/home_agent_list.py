@@ -46,8 +46,12 @@ class HomeAgentList:
             raise ValueError(
                 f"{peer.name}: index {peer.index} or {peer.address} is {config.name}'s"
             )
+        if peer.index in self._context.isolated:
+            raise ValueError(f"{peer.name}: HA index {peer.index} is isolated; readmit it first")
         self._context.peers.add(peer)
         self._tables.joined(peer.index)
+        known = self._context.readmitted.get(peer.index, -1)
+        peer.incarnation = max(peer.incarnation, known + 1)
         self._context.report(PeerIntroduced(peer.name, peer.index, peer.address))
         self._changed(now)
         self._membership.joined(peer, now)
@@ -59,12 +63,13 @@ class HomeAgentList:
         if peers.by_index(peer.index) is not peer:
             return  # it did not hear that it was heard
         peers.say_farewell(peer)
-        self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self._farewell_over(peer))
+        self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self.end_farewell(peer))
         named = peers.by_index(message.successor)
         serves = message.successor == self._context.config.index or (named and named.valid)
         self.dismiss(peer.index, "left", now, message.successor if serves else None)
 
-    def _farewell_over(self, peer: Peer) -> None:
+    def end_farewell(self, peer: Peer) -> None:
+        """Nothing is taken of a peer that left any more."""
         if self._context.peers.end_farewell(peer) and self._keys is not None:
             self._keys.dismiss(peer)
 

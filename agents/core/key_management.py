@@ -146,8 +146,19 @@ class KeyManagement:
 
     # The key exchange of renewals.
 
-    def renew(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
-        """Rekey both Child SAs, or, without the IKE SA, make a new one with two (rule 8)."""
+    def renew(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        now: float,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Rekey both Child SAs, or, without the IKE SA, make a new one with two (rule 8).
+
+        `alone` (rule 13): a new one in any case, which tells the mobile node to drop all others.
+        Who is isolated may have the mobile node's IKE SA without having told anybody.
+        """
         assert self._user is not None
         identity = Identity.of(home_address)
         if identity not in self._home:
@@ -156,6 +167,8 @@ class KeyManagement:
                 now, lambda then: self._failed(home_address, "no-secret", then)
             )
             return
+        if alone:
+            self._forget_all(home_address)
         sa = self._endpoint.find(identity)
         newest = {child.mode: child for child in sa.children} if sa is not None else {}
         if sa is not None and len(newest) == len(SaMode):
@@ -163,7 +176,7 @@ class KeyManagement:
             for child in newest.values():
                 self._endpoint.rekey_child(sa, child.inbound_spi, now)
         else:
-            sa = self._endpoint.initiate(identity, self._own, care_of_address, now)
+            sa = self._endpoint.initiate(identity, self._own, care_of_address, now, alone=alone)
             self._fresh[sa] = _Fresh(home_address, asked=True)
         begun, fresh = sa, self._fresh[sa]
         self._context.timers.schedule(
@@ -212,6 +225,13 @@ class KeyManagement:
             if sa.established:
                 self._endpoint.forget(sa)
         self.pump(now)
+
+    def _forget_all(self, home_address: IPv6Address) -> None:
+        """Give up what was made, or begun here, with a mobile node."""
+        for sa in self._with(home_address):
+            if sa.established or sa.initiator:
+                self._fresh.pop(sa, None)
+                self._endpoint.forget(sa)
 
     # Events.
 

@@ -54,6 +54,10 @@ class MobileKeyUser(Protocol):
         """Hold a fresh set, and send on it at once: home agents have no other."""
         ...
 
+    def use_only(self, associations: Sequence[KeyedAssociation], now: float) -> None:
+        """Hold a fresh set, and drop all others at once: a home agent that turned knows them."""
+        ...
+
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, and their twins."""
         ...
@@ -169,14 +173,17 @@ class MobileKeyManagement:
                 for other in self._endpoint.sas():
                     if other is not event.sa and other.established:
                         self._endpoint.forget(other)
-            case ChildEstablished() | ChildRekeyed():
-                self._take(event.sa, event.child, now)
+            case ChildEstablished():
+                self._take(event.sa, event.child, now, alone=event.sa.alone)
+            case ChildRekeyed():
+                self._take(event.sa, event.child, now, alone=False)
             case ChildDeleted(reason="by-peer"):
                 self._user.delete_keys((event.spi,), now)
             case ChildFailed() | IkeFailed() | IkeDeleted():
                 self._give_up(event.sa, now)
 
-    def _take(self, sa: IkeSa, child: ChildSa, now: float) -> None:
+    def _take(self, sa: IkeSa, child: ChildSa, now: float, *, alone: bool) -> None:
+        """Hold the fresh SAs once both are there; `alone`: in place of all others (rule 13)."""
         fresh = self._fresh.setdefault(sa, {})
         fresh[child.mode] = child
         if len(fresh) < len(SaMode):
@@ -189,7 +196,9 @@ class MobileKeyManagement:
             for each in fresh.values()
             for association in keyed(each, self._home, self._home_agent)
         ]
-        if began_here:
+        if alone:
+            self._user.use_only(associations, now)
+        elif began_here:
             self._user.replace_keys(associations, now)
         else:
             self._user.renew_keys(associations, now)

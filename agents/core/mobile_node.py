@@ -169,6 +169,14 @@ class MobileNode:
         if registered:
             self.registration.refresh(now)
 
+    def use_only(self, associations: Iterable[KeyedAssociation], now: float) -> None:
+        """Hold a fresh set, send on it, and drop all others at once: somebody knows them.
+
+        The Binding Update that follows brings the SID table as it is now (rule 13).
+        """
+        self.replace_keys(associations, now)
+        self._held.drop_older(now)
+
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
         self._held.delete(spis, now)

@@ -177,15 +177,22 @@ class Peers:
         """It has had the time; return whether it is still one that has left."""
         return self._left.pop(peer.address, None) is peer
 
+    def leavers(self) -> tuple[Peer, ...]:
+        """Return the peers that have left, and may still be heard for a while."""
+        return tuple(self._left.values())
+
     def leaver(self, address: IPv6Address) -> Peer | None:
         """Return the home agent at `address` that has just left, or None."""
         return self._left.get(address)
 
     def is_gone(self, index: int) -> bool:
-        """Whether that HA is invalid, or was dismissed; not whether it was never heard of."""
+        """Whether that HA is invalid, or was dismissed; not whether it was never heard of.
+
+        0 is nobody: what an isolated HA says of its roles is void (rule 13).
+        """
         peer = self._by_index.get(index)
         if peer is None:
-            return index in self.dismissed
+            return not index or index in self.dismissed
         return peer.state is PeerState.INVALID
 
     def by_index(self, index: int) -> Peer | None:

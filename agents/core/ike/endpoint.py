@@ -93,9 +93,17 @@ class IkeEndpoint:
         return [sa for sa in self._context.sas.values() if sa.state is not IkeState.DEAD]
 
     def initiate(
-        self, peer: Identity, local: IPv6Address, remote: IPv6Address, now: float
+        self,
+        peer: Identity,
+        local: IPv6Address,
+        remote: IPv6Address,
+        now: float,
+        *,
+        alone: bool = False,
     ) -> IkeSa:
         """Begin an IKE SA with `peer` at `remote`, and all that is configured under it.
+
+        `alone` asks the peer to drop all that it has with this end besides (rule 13).
 
         Raises:
             KeyError: the peer is not configured.
@@ -104,6 +112,7 @@ class IkeEndpoint:
         if config is None:
             raise KeyError(f"{peer} is not configured")
         sa = IkeSa(True, 0, local, remote, peer=peer, state=IkeState.INIT_SENT, config=config)
+        sa.alone = alone
         self._initiator.begin(sa, now)
         return sa
 
