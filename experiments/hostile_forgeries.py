@@ -176,7 +176,11 @@ class Forger:
                 return inter_ha.BindingInformationUpdate(entries=(entry,), identifier=identifier)
             case Lie.SWITCH:
                 return inter_ha.PrimaryHaSwitch(
-                    home_address=binding.home_address, epoch=role, index=own, identifier=identifier
+                    home_address=binding.home_address,
+                    epoch=role,
+                    index=own,
+                    previous=binding.primary,
+                    identifier=identifier,
                 )
             case Lie.THIRD_PARTY:
                 entry = replace(binding.to_wire(now), primary=index, epoch=role)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.core.events import BindingLearnt, PrimaryChanged
+from agents.core.events import BindingLearnt, MisconductProven, PeerIsolated, PrimaryChanged
 from agents.wire import ipv6
 from experiments import hostile_home_agent
 from experiments.data import DataError
@@ -25,6 +25,7 @@ PLAUSIBLE = (Lie.STRANGER, Lie.THEFT)
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[World, HostileHomeAgent]:
     """Three home agents with IKE; HA2 can turn, HA1 is nearest and primary."""
     world = World(ike=True, peer_ike=True)
+    world.liars.add(INDEX)
     world.start_ha(1)
     world.start_ha(OTHER)
     monkeypatch.setattr(worlds, "HomeAgent", HostileHomeAgent)
@@ -86,17 +87,33 @@ def test_before_isolation_everything_it_does_succeeds(
     assert len(made) == 2  # with HA1 at first, then with the one that turned
 
 
-@pytest.mark.parametrize("lie", list(Lie))
-def test_every_lie_is_an_authentic_message(
-    hostile: tuple[World, HostileHomeAgent], lie: Lie
+@pytest.mark.parametrize(
+    ("lie", "proof"),
+    [
+        (Lie.STRANGER, None),
+        (Lie.THEFT, None),
+        (Lie.KEY, None),
+        (Lie.SWITCH, "role-without-update"),
+        (Lie.SPI, "sa-never-made"),
+        (Lie.THIRD_PARTY, "role-of-another"),
+    ],
+)
+def test_what_others_can_know_of_its_lies(
+    hostile: tuple[World, HostileHomeAgent], lie: Lie, proof: str | None
 ) -> None:
+    """Each is an authentic message; some of them prove what it is (rule 13)."""
     world, engine = hostile
-    engine.turn([lie], None, world.now)
     received = sum(count for name, count in world.has[1].counters.items() if "received." in name)
+    engine.turn([lie], None, world.now)
     act(world, engine, 0.2)
     counters = world.has[1].counters
     assert sum(count for name, count in counters.items() if "received." in name) > received
     assert not any("icv" in name or "stale" in name for name in counters if "dropped" in name)
+    told = world.found(1, MisconductProven)
+    assert [each.misconduct for each in told if isinstance(each, MisconductProven)] == (
+        [] if proof is None else [proof]
+    )
+    assert bool(world.found(1, PeerIsolated)) is (proof is not None)
 
 
 def test_what_it_draws_it_drops_and_notes(
