@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from agents.config import ConfigError, HomeAgentConfig, RouteOptimisation, load_home_agent
 from agents.core.mtu import inner_mtu
@@ -22,6 +22,7 @@ from agents.runtime.egress import EgressFile
 from agents.runtime.engine import EngineEvent, HomeAgentEngine
 from agents.runtime.hook import Hook
 from agents.runtime.incarnation import next_incarnation
+from agents.runtime.isolated import read_isolated, write_isolated
 from agents.runtime.journal import Journal
 from agents.runtime.netlink import Monitor, Netlink
 from agents.runtime.returns import read_returns, write_returns
@@ -31,6 +32,9 @@ from agents.runtime.watchdog import Watchdog, WatchdogDied
 
 if TYPE_CHECKING:
     from agents.core.home_agent import HomeAgent
+    from agents.core.ike.credentials import Credentials
+
+Answer = TypeVar("Answer")
 
 HOME_METRIC: Final = 1
 """Below any routing daemon's: the own home link wins over the way to another home agent's."""
@@ -61,7 +65,7 @@ class Devices:
         if config.route_optimisation is not RouteOptimisation.OFF:
             self.echoes = EchoSocket(config.address)
         self.ike: PacketReader | None = None
-        if any(each.secret_file != Path() for each in config.peers):
+        if config.credentials.given:
             from agents.runtime.ike_socket import IkeSocket
 
             self.ike = IkeSocket(config.address)
@@ -92,6 +96,7 @@ class HomeAgentProcess(Agent):
         self._config = config
         self._own = config.address.packed
         self._returns = config.directory / "returns"
+        self._isolated = config.directory / "isolated"
         self._watchdog = watchdog
         self._netlink = devices.netlink
         self._monitor = devices.monitor
@@ -144,6 +149,10 @@ class HomeAgentProcess(Agent):
             self._remove_home_route()
         elif event.kind == "left":
             self.stop(0)
+        elif event.kind in ("peer-isolated", "peer-readmitted"):
+            if not write_isolated(self._isolated, self.engine.isolated):
+                text = "who is isolated cannot be written down: isolate again after a restart"
+                self.journal.write("notice", {"text": text})
         elif event.kind == "metric-changed":
             self._metric_hook.run(event.fields()["metric"])
 
@@ -155,6 +164,10 @@ class HomeAgentProcess(Agent):
             "add-peer": self._add_peer,
             "dismiss": self._dismiss,
             "leave": self._leave,
+            "isolate": self._isolate,
+            "readmit": self._readmit,
+            "revocations": self._revocations,
+            "load-secrets": self._load_secrets,
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
@@ -235,13 +248,17 @@ class HomeAgentProcess(Agent):
         return len(associations)
 
     def _add_peer(self, request: Mapping[str, Any], now: float) -> str:
-        """Take the home agent `name` in: `index`, own `address`, and the `key_file` of the two."""
+        """Take the home agent `name` in: `index`, own `address`, and the `key_file` of the two.
+
+        Without `key_file` the two know each other by certificate.
+        """
         from agents.config import peer_config
         from agents.keys import read_key_file
 
         try:
             peer = peer_config(request)
-            self.engine.add_peer(peer, read_key_file(peer.key_file), now)
+            keys = () if peer.key_file == Path() else read_key_file(peer.key_file)
+            self.engine.add_peer(peer, keys, now)
         except ValueError as error:
             raise CommandError(str(error)) from error
         self.pump(now)
@@ -259,6 +276,55 @@ class HomeAgentProcess(Agent):
         self.pump(now)
         self._check_connectivity(now)
         return "dismissed"
+
+    def _isolate(self, request: Mapping[str, Any], now: float) -> bool:
+        """Put the home agent `name`, or of `index`, out for good; whether that is news."""
+        index = request.get("index")
+        if not isinstance(index, int):
+            name = text_parameter(request, "name")
+            known = (each["index"] for each in self.engine.peers() if each["name"] == name)
+            index = next(known, None)
+        if not isinstance(index, int):
+            raise CommandError(f"name: {name} is no peer; give its index")
+        return self._judged(lambda: self.engine.isolate(index, "verb", now), now)
+
+    def _readmit(self, request: Mapping[str, Any], now: float) -> str:
+        """Let the home agent of `index` join again, in a later incarnation."""
+        index = request.get("index")
+        if not isinstance(index, int):
+            raise CommandError('"index": give the index of a home agent that is isolated')
+        self._judged(lambda: self.engine.readmit(index, now), now)
+        return "readmitted"
+
+    def _revocations(self, request: Mapping[str, Any], now: float) -> bool:
+        """Take the revocation list in `path`, in DER; whether it is news."""
+        path = Path(text_parameter(request, "path"))
+        try:
+            octets = path.read_bytes()
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}") from error
+        return self._judged(lambda: self.engine.learn_revocations(octets, now), now)
+
+    def _load_secrets(self, request: Mapping[str, Any], now: float) -> int:
+        """Know mobile nodes by the pre-shared keys in `path`, in place of all others."""
+        from agents.shared_secrets import read_secret_file
+
+        def load() -> int:
+            secrets = read_secret_file(Path(text_parameter(request, "path")))
+            self.engine.load_secrets(secrets, now)
+            return len(secrets)
+
+        return self._judged(load, now)
+
+    def _judged(self, verb: Callable[[], Answer], now: float) -> Answer:
+        """Do what an operator decided, and what follows; raises `CommandError`."""
+        try:
+            answer = verb()
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        self.pump(now)
+        self._check_connectivity(now)
+        return answer
 
     def _leave(self, request: Mapping[str, Any], now: float) -> str:
         """Go for good; the process ends, with exit code 0, when all is handed over."""
@@ -321,19 +387,13 @@ def prepare(
     watchdog = Watchdog.start(config.home_prefix, config.directory / "events.jsonl", config.name)
     from agents.core.home_agent import HomeAgent
     from agents.keys import read_key_file
-    from agents.shared_secrets import read_pair_secret, read_secret_files
 
     _check_forwarding()
-    by_ike = [each for each in config.peers if each.secret_file != Path()]
-    peer_secrets = {
-        each.index: read_pair_secret(each.secret_file, config.address, each.address)
-        for each in by_ike
-    }
     peer_keys = {
-        each.index: read_key_file(each.key_file) for each in config.peers if each not in by_ike
+        each.index: read_key_file(each.key_file) for each in config.peers if each.key_file != Path()
     }
     mobile_keys = [read_key_file(each) for each in config.key_files]
-    secrets = read_secret_files(config.secret_files) if config.secret_files else None
+    secrets, credentials = _read_secrets(config), _read_credentials(config)
     devices = Devices(config)
     egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
     # After all that can go wrong: a start that failed must not use up the first incarnation.
@@ -345,8 +405,9 @@ def prepare(
         peer_keys,
         egress.record if egress is not None else None,
         secrets=secrets,
-        peer_secrets=peer_secrets,
+        credentials=credentials,
         last_advertised=read_returns(config.directory / "returns"),
+        isolated=read_isolated(config.directory / "isolated"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
     agent = (process_class or HomeAgentProcess)(config, engine, devices, journal, watchdog, egress)
@@ -365,6 +426,26 @@ def prepare(
     agent.start(time.monotonic())
     journal.write("agent-ready")
     return agent
+
+
+def _read_secrets(config: HomeAgentConfig) -> Mapping[IPv6Address, bytes] | None:
+    """Return the pre-shared keys of mobile nodes, or None if it has no files of them."""
+    if not config.secret_files:
+        return None
+    from agents.shared_secrets import read_secret_files
+
+    return read_secret_files(config.secret_files)
+
+
+def _read_credentials(config: HomeAgentConfig) -> "Credentials | None":
+    """Return what certificates there are, which have to be this home agent's."""
+    if not config.credentials.given:
+        return None
+    from agents.credential_files import check_own, read_credentials
+
+    credentials = read_credentials(config.credentials)
+    check_own(credentials, config.credentials, config.address, config.home_agent_address)
+    return credentials
 
 
 def _check_forwarding() -> None:

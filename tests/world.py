@@ -15,10 +15,20 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
-from agents.core.events import AdvertisePrefix, Event, MisconductProven, WithdrawPrefix
+import certified
+
+from agents.config import CredentialFiles, HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
+from agents.core.events import (
+    AdvertisePrefix,
+    Event,
+    MisconductProven,
+    PeerIsolated,
+    PeerReadmitted,
+    WithdrawPrefix,
+)
 from agents.core.hold_down import Advertised
 from agents.core.home_agent import HomeAgent
+from agents.core.ike.credentials import Credentials
 from agents.core.mobile_node import MobileNode
 from agents.core.security_associations import SecurityAssociation
 from agents.keys import KeyedAssociation, SaMode, Transform
@@ -74,6 +84,7 @@ class World:
         key_exchange: bool = False,
         ike: bool = False,
         peer_ike: bool = False,
+        mobile_secret: bool = False,
         **home_agent: object,
     ) -> None:
         self.now = 1000.0
@@ -87,6 +98,8 @@ class World:
         self.advertising: set[int] = set()
         self.last_advertised: dict[int, Advertised | None] = {}
         """What each HA's last life left to the next, as in a file beside it."""
+        self.isolated_at: dict[int, dict[int, int]] = {}
+        """The same of whom it has isolated."""
         self.events: dict[int | str, list[Event]] = {index: [] for index in self.indexes}
         self.events["mn"] = []
         self.mobiles: dict[int, Mobile] = {1: Mobile()}
@@ -105,9 +118,12 @@ class World:
         self.with_key_exchange = key_exchange
         self.key_exchanges: dict[int, FakeKeyExchange] = {}
         self.fate = "agreed"
-        self.secret = self.random.randbytes(32) if ike else None
-        self.peer_secrets = self._peer_secrets() if peer_ike else {}
-        """By pair of home agents; each may be changed before one of them starts."""
+        self.ike, self.peer_ike = ike, peer_ike
+        self.secret = self.random.randbytes(32) if ike and mobile_secret else None
+        """Of the mobile nodes, in place of certificates."""
+        self.certificates: dict[int, CredentialFiles] = {}
+        """Of home agents, where they are others than those that they should have."""
+        self.mobile_certificates: dict[int, CredentialFiles] = {}
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -141,18 +157,13 @@ class World:
             config,
             self.incarnations[index],
             self.random.randbytes,
-            {} if self.peer_secrets else self.peer_keys[index],
+            {} if self.peer_ike else self.peer_keys[index],
             self._record,
             exchange if self.with_key_exchange else None,
             {home_address(n): self.secret for n in range(1, 5)} if self.secret else None,
-            {
-                other: self.peer_secrets[frozenset((index, other))]
-                for other in self.indexes
-                if other != index
-            }
-            if self.peer_secrets
-            else None,
+            self.credentials(index) if self.ike or self.peer_ike else None,
             self.last_advertised.get(index),
+            self.isolated_at.get(index),
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -164,21 +175,35 @@ class World:
             self.start_ha(index)
         self.run(settle)
 
-    def join(self, index: int, introduce: Sequence[int] | None = None) -> HomeAgent:
-        """A new HA starts, after those of `introduce`, or all, were told of it by an operator."""
+    def join(
+        self,
+        index: int,
+        introduce: Sequence[int] | None = None,
+        told: Sequence[int] | None = None,
+    ) -> HomeAgent:
+        """A new HA starts, after those of `introduce`, or all, were told of it by an operator.
+
+        With certificates nobody is by default. Its own configuration names those of `told`, or all.
+        """
         self.indexes.append(index)
-        self.order.append(index)
+        if index not in self.order:
+            self.order.append(index)
         self.incarnations.setdefault(index, 0)
         self.events.setdefault(index, [])
         self._add_peer_keys(index)
-        for other in self.has if introduce is None else introduce:
+        if introduce is None:
+            introduce = () if self.peer_ike else tuple(self.has)
+        for other in introduce:
             self.introduce(other, index)
-        return self.start_ha(index)
+        peers = self.ha_config(index).peers
+        return self.start_ha(
+            index, peers=tuple(each for each in peers if told is None or each.index in told)
+        )
 
     def introduce(self, index: int, newcomer: int) -> None:
         """An operator tells HA `index` of another one."""
-        config = PeerConfig(f"HA{newcomer}", newcomer, own_address(newcomer), Path("/nowhere"))
-        self.has[index].add_peer(config, self.peer_keys[index][newcomer], self.now)
+        keys = () if self.peer_ike else self.peer_keys[index][newcomer]
+        self.has[index].add_peer(self.peer_config(newcomer), keys, self.now)
         self._collect()
 
     def dismiss(self, gone: int, reason: str = "operator") -> None:
@@ -187,6 +212,24 @@ class World:
             self.has[index].dismiss(gone, reason, self.now)
         self._forget(gone)
         self._collect()
+
+    def isolate(self, index: int, at: Sequence[int] | None = None) -> None:
+        """An operator has every other HA, or some, put one out; it goes on as it was."""
+        for honest in [each for each in self.has if each != index] if at is None else at:
+            self.has[honest].isolate(index, "verb", self.now)
+        self._collect()
+
+    def readmit(self, index: int) -> None:
+        """An operator has every HA that put one out let it join again."""
+        for each in [each for each in self.has if index in self.has[each].isolated]:
+            self.has[each].readmit(index, self.now)
+            keys = () if self.peer_ike else self.peer_keys[each][index]
+            self.has[each].add_peer(self.peer_config(index), keys, self.now)
+        self._collect()
+
+    def peer_config(self, index: int) -> PeerConfig:
+        """Return an HA as an operator names it to the others."""
+        return PeerConfig(f"HA{index}", index, own_address(index), Path("/nowhere"))
 
     def leave(self, index: int, stale: float = 0.0) -> None:
         """An HA goes by itself; routing still leads to it for `stale` seconds."""
@@ -204,7 +247,7 @@ class World:
     def _forget(self, gone: int) -> None:
         """Configurations that are written from now on do not name that HA."""
         self.indexes.remove(gone)
-        self.order.remove(gone)
+        self.order = [each for each in self.order if each != gone]
 
     def kill(self, index: int) -> None:
         del self.has[index]
@@ -237,10 +280,14 @@ class World:
         config = replace(self.mn_config(number), **changes)  # type: ignore[arg-type]
         mobile = self.mobiles.setdefault(number, Mobile())
         mobile.engine = engine = MobileNode(
-            config, self.random.randbytes, self._record, self.secret
+            config,
+            self.random.randbytes,
+            self._record,
+            self.secret,
+            self._mobile_credentials(number),
         )
         self.events.setdefault(mobile_name(number), [])
-        if self.secret is None:
+        if not self.ike:
             keys = keys or self.mobile_keys(home=home_address(number))
             engine.load_keys(keys, self.now)
             self.has[holder].load_keys(keys, self.now)
@@ -348,6 +395,19 @@ class World:
             **self.options,  # type: ignore[arg-type]
         )
 
+    def credentials(self, index: int) -> Credentials:
+        """Return what home agent `index` starts with."""
+        files = self.certificates.get(index) or certified.home_agent(index)
+        return certified.credentials(files)
+
+    def _mobile_credentials(self, number: int) -> Credentials | None:
+        if not self.ike:
+            return None
+        if self.secret is not None:
+            return certified.credentials(certified.authority().trust())
+        own = self.mobile_certificates.get(number)
+        return certified.credentials(own or certified.mobile_node(home_address(number)))
+
     def mn_config(self, number: int = 1) -> MobileNodeConfig:
         return MobileNodeConfig(
             name=mobile_name(number),
@@ -406,10 +466,6 @@ class World:
             if other != index and other not in held:
                 held[other] = self.peer_keys[other][index] = self._pair_keys(index, other)
 
-    def _peer_secrets(self) -> dict[frozenset[int], bytes]:
-        pairs = itertools.combinations(self.indexes, 2)
-        return {frozenset(pair): self.random.randbytes(32) for pair in pairs}
-
     # The network.
 
     def nearest(self) -> int | None:
@@ -431,6 +487,8 @@ class World:
                 self.events[index].append(event)
                 if isinstance(event, MisconductProven):
                     assert event.index in self.liars, f"HA{index} accuses an honest one: {event}"
+                if isinstance(event, PeerIsolated | PeerReadmitted):
+                    self.isolated_at[index] = dict(engine.isolated)
                 if isinstance(event, AdvertisePrefix):
                     self.advertising.add(index)
                     self.last_advertised[index] = engine.last_advertised
@@ -469,7 +527,7 @@ class World:
 
     def _arrive(self, packet: bytes) -> None:
         source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
-        by_own = {own_address(index): index for index in self.indexes}
+        by_own = {own_address(index): index for index in (*self.indexes, *self.has)}
         if destination in by_own:
             index = by_own[destination]
             if frozenset((by_own.get(source, 0), index)) in self.cut:

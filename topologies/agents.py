@@ -7,16 +7,10 @@ into the run folder.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
-import os
 import secrets
-import signal
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +19,7 @@ from typing import Any
 from agents.config import (
     MAX_SEQUENCE,
     SOFT_LIMIT,
+    CredentialFiles,
     Detector,
     HomeAgentConfig,
     HomeAgentTimers,
@@ -37,31 +32,29 @@ from agents.config import (
     dump,
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
-from agents.shared_secrets import write_pair_secret, write_secret_file
+from agents.shared_secrets import write_secret_file
+from topologies.agent import Agent as Agent
+from topologies.agent import AgentError as AgentError
+from topologies.certification import Authority
 from topologies.frr import metric_command
 from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
 from topologies.plan import HomeNetwork, NodePlan, Plan, Protocol, Role
 
-ROOT = Path(__file__).resolve().parent.parent
-LOG_LINES = 8
 INTER_HA_TRANSFORM = Transform.AES_128_GCM
 MOBILE_SPI = 0x80 << 24
 """Where the SPIs begin that stand for an MN's inbound SAs: above every home agent's range."""
-POLL = 0.005
-LEAVE_SECONDS = 30.0
-
-
-class AgentError(Exception):
-    """An agent did not start or does not answer; the message is one or a few lines."""
+LEAVE_MARGIN = 10.0
+"""Seconds beyond what a home agent takes at most that leaves; then it hangs."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
     """What the agents' configurations of one network have in common.
 
-    With `ike` a mobile node and its home agents share a secret and agree on SAs by IKEv2, and so
-    does every pair of home agents; without, SAs come from key files, and cannot be renewed.
+    With `ike` home agents and mobile nodes agree on SAs by IKEv2. All have certificates of one
+    operator; with `mobile_secret` mobile nodes have pre-shared keys instead, and check those of
+    home agents. Without `ike` SAs come from key files, and cannot be renewed.
 
     `hold_down` is off: here home agents are made to come and go.
     """
@@ -74,6 +67,7 @@ class AgentOptions:
     path_mtu: int = 1500
     lifetime: float = 420.0
     ike: bool = False
+    mobile_secret: bool = False
     key_management: bool = True
     sequence_soft_limit: int = SOFT_LIMIT
     sequence_limit: int = MAX_SEQUENCE
@@ -89,128 +83,6 @@ class AgentOptions:
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
 
-class Agent:
-    """One agent's process. It may be killed, hung and started again."""
-
-    def __init__(self, node: SixNode, module: str, directory: Path, logs: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        logs.mkdir(parents=True, exist_ok=True)
-        self.node, self.module, self.directory = node, module, directory
-        self.configuration = directory / "agent.toml"
-        self.more_configurations: tuple[Path, ...] = ()
-        """Of a mobile node's further homes."""
-        self.events = logs / "events.jsonl"
-        self.output = logs / "agent.out"
-        self.process: subprocess.Popen[Any] | None = None
-        self.hung = False
-        for name in ("events.jsonl", "agent.log", "egress.bin"):
-            (directory / name).unlink(missing_ok=True)
-            (directory / name).symlink_to(logs.resolve() / name)
-
-    @property
-    def name(self) -> str:
-        """The node's name."""
-        return str(self.node.name)
-
-    def start(self) -> None:
-        """Start the process; :meth:`wait` tells when it answers."""
-        if self.process is not None and self.process.poll() is None:
-            raise AgentError(f"{self.name}: its agent runs already")
-        self.hung = False
-        environment = dict(os.environ, PYTHONUNBUFFERED="1")
-        configurations = map(str, (self.configuration, *self.more_configurations))
-        with self.output.open("ab") as out:
-            self.process = self.node.python(
-                self.module, *configurations, cwd=ROOT, stdout=out, stderr=out, env=environment,
-            )  # fmt: skip
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is there (hung ones are)."""
-        return self.process is not None and self.process.poll() is None
-
-    def check_alive(self) -> None:
-        """Raise AgentError with the last lines that it printed when the agent has ended."""
-        if self.process is not None and (code := self.process.poll()) is not None:
-            lines: list[str] = []
-            for path in (self.output, self.output.with_name("agent.log")):
-                if path.exists():
-                    lines += path.read_text(errors="replace").splitlines()[-LOG_LINES:]
-            raise AgentError(
-                f"{self.name}: its agent ended with {code}. Last lines of {self.output}:\n"
-                + "\n".join("  " + line for line in lines)
-            )
-
-    def ask(self, command: str, timeout: float = 2.0, **arguments: Any) -> Any:
-        """Send a command to the control socket and return its result.
-
-        Raises AgentError when the agent refuses, is not there or does not answer in time.
-        """
-        request = json.dumps({"cmd": command, **arguments}).encode() + b"\n"
-        try:
-            with socket.socket(socket.AF_UNIX) as control:
-                control.settimeout(timeout)
-                control.connect(str(self.directory / "control.sock"))
-                control.sendall(request)
-                with control.makefile("rb") as answers:
-                    line = answers.readline()
-        except OSError as error:
-            raise AgentError(f"{self.name}: its agent does not answer ({error})") from error
-        answer = json.loads(line) if line else {"ok": False, "error": "it closed the connection"}
-        if not answer.get("ok"):
-            raise AgentError(f"{self.name}: {command}: {answer.get('error')}")
-        return answer.get("result")
-
-    def wait(
-        self, what: str, condition: Callable[[dict[str, Any]], bool], timeout: float = 15.0
-    ) -> None:
-        """Wait until the agent's status meets a condition; ``what`` names it in the error."""
-        until = time.monotonic() + timeout
-        last: object = "no answer yet"
-        while True:
-            self.check_alive()
-            try:
-                status = self.ask("status")
-                if condition(status):
-                    return
-                last = status
-            except AgentError as error:
-                last = error
-            if time.monotonic() > until:
-                raise AgentError(f"{self.name}: not {what} after {timeout:.0f} s; {last}")
-            time.sleep(POLL)
-
-    def kill(self) -> int:
-        """End the agent by SIGKILL; return when the signal was sent (monotonic ns)."""
-        process = self._process()
-        process.send_signal(signal.SIGKILL)
-        moment = time.monotonic_ns()
-        process.wait()
-        return moment
-
-    def hang(self) -> int:
-        """Stop the agent by SIGSTOP; return when the signal was sent (monotonic ns)."""
-        self._process().send_signal(signal.SIGSTOP)
-        self.hung = True
-        return time.monotonic_ns()
-
-    def resume(self) -> int:
-        """Let a hung agent go on."""
-        self._process().send_signal(signal.SIGCONT)
-        self.hung = False
-        return time.monotonic_ns()
-
-    def stop(self) -> None:
-        """Kill the agent if it runs."""
-        if self.running:
-            self.kill()
-
-    def _process(self) -> subprocess.Popen[Any]:
-        if self.process is None or self.process.poll() is not None:
-            raise AgentError(f"{self.name}: its agent does not run")
-        return self.process
-
-
 class Agents:
     """All agents of a network."""
 
@@ -222,6 +94,8 @@ class Agents:
         self._runtime, self._logs = runtime, logs
         self._keys = runtime / "keys"
         self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.authority = Authority(self._keys / "authority") if self.options.ike else None
+        """Whose certificates all have, where IKE is used."""
         self._generation = itertools.count(1)
         self.home_agents: dict[str, Agent] = {}
         self.mobile_nodes: dict[str, Agent] = {}
@@ -232,7 +106,10 @@ class Agents:
             self.mobile_nodes[node.name] = self._agent(nodes[node.name], "agents.mn")
         self.key_holders = {home.number: plan.home_agents(home)[0].name for home in plan.homes}
         """Which home agent of each home network is the first to know the mobile nodes' keys."""
+        self._joined: set[str] = set()
+        """Home agents that came after the start: others served already."""
         self._pair_files: dict[frozenset[str], Path] = {}
+        self._credentials: dict[str, CredentialFiles] = {}
         self._mobile_files: dict[tuple[str, int], Path] = {}
         self._configure()
 
@@ -247,24 +124,30 @@ class Agents:
             raise AgentError(f"no agent on {name!r}; there are {', '.join(everyone)}")
         return everyone[name]
 
-    def join(self, node: SixNode) -> Agent:
-        """Start the agent of a home agent that has come to the plan; those that run expect it.
+    def join(self, node: SixNode, credentials: CredentialFiles | None = None) -> Agent:
+        """Start the agent of a home agent that has come to the plan.
 
-        Returns when it advertises the home network, which it does once it is in step with them.
-        Raises AgentError.
+        Returns when it advertises the home network, which it does once it is in step with the
+        others. With IKE these let it in by its certificate alone; without, they are told of it.
+        With ``credentials`` instead of the authority's it returns when it answers: who knows
+        whether they let it in. Raises AgentError.
         """
         plan = self.plan.nodes[node.name]
         home = self.plan.home_of(node.name)
         agent = self.home_agents[node.name] = self._agent(node, "agents.ha")
+        self._joined.add(node.name)
         others = [each for each in self.plan.home_agents(home) if each is not plan]
-        for each in others:
-            self._write_pair(each, plan)
+        if credentials is not None:
+            self._credentials[node.name] = credentials
+        else:
+            self._provide(plan, others)
         self._configure_home_agents(home)
         for each in others:
-            if self.home_agents[each.name].running:
+            if self.home_agents[each.name].running and not self.options.ike:
                 self.home_agents[each.name].ask("add-peer", **self._introduction(each, plan))
         agent.start()
-        agent.wait("advertising", lambda status: bool(status["advertising"]))
+        what = "advertising" if credentials is None else "running"
+        agent.wait(what, lambda status: bool(status["advertising"]) or credentials is not None)
         return agent
 
     def _introduction(self, node: NodePlan, peer: NodePlan) -> dict[str, Any]:
@@ -275,46 +158,43 @@ class Agents:
             "key_file": str(config.key_file),
         }  # fmt: skip
 
-    def leave(self, name: str, timeout: float = LEAVE_SECONDS) -> None:
-        """Let a home agent leave its peers and mobile nodes in good order, if it still can."""
+    def leave(self, name: str) -> None:
+        """Let a home agent leave its peers and mobile nodes in good order, if it still can.
+
+        Raises AgentError where it refuses, as when no other one serves, or does not come to an end.
+        """
         agent = self.home_agents[name]
         if agent.running and not agent.hung:
-            agent.ask("leave")
-            assert agent.process is not None
-            try:
-                agent.process.wait(timeout)
-            except subprocess.TimeoutExpired as error:
-                raise AgentError(f"{name}: has not left after {timeout:.0f} s") from error
+            agent.leave(self.options.home_agent_timers.leave_most + LEAVE_MARGIN)
 
-    def isolate(self, name: str, others: Sequence[str]) -> None:
-        """Have all others isolate a home agent, at once; one that does not answer will hear it.
+    def tell(self, names: Iterable[str], command: str, **arguments: Any) -> list[AgentError]:
+        """Send a command to several agents at once; return the errors of those that do not do it.
 
-        Raises AgentError where nobody answers.
+        One that hangs does not keep the others waiting.
         """
 
-        def tell(other: str) -> AgentError | None:
+        def ask(name: str) -> AgentError | None:
             try:
-                self.home_agents[other].ask("isolate", name=name)
+                self[name].ask(command, **arguments)
             except AgentError as error:
                 return error
             return None
 
-        with ThreadPoolExecutor(len(others)) as pool:
-            errors = list(pool.map(tell, others))
-        if all(errors):
-            raise AgentError("; ".join(map(str, errors)))
+        with ThreadPoolExecutor() as pool:
+            return [error for error in pool.map(ask, names) if error is not None]
 
     def forget(self, name: str, home: HomeNetwork) -> None:
         """Forget a home agent that has left the plan, and its keys; so do all that knew it.
 
         After a departure in good order they know already.
         """
-        self.home_agents.pop(name, None)
-        for node in self.plan.home_agents(home):
-            agent = self.home_agents[node.name]
-            if agent.running and not agent.hung:
-                with contextlib.suppress(AgentError):
-                    agent.ask("dismiss", name=name, reason="removed")
+        gone = self.home_agents.pop(name, None)
+        if gone is not None:
+            # One of this name that comes again has not served yet; its incarnations go on.
+            (gone.directory / "returns").unlink(missing_ok=True)
+        self._credentials.pop(name, None)
+        left = [node.name for node in self.plan.home_agents(home)]
+        self.tell(left, "dismiss", name=name, reason="removed")
         for pair in [each for each in self._pair_files if name in each]:
             self._pair_files.pop(pair).unlink(missing_ok=True)
         if self.key_holders[home.number] == name:
@@ -414,23 +294,26 @@ class Agents:
             for number, holder in self.key_holders.items()
         }
         for home in self.plan.homes:
-            for a, b in itertools.combinations(self.plan.home_agents(home), 2):
-                self._write_pair(a, b)
+            everyone = self.plan.home_agents(home)
+            for node in everyone:
+                self._provide(node, [each for each in everyone if each.index < node.index])
             self._configure_home_agents(home)
         for node in mobiles:
             self._configure_mobile(node, self._mobile_files)
 
-    def _write_pair(self, a: NodePlan, b: NodePlan) -> None:
-        write = self._write_pair_secret if self.options.ike else self._write_pair_keys
-        self._pair_files[frozenset((a.name, b.name))] = write(a, b)
+    def _provide(self, node: NodePlan, others: Iterable[NodePlan]) -> None:
+        """Give a home agent a certificate; or, without IKE, keys with each of the others."""
+        if self.authority is not None:
+            self._credentials[node.name] = self._home_agent_credentials(node, self.authority)
+            return
+        for other in others:
+            pair = frozenset((node.name, other.name))
+            self._pair_files[pair] = self._write_pair_keys(other, node)
 
     def _peer_config(self, node: NodePlan, peer: NodePlan) -> PeerConfig:
         """Return what ``node`` is told of ``peer``."""
-        kind = "secret_file" if self.options.ike else "key_file"
-        path = self._pair_files[frozenset((node.name, peer.name))]
-        return PeerConfig(
-            peer.name, peer.index, self.plan.address_of(peer.name), **{kind: path}
-        )  # fmt: skip
+        path = self._pair_files.get(frozenset((node.name, peer.name)), Path())
+        return PeerConfig(peer.name, peer.index, self.plan.address_of(peer.name), path)
 
     def _configure_home_agents(self, home: HomeNetwork) -> None:
         """Write the configurations of all home agents of a home network, for their next start."""
@@ -477,12 +360,14 @@ class Agents:
             detector=options.detector,
             metric=home_metric(node),
             metric_penalty=options.metric_penalty,
+            joins=node.name in self._joined,
             hold_down=options.hold_down,
             metric_command=metric_command(self._runtime / node.name),
             route_optimisation=options.route_optimisation,
             optimisation=options.optimisation,
             key_files=() if options.ike else key_files,
-            secret_files=key_files if options.ike else (),
+            secret_files=key_files if options.ike and options.mobile_secret else (),
+            credentials=self._credentials.get(node.name, CredentialFiles()),
             peers=peers,
             timers=options.home_agent_timers,
         )
@@ -499,7 +384,8 @@ class Agents:
             home_prefix=home.prefix,
             directory=self.mobile_nodes[node.name].directory,
             key_file=Path() if options.ike else key_file,
-            secret_files=(key_file,) if options.ike else (),
+            secret_files=(key_file,) if options.ike and options.mobile_secret else (),
+            credentials=self._mobile_credentials(node, home),
             key_management=options.ike and options.key_management,
             sequence_limit=options.sequence_limit,
             mode=options.mode,
@@ -518,8 +404,32 @@ class Agents:
             timers=options.mobile_node_timers,
         )
 
+    def _home_agent_credentials(self, node: NodePlan, authority: Authority) -> CredentialFiles:
+        """Have a home agent's certificate issued: it may serve its home prefix."""
+        home, own = self.plan.home_of(node.name), self.plan.address_of(node.name)
+        return authority.home_agent(
+            node.name, node.index, own, home.home_agent_address, home.prefix
+        )
+
+    def _mobile_credentials(self, node: NodePlan, home: HomeNetwork) -> CredentialFiles:
+        """Return a mobile node's certificate of a home address, or what it needs to check others'.
+
+        None without IKE.
+        """
+        if self.authority is None:
+            return CredentialFiles()
+        if self.options.mobile_secret:
+            return self.authority.trust()
+        name = _of_home(node.name, home)
+        return self.authority.mobile_node(name, home.home_address(node.index))
+
     def _write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
-        """Write a pre-shared key of a mobile node; every home agent of that home reads the file."""
+        """Write a pre-shared key of a mobile node; every home agent of that home reads the file.
+
+        Where mobile nodes have certificates there is none.
+        """
+        if not self.options.mobile_secret:
+            return Path()
         home = self.plan.home_of(holder.name)
         path = self._keys / f"{_of_home(mobile.name, home)}.secret"
         write_secret_file(path, {home.home_address(mobile.index): secrets.token_bytes(32)})
@@ -537,13 +447,6 @@ class Agents:
         ]  # fmt: skip
         path = self._keys / f"{a.name}-{b.name}.toml"
         write_key_file(path, associations)
-        return path
-
-    def _write_pair_secret(self, a: NodePlan, b: NodePlan) -> Path:
-        """Write the pre-shared key of a pair of home agents; both read the same file."""
-        path = self._keys / f"{a.name}-{b.name}.secret"
-        ends = self.plan.address_of(a.name), self.plan.address_of(b.name)
-        write_pair_secret(path, *ends, secrets.token_bytes(32))
         return path
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
+from agents.core.binding_cache import Binding
 from agents.core.context import Context
 from agents.core.events import Notice
 from agents.core.renewal import Renewal, Running
@@ -24,6 +25,9 @@ PACE = 0.05
 PATIENCE = 2.0
 """Seconds that a mobile node has to agree on others; then it has none, and has to begin."""
 
+REPETITIONS = (0.1, 0.3, 0.6)
+"""Seconds between what a mobile node is told of whom to refuse."""
+
 
 class ExposedAssociations:
     """Sees to it that none is left."""
@@ -32,10 +36,15 @@ class ExposedAssociations:
         self,
         context: Context,
         renewal: Renewal,
+        tell: Callable[[Binding, float], None],
         gone: Callable[[int, float], None],
     ) -> None:
-        """`gone(renewed, now)`: none is left here; so many mobile nodes were renewed from here."""
+        """`tell(binding, now)` says to a mobile node, on an SA that is exposed, whom to refuse.
+
+        `gone(renewed, now)`: none is left here; so many mobile nodes were renewed from here.
+        """
         self._context = context
+        self._tell = tell
         self._renewal = renewal
         self._gone = gone
         self._waiting: deque[Running] = deque()
@@ -104,11 +113,31 @@ class ExposedAssociations:
             return
         begun = 0
         while self._waiting and begun < AT_ONCE:
-            begun += self._renewal.begin_reserved(self._waiting.popleft(), now)
+            reserved = self._waiting.popleft()
+            home_address = reserved.home_address
+            self._tell_whom_to_refuse(home_address, REPETITIONS, now)
+            begun += self._renewal.begin_reserved(reserved, now)
         self._renewed += begun
         if self._waiting:
             self._pacing = True
             self._context.timers.schedule(now + PACE, self._go_on)
+
+    def _tell_whom_to_refuse(
+        self, home_address: IPv6Address, pauses: tuple[float, ...], now: float
+    ) -> None:
+        """Nobody acknowledges it: it is said again while exposed SAs are left."""
+        binding = self._context.cache.get(home_address)
+        own = self._context.config.index
+        if binding is None or not binding.bound or binding.primary != own:
+            return
+        if not self.of(home_address):
+            return
+        self._tell(binding, now)
+        if pauses:
+            self._context.timers.schedule(
+                now + pauses[0],
+                lambda then: self._tell_whom_to_refuse(home_address, pauses[1:], then),
+            )
 
     def _go_on(self, now: float) -> None:
         self._pacing = False

@@ -12,6 +12,7 @@ This file leads each packet to the part that it is for.
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv6Address
+from typing import TYPE_CHECKING
 
 from agents.config import HomeAgentConfig, PeerConfig, RouteOptimisation
 from agents.core import status as status_report
@@ -35,6 +36,7 @@ from agents.core.membership import Membership
 from agents.core.metric import MetricControl
 from agents.core.misconduct import Testimony
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
+from agents.core.operators_word import OperatorsWord
 from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
@@ -43,7 +45,6 @@ from agents.core.renew_requests import RenewRequests
 from agents.core.renewal import Renewal
 from agents.core.replay_floors import Floors
 from agents.core.replay_window import INCARNATION_MASK, MeantWindows, SingleWindow, sender_id
-from agents.core.revocation_exchange import RevocationExchange
 from agents.core.route_optimisation import Optimiser
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.sid_tables import SidTables
@@ -55,6 +56,9 @@ from agents.keys import KeyedAssociation, SaMode
 from agents.wire import icmpv6, ipv6
 from agents.wire.addresses import address
 from agents.wire.errors import WireError
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
 
 _ESP_HEADER = 8
 _SPI = slice(0, 4)
@@ -75,33 +79,36 @@ class HomeAgent:
         record: EgressRecord | None = None,
         key_exchange: KeyExchange | None = None,
         secrets: Mapping[IPv6Address, bytes] | None = None,
-        peer_secrets: Mapping[int, bytes] | None = None,
+        credentials: "Credentials | None" = None,
         last_advertised: Advertised | None = None,
+        isolated: Mapping[int, int] | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
 
         `incarnation` counts the starts of this HA from 1; None if the count is lost: then
         numbers on every old SA might repeat, and the engine stays silent (design §10, rule 3).
         `peer_keys` are the two associations with each peer, by index. `record` is told of every
-        packet sealed. With `secrets`, pre-shared keys by home address, IKEv2 is the source of
-        keys; without, and without another `key_exchange`, SAs cannot be renewed. `peer_secrets`,
-        by index, do the same for peers, which then are not in `peer_keys`. `last_advertised` is
-        what an earlier life of this HA left. Raises `ConfigError` for a peer without either.
+        packet sealed. With `secrets`, pre-shared keys by home address, or `credentials` IKEv2 is
+        the source of keys; without, and without another `key_exchange`, SAs cannot be renewed.
+        With `credentials` it is so with peers, too, unless they are in `peer_keys`.
+        `last_advertised` and `isolated` are what an earlier life of this HA left. Raises
+        `ConfigError` for a peer without either.
         """
         # Beyond its ten bits a SID would be another one's (rule 3).
         if incarnation is not None and incarnation > INCARNATION_MASK:
             incarnation = None
         self.incarnation = incarnation
-        by_ike = peer_secrets or {}
         peers = [
             Peer(each.name, each.index, each.address)
-            if each.index in by_ike
+            if credentials is not None and each.index not in peer_keys
             else make_peer(config, each, peer_keys.get(each.index, ()))
             for each in config.peers
+            if each.index not in (isolated or {})
         ]
         self._context = context = Context(
             config, incarnation or 0, random_bytes, peers, self._expired, record
         )
+        context.isolated.update(isolated or {})
         self._anycast = config.home_agent_address.packed
         self._own = config.address.packed
         self._maps = False
@@ -142,7 +149,11 @@ class HomeAgent:
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
         )
         self._floors = Floors(context)
-        self._keys = KeyManagement(context, secrets) if secrets is not None else None
+        self._keys: KeyManagement | None = None
+        if secrets is not None or credentials is not None:
+            self._keys = KeyManagement(
+                context, secrets or {}, credentials, self._revocations_by_ike
+            )
         provoke = partial(self._signalling.ask_for_update, kept_back=0)
         self._renewal = Renewal(
             context,
@@ -154,21 +165,30 @@ class HomeAgent:
         if self._keys is not None:
             self._keys.report_to(self._renewal)
         self._requests = RenewRequests(context, self._renewal, self._synchronisation, provoke)
-        self._peer_keys = (
-            PeerKeyManagement(context, by_ike, self._membership.introduce) if by_ike else None
-        )
         self._role = PrimaryRole(context, self._took_over, self._succeeded)
         self._list = HomeAgentList(
-            context,
-            self._membership,
-            self._role,
-            self._peer_keys,
-            self._tables,
-            self._members_changed,
+            context, self._membership, self._role, self._tables, self._members_changed
         )
-        self._exposed = ExposedAssociations(context, self._renewal, self._isolated)
+        self._peer_keys: PeerKeyManagement | None = None
+        if credentials is not None:
+            by_ike = [each for each in peers if each.index not in peer_keys]
+            self._peer_keys = self._list.keys = PeerKeyManagement(
+                context,
+                by_ike,
+                credentials,
+                self._membership.introduce,
+                self._revocations_by_ike,
+                self._list,
+            )
+        self._exposed = ExposedAssociations(
+            context,
+            self._renewal,
+            lambda binding, now: self._word.tell_mobile_node(binding, now),
+            self._isolated,
+        )
         self._isolation = Isolation(context, self._list, self._role, self._exposed)
-        self._revocations = RevocationExchange(context, self._handed_on)
+        self._word = OperatorsWord(context, credentials, self._isolation, self._signalling)
+        self._membership.met = self._word.met
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:
             self._optimise()
@@ -198,7 +218,7 @@ class HomeAgent:
             self._list,
             self._testimony,
             self._isolation,
-            self._revocations,
+            self._word,
         )
         self._leaving = Leaving(
             context, self._membership.leave, lambda: self._drawn, self._hand_over
@@ -342,9 +362,18 @@ class HomeAgent:
         self._now = now
         self._list.introduce(peer, now)
 
-    def add_peer(self, peer: PeerConfig, keys: Iterable[KeyedAssociation], now: float) -> None:
-        """Take another home agent in with SAs from a file; `ValueError` where that cannot be."""
-        self.introduce_peer(make_peer(self._context.config, peer, keys), now)
+    def add_peer(self, peer: PeerConfig, keys: Sequence[KeyedAssociation], now: float) -> None:
+        """Take another home agent in, with SAs from a file or, without `keys`, by certificate.
+
+        Raises:
+            ValueError: that cannot be.
+        """
+        if keys or self._peer_keys is None:
+            self.introduce_peer(make_peer(self._context.config, peer, keys), now)
+        else:
+            known = Peer(peer.name, peer.index, peer.address)
+            self.introduce_peer(known, now)
+            self._peer_keys.meet(known, now)
 
     def dismiss(self, index: int, reason: str, now: float) -> None:
         """Reckon with a peer no more: it left, or is put out; `ValueError` for none (rule 6)."""
@@ -367,10 +396,30 @@ class HomeAgent:
         self._now = now
         return self._isolation.isolate(index, cause, now)
 
+    def learn_revocations(self, octets: bytes, now: float) -> bool:
+        """Take a signed revocation list in DER, and isolate whom it lists; whether it is news.
+
+        It goes to the peers too. Raises `ValueError` for one that is not to be believed.
+        """
+        self._now = now
+        return self._word.learn(octets, now)
+
+    def load_secrets(self, secrets: Mapping[IPv6Address, bytes], now: float) -> None:
+        """Know mobile nodes by these pre-shared keys alone; `ValueError` without IKE."""
+        self._now = now
+        if self._keys is None:
+            raise ValueError("keys come from files here: there are no secrets to replace")
+        self._keys.load_secrets(secrets)
+
     def readmit(self, index: int, now: float) -> None:
         """Let one that is isolated join again, in a later incarnation; raises `ValueError`."""
         self._now = now
         self._isolation.readmit(index, now)
+
+    @property
+    def isolated(self) -> Mapping[int, int]:
+        """Who is isolated, index → incarnation: for the next life of this HA."""
+        return self._context.isolated
 
     @property
     def key_exchange_user(self) -> KeyExchangeUser:
@@ -682,9 +731,8 @@ class HomeAgent:
     def _isolated(self, renewed: int, now: float) -> None:
         self._isolation.complete(renewed, now)
 
-    def _handed_on(self, octets: bytes, peer: Peer, now: float) -> None:
-        """A peer hands on a revocation list; without certificates nobody can say whose it is."""
-        self.counters.drop("revocations-not-used")
+    def _revocations_by_ike(self, now: float) -> None:
+        self._word.heed("ike", None, now)
 
     # Tables and malformed packets.
 

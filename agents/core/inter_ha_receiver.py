@@ -11,13 +11,13 @@ from agents.core.isolation import Isolation
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
 from agents.core.misconduct import Proven, Testimony
+from agents.core.operators_word import OperatorsWord
 from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.renew_requests import RenewRequests
 from agents.core.replay_floors import Floors
 from agents.core.replay_window import INCARNATION_MASK
-from agents.core.revocation_exchange import RevocationExchange
 from agents.core.route_optimisation import Optimiser
 from agents.core.synchronisation import Synchronisation
 from agents.core.table_transfer import TableTransfer
@@ -47,9 +47,9 @@ class InterHaReceiver:
         home_agents: HomeAgentList,
         testimony: Testimony,
         isolation: Isolation,
-        revocations: RevocationExchange,
+        word: OperatorsWord,
     ) -> None:
-        self._revocations = revocations
+        self._word = word
         self._testimony = testimony
         self._isolation = isolation
         self._list = home_agents
@@ -66,14 +66,17 @@ class InterHaReceiver:
         self._path_mtu = path_mtu
 
     def receive(self, parsed: ipv6.Packet, now: float) -> None:
-        """Take one packet; raise `Dropped` if it is not one of a peer's."""
+        """Take one packet; raise `Dropped` if it is not one of a peer's.
+
+        IKE is for everybody: who one is shows there (draft §5).
+        """
+        if parsed.next_header == ipv6.UDP and self._peer_keys is not None:
+            self._peer_keys.receive(parsed, now)
+            return
         peers = self._context.peers
         peer = peers.by_address(parsed.source) or peers.leaver(parsed.source)
         if peer is None:
             raise Dropped("inter-ha-from-stranger")
-        if parsed.next_header == ipv6.UDP and self._peer_keys is not None:
-            self._peer_keys.receive(parsed, now)
-            return
         if parsed.next_header != ipv6.ESP:
             raise Dropped("inter-ha-in-the-clear")
         held = peer.associations
@@ -194,7 +197,7 @@ class InterHaReceiver:
             case inter_ha.Accusation():
                 self._isolation.accusation(peer, message, now)
             case inter_ha.Revocations():
-                self._revocations.receive(peer, message, now)
+                self._word.receive(peer, message, now)
             case inter_ha.IsolationAcknowledgement():
                 synchronisation.acknowledgement(peer, message, now)
             case _:

@@ -107,6 +107,13 @@ class Testimony:
                 self._knows_what_it_made = False
                 self._made.clear()
 
+    def lived_before(self) -> None:
+        """A peer's table has an SA of this HA's range that it does not know.
+
+        Whoever lies may say so too. It then loses a proof, and nobody honest is accused.
+        """
+        self._knows_what_it_made = False
+
     def never_made(self, entry: inter_ha.SaEntry) -> bool:
         """Whether `entry` is of this HA's range, and this HA has not made it."""
         return (

@@ -6,11 +6,13 @@ on a new IKE SA, from another home agent.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agents.config import MobileNodeConfig
-from agents.core.events import Event
+from agents.core.counters import Dropped
+from agents.core.events import Event, RevocationsHeard
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.config import IkeConfig, IkePeerConfig
 from agents.core.ike.endpoint import IkeEndpoint
@@ -23,15 +25,22 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    RevocationsLearned,
 )
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import keyed, mobile_children, to_datagram, to_packet
+from agents.core.revocation_exchange import Assembly
 from agents.core.timers import Timer, TimerQueue
 from agents.keys import KeyedAssociation
 from agents.wire import ipv6
 from agents.wire.ike.identity import Identity
+from agents.wire.inter_ha import Revocations
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
 
 FIRST_RETRY = 1.0
 """Seconds after an attempt that failed; doubled each time, up to `LAST_RETRY`."""
@@ -41,6 +50,10 @@ LAST_RETRY = 32.0
 ATTEMPT_TIME = 4.0
 """Seconds for one attempt: the home agent that began to answer may be gone, and another one, which
 knows nothing of its IKE SA, cannot say so in a way to be believed."""
+
+
+EXPOSED_TIME = 1.0
+"""Seconds for which SAs are used that a revoked home agent knows: so long others may take."""
 
 
 class MobileKeyUser(Protocol):
@@ -58,6 +71,10 @@ class MobileKeyUser(Protocol):
         """Hold a fresh set, and drop all others at once: a home agent that turned knows them."""
         ...
 
+    def held_keys(self) -> Collection[int]:
+        """Return the inbound SPIs of all SAs that are held."""
+        ...
+
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, and their twins."""
         ...
@@ -69,22 +86,35 @@ class MobileKeyManagement:
     def __init__(
         self,
         config: MobileNodeConfig,
-        secret: bytes,
+        secret: bytes | None,
+        credentials: "Credentials | None",
         timers: TimerQueue,
         random_bytes: Callable[[int], bytes],
         user: MobileKeyUser,
         send: Callable[[bytes], None],
         report: Callable[[Event], None],
     ) -> None:
-        """`send` takes whole packets, `report` events for the journal."""
+        """`send` takes whole packets, `report` events for the journal.
+
+        With `credentials` home agents have to prove themselves by certificate, and so does this
+        mobile node, unless it has a `secret`.
+        """
         self._home = config.home_address
         self._home_agent = config.home_agent_address
         self._identity = Identity.of(self._home_agent)
         transform = Transform(config.mode.transform)
         children = mobile_children(self._home, self._home_agent, transform)
-        peer = IkePeerConfig(self._identity, secret, children)
+        self._credentials = credentials
+        self._assembly = Assembly()
+        self._peer = IkePeerConfig(
+            self._identity,
+            secret,
+            children,
+            certified=credentials is not None,
+            prefix=config.home_prefix,
+        )
         self._endpoint = IkeEndpoint(
-            IkeConfig(Identity.of(self._home), (peer,)),
+            IkeConfig(Identity.of(self._home), (self._peer,), credentials=credentials),
             timers,
             random_bytes,
             lambda: int.from_bytes(random_bytes(4)),
@@ -167,8 +197,57 @@ class MobileKeyManagement:
             self._give_up(attempt, now)
             self.pump(now)
 
+    def load_secret(self, secret: bytes) -> None:
+        """Use another pre-shared key from now on; nothing that is established ends (rule 13)."""
+        self._peer = replace(self._peer, secret=secret)
+        self._endpoint.know((self._peer,))
+
+    def learn_revocations(self, message: Revocations, now: float) -> None:
+        """A home agent hands on a revocation list, or a part of it, under an SA.
+
+        The SA proves nothing, since all home agents have it; the issuer's signature does. Raises
+        `Dropped`.
+        """
+        if self._credentials is None:
+            raise Dropped("revocations-not-used")
+        whole = self._assembly.add(message)
+        if whole is None:
+            return
+        try:
+            news = self._credentials.revocations.learn(whole)
+        except NotAuthorised as refused:
+            raise Dropped(f"revocations-{refused.reason}") from refused
+        if news:
+            self._report(RevocationsHeard("home-agent", self._newest_number(whole)))
+            self._heed_revocations(now)
+
+    def _newest_number(self, octets: bytes) -> int:
+        assert self._credentials is not None
+        lists = self._credentials.revocations.lists()
+        return next((each.number for each in lists if each.octets == octets), 0)
+
+    def _heed_revocations(self, now: float) -> None:
+        """End what was made with a home agent that is none any more (rule 13).
+
+        Its IKE SA at once. The SAs of that moment it knows too, whoever made them: whoever told us
+        is about to replace them, and if not, there is a time for it.
+        """
+        assert self._credentials is not None
+        revocations = self._credentials.revocations
+        for sa in self._endpoint.sas():
+            proof = sa.certificate.chain[:-1] if sa.certificate is not None else ()
+            if any(revocations.revoked(each.serial, each.issuer) for each in proof):
+                self._fresh.pop(sa, None)
+                self._endpoint.forget(sa)
+        exposed = self._user.held_keys()
+        self._timers.schedule(
+            now + EXPOSED_TIME, lambda then: self._user.delete_keys(exposed, then)
+        )
+
     def _handle(self, event: IkeEvent, now: float) -> None:
         match event:
+            case RevocationsLearned():
+                self._heed_revocations(now)
             case IkeEstablished():
                 for other in self._endpoint.sas():
                     if other is not event.sa and other.established:

@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable
 from ipaddress import IPv6Address
+from typing import TYPE_CHECKING
 
 from agents.config import MobileNodeConfig, Mode, RouteOptimisation
 from agents.core import mobile_status
@@ -37,11 +38,13 @@ from agents.keys import KeyedAssociation, SaMode
 from agents.wire import addresses, icmpv6, ipv6
 from agents.wire.destination_options import HomeAddress, serialize_destination_options
 from agents.wire.errors import WireError
+from agents.wire.inter_ha import Revocations, parse_inter_ha
 from agents.wire.mobility import (
     BindingAcknowledgement,
     BindingError,
     BindingRefreshRequest,
     BindingUpdate,
+    ExperimentalMessage,
     MobilityMessage,
     parse_mobility,
     serialize_mobility,
@@ -55,6 +58,9 @@ from agents.wire.mobility_options import (
     join_sid_tables,
 )
 from agents.wire.status import BindingErrorStatus
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
 
 QUIET = 1.0
 """Seconds of silence after which a sender's next packet is reported as `origin-changed`."""
@@ -81,7 +87,8 @@ class MobileNode:
     """The engine of one mobile node; the surface is that of design §7.
 
     `random_bytes(n)` gives n random octets; `record` is told of each packet sealed (invariant I1).
-    With `secret`, the pre-shared key, IKEv2 is the source of keys; else `load_keys` is.
+    With `secret`, the pre-shared key, or `credentials` IKEv2 is the source of keys; else
+    `load_keys` is.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class MobileNode:
         random_bytes: Callable[[int], bytes],
         record: EgressRecord | None = None,
         secret: bytes | None = None,
+        credentials: "Credentials | None" = None,
     ) -> None:
         self.config = config
         self._priority = Wish(config.wished_home_agent, config.wish_weight).to_octet()
@@ -109,7 +117,7 @@ class MobileNode:
             config,
             self._timers,
             self._events.append,
-            None if secret is None else self._begin_without_keys,
+            None if secret is None and credentials is None else self._begin_without_keys,
         )
         self._associations, self._senders = self._held.database, self._held.senders
         hardened = config.mode is Mode.HARDENED
@@ -131,10 +139,11 @@ class MobileNode:
         """Own address of the home agent that accepted last, if anything names it: it is primary
         until another one takes over (draft §2)."""
         self._wanted = False
-        if secret is not None:
+        if secret is not None or credentials is not None:
             self._keys = MobileKeyManagement(
                 config,
                 secret,
+                credentials,
                 self._timers,
                 random_bytes,
                 self,
@@ -176,6 +185,17 @@ class MobileNode:
         """
         self.replace_keys(associations, now)
         self._held.drop_older(now)
+
+    def held_keys(self) -> Collection[int]:
+        """Return the inbound SPIs of all SAs that are held."""
+        home = self.config.home_address
+        return {each.spi for each in self._associations if each.destination == home}
+
+    def load_secret(self, secret: bytes, now: float) -> None:
+        """Use another pre-shared key from now on (rule 13); `ValueError` without IKE."""
+        if self._keys is None:
+            raise ValueError("keys come from files here: there is no secret to replace")
+        self._keys.load_secret(secret)
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
@@ -474,8 +494,19 @@ class MobileNode:
                 self.registration.refresh(now)
             case BindingError():
                 self._handle_binding_error(message)
+            case ExperimentalMessage() if self._keys is not None:
+                self._learn_revocations(message, now)
             case _:
                 self._refuse_type(message, now)
+
+    def _learn_revocations(self, message: ExperimentalMessage, now: float) -> None:
+        """A home agent says which home agent is none any more (rule 13); raises `Dropped`."""
+        own, home = self.config.home_agent_address, self.config.home_address
+        found = parse_inter_ha(serialize_mobility(message, own, home), own, home)
+        if self._keys is None or not isinstance(found, Revocations):
+            self._refuse_type(message, now)
+            return
+        self._keys.learn_revocations(found, now)
 
     def _refuse_type(self, message: MobilityMessage, now: float) -> None:
         """Answer a type that is not known with a Binding Error (RFC 6275 §9.2)."""

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agents.core.peer_associations import PeerAssociations
 from agents.core.timers import Timer
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Verified
 
 
 class PeerState(StrEnum):
@@ -102,6 +105,8 @@ class Peer:
     """HELLOs still to be sent to it by the keepalive detector."""
     fetching: bool = False
     """Whether its table is being fetched here."""
+    proof: "Verified | None" = field(default=None, repr=False)
+    """The certificate, with its chain, by which it has proved itself last; None with key files."""
     untold: bool = False
     """Whether changes here may not have been told to it, and it has not fetched them since."""
 

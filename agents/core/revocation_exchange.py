@@ -6,14 +6,14 @@ back. A list is longer than a message: it goes in parts, each acknowledged by it
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from agents.core.context import Context
+from agents.core.counters import Dropped
 from agents.core.peers import Peer
 from agents.wire import inter_ha
-from agents.wire.inter_ha import InterHaStatus
 
 MOST_OCTETS = 1 << 16
 """A longer list is not taken."""
@@ -40,6 +40,38 @@ class _Partial:
         return octets
 
 
+class Assembly:
+    """The lists of one sender that are on their way here."""
+
+    def __init__(self) -> None:
+        self._partial: OrderedDict[int, _Partial] = OrderedDict()
+
+    def add(self, message: inter_ha.Revocations) -> bytes | None:
+        """Take one part; return the list with the last. Raises `Dropped` for what cannot be."""
+        if not 0 < message.length <= MOST_OCTETS:
+            raise Dropped("revocations-too-long")
+        partial = self._partial.setdefault(message.digest, _Partial(message.length))
+        octets = b"".join(each.octets for each in message.entries)
+        if message.offset + len(octets) > partial.length:
+            raise Dropped("revocations-misfit")
+        partial.parts[message.offset] = octets
+        whole = partial.whole()
+        if whole is None:
+            if len(self._partial) > MOST_PARTIAL:
+                self._partial.popitem(last=False)
+            return None
+        del self._partial[message.digest]
+        if _digest(whole) != message.digest or len(whole) != partial.length:
+            raise Dropped("revocations-misfit")
+        return whole
+
+
+def parts(octets: bytes) -> Iterator[inter_ha.Revocations]:
+    """Yield the messages that a list takes; identifiers are still to be chosen."""
+    for offset, entries in inter_ha.cut(octets):
+        yield inter_ha.Revocations(_digest(octets), len(octets), offset, entries, identifier=1)
+
+
 class RevocationExchange:
     """Sends and receives lists; what is in them is for others to judge."""
 
@@ -47,54 +79,23 @@ class RevocationExchange:
         """`learn(der, peer, now)` takes a whole list that `peer` handed on."""
         self._context = context
         self._learn = learn
-        self._partial: dict[int, OrderedDict[int, _Partial]] = {}
+        self._assemblies: dict[int, Assembly] = {}
 
     def tell(self, octets: bytes, peers: Iterable[Peer], now: float) -> None:
         """Hand a list on to `peers`."""
-        told = tuple(peers)
-        for offset, entries in inter_ha.cut(octets):
-            for peer in told:
-                message = inter_ha.Revocations(
-                    _digest(octets),
-                    len(octets),
-                    offset,
-                    entries,
-                    identifier=self._context.exchanges.new_identifier(peer.index),
-                )
-                self._context.exchange(peer, message, now)
+        for peer in peers:
+            for part in parts(octets):
+                identifier = self._context.exchanges.new_identifier(peer.index)
+                self._context.exchange(peer, replace(part, identifier=identifier), now)
 
     def receive(self, peer: Peer, message: inter_ha.Revocations, now: float) -> None:
         """Take one part; the list is learnt with the last."""
-        status = InterHaStatus.ACCEPTED
-        if not 0 < message.length <= MOST_OCTETS:
-            status = InterHaStatus.INSUFFICIENT_RESOURCES
         self._context.send_to_peer(
-            peer,
-            inter_ha.IsolationAcknowledgement(status=status, identifier=message.identifier),
+            peer, inter_ha.IsolationAcknowledgement(identifier=message.identifier)
         )
-        if not status.accepted:
-            return
-        lists = self._partial.setdefault(peer.index, OrderedDict())
-        partial = lists.setdefault(message.digest, _Partial(message.length))
-        octets = b"".join(each.octets for each in message.entries)
-        if message.offset + len(octets) > partial.length:
-            self._context.counters.drop("revocations-misfit")
-            return
-        partial.parts[message.offset] = octets
-        whole = partial.whole()
-        if whole is None:
-            if len(lists) > MOST_PARTIAL:
-                lists.popitem(last=False)
-            return
-        del lists[message.digest]
-        if _digest(whole) != message.digest or len(whole) != partial.length:
-            self._context.counters.drop("revocations-misfit")
-            return
-        self._learn(whole, peer, now)
-
-    def forget(self, peer: Peer) -> None:
-        """`peer` is gone, and the rest of what it began with it."""
-        self._partial.pop(peer.index, None)
+        whole = self._assemblies.setdefault(peer.index, Assembly()).add(message)
+        if whole is not None:
+            self._learn(whole, peer, now)
 
 
 def _digest(octets: bytes) -> int:

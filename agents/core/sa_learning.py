@@ -58,6 +58,8 @@ class AssociationLearning:
         from_table: bool = False,
     ) -> InterHaStatus:
         """Take `entry` if `peer` may tell of it; return the status to acknowledge with."""
+        if from_table and self._testimony.never_made(entry):
+            self._testimony.lived_before()
         held = self._context.associations.find(entry.spi, entry.source, entry.destination)
         if entry.state == STATE_NUMBERS[SaState.DEAD]:
             if held is not None and held.home_address == entry.home_address:

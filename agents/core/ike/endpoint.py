@@ -1,15 +1,17 @@
 """One end of IKEv2: datagrams in and out, timers, events, and the verbs of its host.
 
-The engine keeps to AES-GCM-16, PRF HMAC-SHA2-256, X25519 and P-256, pre-shared keys, and IPv6
-selectors; DECISIONS.md says what else it leaves out. It never sends INITIAL_CONTACT (rule 8).
+The engine keeps to AES-GCM-16, PRF HMAC-SHA2-256, X25519 and P-256, pre-shared keys, ECDSA
+certificates, and IPv6 selectors; DECISIONS.md says what else it leaves out. It never sends
+INITIAL_CONTACT (rule 8).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from agents.core.counters import Counters, Dropped
 from agents.core.ike.child_exchanges import ChildExchanges
-from agents.core.ike.config import ChildRequest, IkeConfig
+from agents.core.ike.config import ChildRequest, IkeConfig, IkePeerConfig
 from agents.core.ike.context import Datagram, IkeContext
 from agents.core.ike.events import IkeEvent
 from agents.core.ike.informational import DeleteIke
@@ -115,6 +117,10 @@ class IkeEndpoint:
         sa.alone = alone
         self._initiator.begin(sa, now)
         return sa
+
+    def know(self, peers: tuple[IkePeerConfig, ...]) -> None:
+        """Know these ends from now on, in place of those configured; nothing ends by that."""
+        self._context.config = replace(self._context.config, peers=peers)
 
     def create_child(self, sa: IkeSa, request: ChildRequest, now: float) -> None:
         """Begin one more Child SA; `ChildEstablished` or `ChildFailed` follows."""
