@@ -107,10 +107,10 @@ class Membership:
             why = "is isolated already" if name in self.isolated else "is the last home agent"
             raise MembershipError(f"{name} {why}")
         begun = time.monotonic_ns()
-        self.isolated[name] = begun
         if fencing:
             self._network.faults.fence(name)
         self._network.agents.isolate(name, others)
+        self.isolated[name] = begun
         return begun
 
     def _check(self, name: str) -> None:
