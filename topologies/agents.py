@@ -98,6 +98,8 @@ class Agents:
             self.mobile_nodes[node.name] = self._agent(nodes[node.name], "agents.mn")
         self.key_holders = {home.number: plan.home_agents(home)[0].name for home in plan.homes}
         """Which home agent of each home network is the first to know the mobile nodes' keys."""
+        self._joined: set[str] = set()
+        """Home agents that came after the start: others served already."""
         self._pair_files: dict[frozenset[str], Path] = {}
         self._mobile_files: dict[tuple[str, int], Path] = {}
         self._configure()
@@ -122,6 +124,7 @@ class Agents:
         plan = self.plan.nodes[node.name]
         home = self.plan.home_of(node.name)
         agent = self.home_agents[node.name] = self._agent(node, "agents.ha")
+        self._joined.add(node.name)
         others = [each for each in self.plan.home_agents(home) if each is not plan]
         for each in others:
             self._write_pair(each, plan)
@@ -173,7 +176,10 @@ class Agents:
 
         After a departure in good order they know already.
         """
-        self.home_agents.pop(name, None)
+        gone = self.home_agents.pop(name, None)
+        if gone is not None:
+            # One of this name that comes again has not served yet; its incarnations go on.
+            (gone.directory / "returns").unlink(missing_ok=True)
         for node in self.plan.home_agents(home):
             agent = self.home_agents[node.name]
             if agent.running and not agent.hung:
@@ -341,6 +347,7 @@ class Agents:
             detector=options.detector,
             metric=home_metric(node),
             metric_penalty=options.metric_penalty,
+            joins=node.name in self._joined,
             hold_down=options.hold_down,
             metric_command=metric_command(self._runtime / node.name),
             route_optimisation=options.route_optimisation,
