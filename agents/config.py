@@ -139,23 +139,23 @@ class CredentialFiles:
 class PeerConfig:
     """Another home agent of the same home network; draft §3.3.3 has them configured by hand.
 
-    The SAs with it come from `key_file`, or, with `secret_file`, from IKEv2 and the pre-shared key
-    of the two: one of these, at both ends.
+    The SAs with it come from `key_file`, or, without, from IKEv2 and the certificates of both: the
+    same at both ends.
     """
 
     name: str
     index: int
     address: IPv6Address
     key_file: Path = Path()
-    secret_file: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentConfig:
     """One home agent.
 
-    `key_files` are the mobile nodes whose keys this HA is the first to know. With `secret_files`
-    IKEv2 is the source of keys: pre-shared keys of mobile nodes, the same at every HA.
+    `key_files` are the mobile nodes whose keys this HA is the first to know. With `credentials`
+    IKEv2 is the source of keys: this HA proves itself by its certificate, and so does a mobile
+    node, unless `secret_files` have a pre-shared key of it, the same at every HA.
 
     A mobile node's SAs are renewed when one of their numbers reaches `sequence_soft_limit`, or
     after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent. SAs with
@@ -202,6 +202,7 @@ class HomeAgentConfig:
     egress_record: bool = False
     key_files: tuple[Path, ...] = ()
     secret_files: tuple[Path, ...] = ()
+    credentials: CredentialFiles = field(default_factory=CredentialFiles)
     peers: tuple[PeerConfig, ...] = ()
     timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
 
@@ -242,7 +243,9 @@ class MobileNodeTimers:
 class MobileNodeConfig:
     """One mobile node: one home address, one home agent address, one set of SAs.
 
-    They come from `key_file`, or, with `secret_files`, from IKEv2 and a pre-shared key.
+    They come from `key_file`, or, with `credentials` or `secret_files`, from IKEv2: home agents
+    prove themselves by certificate where `credentials` say whose to believe; this mobile node by
+    its own certificate, or, with `secret_files`, by a pre-shared key.
 
     No number beyond `sequence_limit` is sent. The home agents see a mobile node's numbers and
     renew in time: their `sequence_soft_limit` must lie below it.
@@ -261,6 +264,7 @@ class MobileNodeConfig:
     directory: Path
     key_file: Path = Path()
     secret_files: tuple[Path, ...] = ()
+    credentials: CredentialFiles = field(default_factory=CredentialFiles)
     mode: Mode = Mode.HARDENED
     origin_option: bool = True
     multi_sender: bool = True
@@ -303,11 +307,16 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
                     "every home agent needs its own"
                 )
             seen[value] = peer.name
-        if (peer.key_file == Path()) == (peer.secret_file == Path()):
+        if peer.key_file == Path() and not config.credentials.prove:
             raise ConfigError(
-                f"{path}: peers[{number}]: {peer.name} needs key_file or secret_file, one of the "
-                "two; add or remove one"
+                f"{path}: peers[{number}].key_file: missing; {peer.name} is known by that, or by "
+                "the certificates of [credentials]"
             )
+    _check_credentials(path, config.credentials)
+    if config.credentials.given and not config.credentials.prove:
+        raise ConfigError(
+            f"{path}: credentials.key: missing; a home agent proves itself by its certificate"
+        )
     return config
 
 
@@ -330,8 +339,9 @@ def load_mobile_node(path: Path) -> MobileNodeConfig:
             f"{path}: home_address: {config.home_address} is not in the home prefix "
             f"{config.home_prefix}; choose an address of that prefix"
         )
-    if config.key_file == Path() and not config.secret_files:
-        raise ConfigError(f"{path}: key_file: missing; add it, or secret_files")
+    _check_credentials(path, config.credentials)
+    if config.key_file == Path() and not config.secret_files and not config.credentials.prove:
+        raise ConfigError(f"{path}: key_file: missing; add it, or [credentials], or secret_files")
     if config.home_address == config.home_agent_address:
         raise ConfigError(
             f"{path}: home_address: {config.home_address} is the home agent address; "
@@ -368,6 +378,16 @@ def _check_limits(path: Path, config: HomeAgentConfig) -> None:
             f"{path}: sequence_soft_limit: {config.sequence_soft_limit} leaves no numbers below "
             f"sequence_limit {config.sequence_limit} for a renewal; lower it"
         )
+
+
+def _check_credentials(path: Path, files: CredentialFiles) -> None:
+    """The files that go together: a key with its chain, and nothing without anchors."""
+    others = {"chain": files.chain, "key": files.key, "revocations": files.revocations}
+    given = [name for name, file in others.items() if file != Path()]
+    if given and not files.given:
+        raise ConfigError(f"{path}: credentials.anchors: missing; say whom to believe")
+    if "key" in given and "chain" not in given:
+        raise ConfigError(f"{path}: credentials.chain: missing; name the certificate of the key")
 
 
 def _check_index(path: Path, key: str, index: int) -> None:

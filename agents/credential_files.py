@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from cryptography import x509
@@ -9,8 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from agents.config import ConfigError, CredentialFiles
+from agents.core.ike.certificates import read_certificate
 from agents.core.ike.credentials import Credentials, NotAuthorised
 from agents.private_files import read_private_octets
+from agents.wire.ike.identity import Identity
 
 
 def time_of_day() -> datetime:
@@ -35,6 +38,21 @@ def read_credentials(
         except NotAuthorised as error:
             raise ConfigError(f"{files.revocations}: {error}; fetch a newer list") from None
     return credentials
+
+
+def check_own(credentials: Credentials, files: CredentialFiles, *addresses: IPv6Address) -> None:
+    """Raise `ConfigError` unless the own certificate, if there is one, is of all `addresses`.
+
+    Whether it is in its time others will say: a clock that is wrong is no mistake of this file.
+    """
+    if credentials.private_key is None:
+        return
+    own = read_certificate(credentials.chain[0]).identities
+    missing = [str(each) for each in addresses if Identity.of(each) not in own]
+    if missing:
+        raise ConfigError(
+            f"{files.chain}: its first certificate is not of {', '.join(missing)}; have one issued"
+        )
 
 
 def _certificates(path: Path) -> tuple[bytes, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, RouteOptimisation, load_home_agent
 from agents.core.mtu import inner_mtu
@@ -28,6 +28,9 @@ from agents.runtime.returns import read_returns, write_returns
 from agents.runtime.sockets import EchoSocket, OutboundSocket, PeerSocket
 from agents.runtime.tun import Tun
 from agents.runtime.watchdog import Watchdog, WatchdogDied
+
+if TYPE_CHECKING:
+    from agents.core.ike.credentials import Credentials
 
 HOME_METRIC: Final = 1
 """Below any routing daemon's: the own home link wins over the way to another home agent's."""
@@ -58,7 +61,7 @@ class Devices:
         if config.route_optimisation is not RouteOptimisation.OFF:
             self.echoes = EchoSocket(config.address)
         self.ike: PacketReader | None = None
-        if any(each.secret_file != Path() for each in config.peers):
+        if config.credentials.given:
             from agents.runtime.ike_socket import IkeSocket
 
             self.ike = IkeSocket(config.address)
@@ -232,13 +235,17 @@ class HomeAgentProcess(Agent):
         return len(associations)
 
     def _add_peer(self, request: Mapping[str, Any], now: float) -> str:
-        """Take the home agent `name` in: `index`, own `address`, and the `key_file` of the two."""
+        """Take the home agent `name` in: `index`, own `address`, and the `key_file` of the two.
+
+        Without `key_file` the two know each other by certificate.
+        """
         from agents.config import peer_config
         from agents.keys import read_key_file
 
         try:
             peer = peer_config(request)
-            self.engine.add_peer(peer, read_key_file(peer.key_file), now)
+            keys = () if peer.key_file == Path() else read_key_file(peer.key_file)
+            self.engine.add_peer(peer, keys, now)
         except ValueError as error:
             raise CommandError(str(error)) from error
         self.pump(now)
@@ -311,19 +318,13 @@ def _prepare(path: Path) -> HomeAgentProcess:
     watchdog = Watchdog.start(config.home_prefix, config.directory / "events.jsonl", config.name)
     from agents.core.home_agent import HomeAgent
     from agents.keys import read_key_file
-    from agents.shared_secrets import read_pair_secret, read_secret_files
 
     _check_forwarding()
-    by_ike = [each for each in config.peers if each.secret_file != Path()]
-    peer_secrets = {
-        each.index: read_pair_secret(each.secret_file, config.address, each.address)
-        for each in by_ike
-    }
     peer_keys = {
-        each.index: read_key_file(each.key_file) for each in config.peers if each not in by_ike
+        each.index: read_key_file(each.key_file) for each in config.peers if each.key_file != Path()
     }
     mobile_keys = [read_key_file(each) for each in config.key_files]
-    secrets = read_secret_files(config.secret_files) if config.secret_files else None
+    secrets, credentials = _read_secrets(config), _read_credentials(config)
     devices = Devices(config)
     egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
     # After all that can go wrong: a start that failed must not use up the first incarnation.
@@ -335,7 +336,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         peer_keys,
         egress.record if egress is not None else None,
         secrets=secrets,
-        peer_secrets=peer_secrets,
+        credentials=credentials,
         last_advertised=read_returns(config.directory / "returns"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
@@ -355,6 +356,26 @@ def _prepare(path: Path) -> HomeAgentProcess:
     agent.start(time.monotonic())
     journal.write("agent-ready")
     return agent
+
+
+def _read_secrets(config: HomeAgentConfig) -> Mapping[IPv6Address, bytes] | None:
+    """Return the pre-shared keys of mobile nodes, or None if it has no files of them."""
+    if not config.secret_files:
+        return None
+    from agents.shared_secrets import read_secret_files
+
+    return read_secret_files(config.secret_files)
+
+
+def _read_credentials(config: HomeAgentConfig) -> "Credentials | None":
+    """Return what certificates there are, which have to be this home agent's."""
+    if not config.credentials.given:
+        return None
+    from agents.credential_files import check_own, read_credentials
+
+    credentials = read_credentials(config.credentials)
+    check_own(credentials, config.credentials, config.address, config.home_agent_address)
+    return credentials
 
 
 def _check_forwarding() -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.config import ConfigError, MobileNodeConfig
 from agents.core.mobile_events import HomeChosen
@@ -26,6 +26,9 @@ from agents.runtime.netlink import Monitor, Netlink
 from agents.runtime.sockets import InboundSocket, OutboundSocket
 from agents.runtime.tun import Tun
 from agents.runtime.used_keys import claim_keys
+
+if TYPE_CHECKING:
+    from agents.core.ike.credentials import Credentials
 
 
 class MobileNodeProcess(Agent):
@@ -228,7 +231,7 @@ def _prepare(paths: Sequence[Path]) -> MobileNodeProcess:
     egress = EgressFile(first.directory / "egress.bin") if first.egress_record else None
     engine = _make_engine(homes, egress.record if egress is not None else None)
     keys = {
-        each.key_file: () if each.secret_files else read_key_file(each.key_file) for each in homes
+        each.key_file: read_key_file(each.key_file) for each in homes if each.key_file != Path()
     }
     engine.load_keys([each for own in keys.values() for each in own], time.monotonic())
     journal = Journal(first.directory / "events.jsonl", first.name)
@@ -249,7 +252,9 @@ def _make_engine(
     """Return the engine of one home, or what stands for those of several."""
     from agents.core.mobile_node import MobileNode
 
-    engines = [MobileNode(each, os.urandom, record, _secret(each)) for each in homes]
+    engines = [
+        MobileNode(each, os.urandom, record, _secret(each), _credentials(each)) for each in homes
+    ]
     if len(engines) == 1:
         return engines[0]
     from agents.core.mobile_homes import MobileHomes
@@ -267,6 +272,17 @@ def _secret(config: MobileNodeConfig) -> bytes | None:
     if secret is None:
         raise ConfigError(f"{config.secret_files[0]}: no secret of {config.home_address}; add one")
     return secret
+
+
+def _credentials(config: MobileNodeConfig) -> "Credentials | None":
+    """Return what certificates there are, whose own has to be of the home address."""
+    if not config.credentials.given:
+        return None
+    from agents.credential_files import check_own, read_credentials
+
+    credentials = read_credentials(config.credentials)
+    check_own(credentials, config.credentials, config.home_address)
+    return credentials
 
 
 def _open_inbound(name: str, errors: bool) -> InboundSocket:

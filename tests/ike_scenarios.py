@@ -1,6 +1,5 @@
 """IKE between the agents on a real kernel, and what may go wrong around it."""
 
-import os
 import subprocess
 import sys
 import time
@@ -10,21 +9,25 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 from agents.config import Mode, PeerConfig, dump, load_home_agent
-from agents.shared_secrets import write_pair_secret
 from tests import runtime_lab as lab
+from tests.figure_1.keys import found_in
 from tests.runtime_lab import ask, await_true, events, request, run, spawn, start
+from topologies.key_material import keys_in
 
 PING = ("ping", "-c", "3", "-i", "0.01", "-W", "5", "-q")
 FLOW = ("ping", "-c", "2500", "-i", "0.002", "-W", "5", "-q")
 
 
 class Pair:
-    """Home agent and mobile node with a pre-shared key, running."""
+    """Home agent and mobile node with certificates, running."""
 
-    def __init__(self, directory: Path, mode: Mode = Mode.HARDENED) -> None:
+    def __init__(
+        self, directory: Path, mode: Mode = Mode.HARDENED, *, secret: bool = False
+    ) -> None:
+        """`secret`: the mobile node has a pre-shared key."""
         self.directory = directory
         lab.build()
-        lab.configure(directory, mode, ike=True)
+        lab.configure(directory, mode, ike=True, secret=secret)
         self.ha = start(directory, "ha")
         self.mn = start(directory, "mn")
         self.await_bound()
@@ -41,10 +44,12 @@ class Pair:
         return sorted(each["generation"] for each in ask(self.directory, role, "sas"))
 
 
-def from_nothing_to_renewal(directory: Path, mode: Mode = Mode.HARDENED) -> None:
+def from_nothing_to_renewal(
+    directory: Path, mode: Mode = Mode.HARDENED, *, secret: bool = False
+) -> None:
     """A flow of 500 packets a second each way meets a renewal, and loses nothing."""
     began = time.monotonic()
-    pair = Pair(directory, mode)
+    pair = Pair(directory, mode, secret=secret)
     pair.check()
     assert pair.generations("ha") == pair.generations("mn") == [1] * 4
     flows = [
@@ -65,12 +70,15 @@ def from_nothing_to_renewal(directory: Path, mode: Mode = Mode.HARDENED) -> None
     assert kinds.index("renewal-began") < kinds.index("sa-renewed") < kinds.index("sa-deleted")
     for role in ("ha", "mn"):
         assert ask(directory, role, "counters").get("dropped.internal-error", 0) == 0
-        secret = (directory / "mn.secret").read_text().split('"')[3]
-        assert secret not in (directory / role / "events.jsonl").read_text()
+        journal = (directory / role / "events.jsonl").read_bytes()
+        private = [path for path in directory.rglob("*") if path.suffix in (".key", ".secret")]
+        hidden = {key for path in private for key in keys_in(path.read_bytes())}
+        assert len(hidden) == 2
+        assert not found_in(journal, list(hidden))
 
 
-def renewal_in_draft_cbc(directory: Path) -> None:
-    from_nothing_to_renewal(directory, Mode.DRAFT_CBC)
+def renewal_in_draft_cbc_with_a_secret(directory: Path) -> None:
+    from_nothing_to_renewal(directory, Mode.DRAFT_CBC, secret=True)
 
 
 def revocation_and_what_is_refused(directory: Path) -> None:
@@ -91,7 +99,7 @@ def revocation_and_what_is_refused(directory: Path) -> None:
 
 
 def either_restarts(directory: Path) -> None:
-    """The mobile node with the same secret; then the home agent, which has lost all SAs."""
+    """The mobile node with the same certificate; then the home agent, which has lost all SAs."""
     pair = Pair(directory)
     pair.mn.kill()
     pair.mn.wait()
@@ -131,7 +139,8 @@ def the_stack_answers_no_ike(directory: Path) -> None:
 def mistakes_are_one_line(directory: Path) -> None:
     lab.build()
     lab.configure(directory, ike=True)
-    (directory / "mn.secret").chmod(0o644)
+    for name in ("HA1", "mn"):
+        (directory / "authority" / f"{name}.key").chmod(0o644)
     for role in ("ha", "mn"):
         refused = run(role, sys.executable, "-m", f"agents.{role}", str(directory / f"{role}.toml"))
         assert refused.returncode == 2
@@ -144,9 +153,7 @@ def home_agents_speak_ike_beside_mobile_nodes(directory: Path) -> None:
     lab.build()
     lab.configure(directory, ike=True)
     path, peer = directory / "ha.toml", IPv6Address("fd00:1:2::2")
-    secret = directory / "HA1-HA2.secret"
-    write_pair_secret(secret, lab.OWN, peer, os.urandom(32))
-    config = replace(load_home_agent(path), peers=(PeerConfig("HA2", 2, peer, secret_file=secret),))
+    config = replace(load_home_agent(path), peers=(PeerConfig("HA2", 2, peer),))
     path.write_text(dump(config))
     taken = "import socket, sys; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); "
     taken += f"s.bind(('{lab.OWN}', 500)); print('bound', flush=True); sys.stdin.read()"
@@ -171,7 +178,7 @@ def home_agents_speak_ike_beside_mobile_nodes(directory: Path) -> None:
     probe = "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); "
     probe += f"s.sendto(b'x' * 28, ('{lab.OWN}', 500))"
     run("cn", sys.executable, "-c", probe, check=True)
-    await_true(lambda: count("dropped.inter-ha-from-stranger") == 1, "a stranger to be refused")
+    await_true(lambda: count("peer-ike.dropped.bad-version") == 1, "a stranger to be refused")
     assert count("dropped.internal-error") == 0
     assert count("ike.sent.ike-auth-response") == 1
     assert run("cn", *PING, str(lab.HOME_ADDRESS)).returncode == 0
@@ -181,7 +188,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
         from_nothing_to_renewal,
-        renewal_in_draft_cbc,
+        renewal_in_draft_cbc_with_a_secret,
         revocation_and_what_is_refused,
         either_restarts,
         the_stack_answers_no_ike,

@@ -80,12 +80,16 @@ class Reference:
         self._delivered: dict[int, int] = defaultdict(int)
         self._at_correspondent = 0
         self._ciphers: dict[tuple[bytes, bytes], esp.Cipher] = {}
-        for pairs in world.peer_keys.values():
+        self._by_own = {own_address(index).packed: index for index in range(1, 64)}
+        self.learn_keys()
+
+    def learn_keys(self) -> None:
+        """Read what home agents tell one another by the keys that there are now."""
+        for pairs in self.world.peer_keys.values():
             for pair in pairs.values():
                 for key in pair:
                     ends = key.source.packed, key.destination.packed
                     self._ciphers[ends] = esp.make_cipher(key.transform, key.key)
-        self._by_own = {own_address(index).packed: index for index in world.indexes}
 
     # What happens.
 
@@ -93,6 +97,12 @@ class Reference:
         """HA `index` started: it has acknowledged nothing."""
         for key in [each for each in self.claims if each[0] == index]:
             del self.claims[key]
+
+    def left(self, index: int) -> None:
+        """HA `index` is gone, and what it reported has been read."""
+        self.started(index)
+        self.world.events[index].clear()
+        self._read[index] = 0
 
     def keyed(self, number: int) -> None:
         """Mobile node `number` has new keys."""
@@ -159,7 +169,7 @@ class Reference:
             watched.read = len(events)
 
     def _check_home_agent_events(self) -> None:
-        for index in self.world.indexes:
+        for index in self.world.has:
             events = self.world.events[index]
             for event in events[self._read[index] :]:
                 self._check_event(index, event)
@@ -321,6 +331,11 @@ class WatchedWorld(World):
         assert self.reference is not None
         self.reference.started(index)
         return super().start_ha(index, **changes)
+
+    def _add_peer_keys(self, index: int) -> None:
+        super()._add_peer_keys(index)
+        assert self.reference is not None
+        self.reference.learn_keys()
 
     def _record(self, spi: int, sid: int, number: int) -> None:
         super()._record(spi, sid, number)

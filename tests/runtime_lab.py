@@ -16,9 +16,10 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, dump
+from agents.config import CredentialFiles, HomeAgentConfig, MobileNodeConfig, Mode, dump
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
 from agents.shared_secrets import write_secret_file
+from topologies.certification import Authority
 
 HOME = IPv6Network("fd00:192:168:1::/64")
 HOME_AGENT = IPv6Address("fd00:192:168:1::254")
@@ -94,16 +95,29 @@ def keys(index: int, transform: Transform) -> list[KeyedAssociation]:
 
 
 def configure(
-    directory: Path, mode: Mode = Mode.HARDENED, *, ike: bool = False, **changes: Any
+    directory: Path,
+    mode: Mode = Mode.HARDENED,
+    *,
+    ike: bool = False,
+    secret: bool = False,
+    **changes: Any,
 ) -> None:
-    """Write configurations and keys, or with `ike` a pre-shared key, below `directory`."""
+    """Write configurations and keys below `directory`.
+
+    With `ike` certificates, or, with `secret`, a pre-shared key of the mobile node in place of its.
+    """
     for node in ("ha", "mn"):
         (directory / node).mkdir(parents=True)
-    secrets = (directory / "mn.secret",) if ike else ()
+    secrets = (directory / "mn.secret",) if ike and secret else ()
+    own, others = CredentialFiles(), CredentialFiles()
     if ike:
-        write_secret_file(secrets[0], {HOME_ADDRESS: os.urandom(32)})
+        operator = Authority(directory / "authority")
+        own = operator.home_agent("HA1", 1, OWN, HOME_AGENT, HOME)
+        others = operator.trust() if secret else operator.mobile_node("mn", HOME_ADDRESS)
     else:
         write_key_file(directory / "mn.keys", keys(1, Transform(mode.transform)))
+    if secrets:
+        write_secret_file(secrets[0], {HOME_ADDRESS: os.urandom(32)})
     home_agent = HomeAgentConfig(
         name="HA1",
         index=1,
@@ -114,6 +128,7 @@ def configure(
         mode=mode,
         key_files=() if ike else (directory / "mn.keys",),
         secret_files=secrets,
+        credentials=own,
         **changes,
     )
     mobile_node = MobileNodeConfig(
@@ -124,6 +139,7 @@ def configure(
         directory=directory / "mn",
         key_file=Path() if ike else directory / "mn.keys",
         secret_files=secrets,
+        credentials=others,
         mode=mode,
         interfaces=("wire",),
         **changes,

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from agents import config, home_configs, keys
-from agents.config import ConfigError, HomeAgentConfig, MobileNodeConfig, PeerConfig
+from agents.config import (
+    ConfigError,
+    CredentialFiles,
+    HomeAgentConfig,
+    MobileNodeConfig,
+    PeerConfig,
+)
 
 HOME = IPv6Network("fd00:192:168:1::/64")
 ANYCAST = IPv6Address("fd00:192:168:1::254")
@@ -105,18 +111,47 @@ def test_homes_that_do_not_go_together(
     assert str(paths[1]) in str(refused.value)
 
 
-def test_a_peer_has_a_key_file_or_a_secret_file(tmp_path: Path) -> None:
+CREDENTIALS = CredentialFiles(Path("ha.pem"), Path("ha.key"), Path("root.pem"), Path("crl"))
+
+
+def test_a_peer_has_a_key_file_or_this_end_a_certificate(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
-    address = IPv6Address("fd00:1:2::2")
-    given = replace(
-        home_agent(tmp_path),
-        peers=(PeerConfig("HA2", 2, address, secret_file=tmp_path / "HA1-HA2.secret"),),
-    )
+    peer = PeerConfig("HA2", 2, IPv6Address("fd00:1:2::2"))
+    given = replace(home_agent(tmp_path), peers=(peer,), credentials=CREDENTIALS)
     path.write_text(config.dump(given))
     assert config.load_home_agent(path) == given
-    path.write_text(config.dump(replace(given, peers=(PeerConfig("HA2", 2, address),))))
-    with pytest.raises(ConfigError, match=r"peers\[0\]: HA2 needs key_file or secret_file"):
+    path.write_text(config.dump(replace(given, credentials=CredentialFiles())))
+    with pytest.raises(ConfigError, match=r"peers\[0\]\.key_file: missing; HA2 is known by"):
         config.load_home_agent(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"anchors": Path()}, "credentials.anchors: missing"),
+        ({"chain": Path()}, "credentials.chain: missing"),
+        ({"key": Path()}, "credentials.key: missing"),
+    ],
+)
+def test_credentials_that_do_not_go_together(
+    tmp_path: Path, change: dict[str, Path], words: str
+) -> None:
+    path = tmp_path / "a.toml"
+    wrong = replace(CREDENTIALS, **change)
+    path.write_text(config.dump(replace(home_agent(tmp_path), credentials=wrong)))
+    with pytest.raises(ConfigError, match=words):
+        config.load_home_agent(path)
+    mobile = replace(mobile_node(tmp_path), key_file=Path(), credentials=wrong)
+    path.write_text(config.dump(mobile))
+    if "key" in change:  # a mobile node may have a secret in its place
+        with pytest.raises(ConfigError, match="key_file: missing; add it, or"):
+            config.load_mobile_node(path)
+        given = replace(mobile, secret_files=(tmp_path / "mn.secret",))
+        path.write_text(config.dump(given))
+        assert config.load_mobile_node(path) == given
+    else:
+        with pytest.raises(ConfigError, match=words):
+            config.load_mobile_node(path)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +164,7 @@ def test_a_peer_has_a_key_file_or_a_secret_file(tmp_path: Path) -> None:
         ('address = "fd00:1:1::1"', 'address = "fd00:192:168:1::1"', ["address", "overlaps"]),
         ('address = "fd00:1:1::1"', 'address = "HA1"', ["address", "HA1"]),
         ("index = 3", "index = 2", ["peers[1].index", "HA2"]),
-        ('secret_file = "."', 'secret_file = "a"', ["peers[0]", "HA2", "one of the two"]),
+        ("secret_files", "secret_file", ["secret_file", "unknown key", "secret_files"]),
         ('address = "fd00:1:3::3"', "", ["peers[1].address", "missing"]),
         ("1::254", "2::254", ["home_agent_address", "not in the home prefix"]),
         ("hello_misses = 3", "hello_misses = -3", ["timers.hello_misses", "negative"]),

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from agents.config import ConfigError, CredentialFiles
 from agents.core.home_agent_certificate import HomeAgentCertificate
-from agents.core.ike.certificates import Certificate, NotAuthorised, read_certificate
+from agents.core.ike.certificates import Certificate, read_certificate
 from agents.core.ike.credentials import Credentials, Verified
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.credential_files import read_credentials
 from agents.wire.address_blocks import (
     EXTENSION,

@@ -6,8 +6,10 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from agents.wire.ike.message import parse_message
 from tests.figure_1.capture import Captured
 from tests.figure_1.inside import inside
+from tests.figure_1.keys import files_with_keys
 from tests.figure_1.lab import Lab
 from topologies.network import RUNTIME
 
@@ -18,10 +20,14 @@ pytestmark = [
 
 
 def is_ike(packet: Captured) -> bool:
+    """Whether it is an IKE message, or the first fragment of one."""
     parsed = packet.parsed
     if parsed is None or parsed.next_header != 17:
         return False
-    return parsed.payload[:4] == b"\x01\xf4\x01\xf4"
+    if parsed.payload[:4] != b"\x01\xf4\x01\xf4":
+        return False
+    message = parse_message(parsed.payload[8:])
+    return message.fragment is None or message.fragment.number == 1
 
 
 def messages(packets: list[Captured]) -> list[tuple[bytes, int]]:
@@ -115,7 +121,7 @@ def test_failover_without_ike_then_renewal_by_the_new_primary(figure_1: Lab) -> 
 
 
 @inside
-def test_a_restarted_mobile_node_needs_no_fresh_secret(figure_1: Lab) -> None:
+def test_a_restarted_mobile_node_needs_no_fresh_certificate(figure_1: Lab) -> None:
     figure_1.wait_settled()
     before = wait_renewed(figure_1, "HA1", "HA2", "HA3")
     figure_1.network.agents.restart_mobile_node("mn")
@@ -147,8 +153,8 @@ def test_home_agents_agree_by_ike(figure_1: Lab) -> None:
     for name, home_agent in figure_1.home_agents.items():
         others = {each for each in figure_1.home_agents if each != name}
         configuration = home_agent.configuration.read_text()
-        assert configuration.count(".secret") == 2 + 1
-        assert 'key_file = "."' in configuration
+        assert configuration.count('key_file = "."') == len(others)
+        assert f'chain = "{RUNTIME}/keys/authority/{name}.pem"' in configuration
         made = [each for each in figure_1.events(name) if each["kind"] == "peer-sa-made"]
         assert {each["peer"] for each in made} == others
         counters = figure_1.counters(name)
@@ -156,9 +162,14 @@ def test_home_agents_agree_by_ike(figure_1: Lab) -> None:
         assert sum(counters.get(each, 0) for each in answered) >= 2
         assert not counters.get("dropped.internal-error", 0)
         assert "peer-sa-failed" not in figure_1.kinds(name, made[-1]["t"])
-        journal = home_agent.events.read_text()
-        for path in (RUNTIME / "keys").glob("HA*.secret"):
-            assert path.read_text().split('"')[-2] not in journal
+
+
+@inside
+def test_no_private_key_is_in_what_a_run_leaves_behind(figure_1: Lab) -> None:
+    """I7: those of three home agents and the mobile node, and no certificate authority's."""
+    keys = figure_1.keys()
+    assert len(keys) == len(figure_1.home_agents) + 1
+    assert not files_with_keys(figure_1.logs, keys)
 
 
 @inside

@@ -13,8 +13,12 @@ import pytest
 from tests.figure_1.inside import inside
 from tests.figure_1.lab import HOME_ADDRESS, Lab
 from tests.figure_1.streams import Streams
+from topologies import addressing
 
-pytestmark = pytest.mark.emulation
+pytestmark = [
+    pytest.mark.emulation,
+    pytest.mark.parametrize("figure_1", ["hardened+ike"], indirect=True, scope="module"),
+]
 
 PERIOD = 0.001
 
@@ -122,3 +126,26 @@ def test_a_fence_holds_against_the_node_and_against_heal(figure_1: Lab) -> None:
     assert "NO-CARRIER" in figure_1.run("HA3", "ip", "link", "show", "HA3-r3").stdout
     faults.unfence("HA3")
     figure_1.wait_settled()
+
+
+@inside
+def test_a_rogue_gets_nothing_and_is_told_why(figure_1: Lab) -> None:
+    network = figure_1.network
+    plan = network.plan
+    known = {name: figure_1.counters(name) for name in figure_1.home_agents}
+    authority = network.agents.authority
+    folder = figure_1.folder / "rogue"
+    other = authority.home_agent(
+        "HA5", 5, "fd00:1:5::5", addressing.HOME_AGENT_ADDRESS, addressing.home_prefix(2)
+    )
+    network.add_home_agent("HA5", credentials=other)
+    time.sleep(5)
+    for name in figure_1.home_agents:
+        print(
+            name,
+            figure_1.events(name)[-10:],
+            {k: v for k, v in figure_1.counters(name).items() if "ike" in k or "drop" in k},
+            figure_1.agent(name).ask("status"),
+        )
+    print(figure_1.events("HA5"))
+    1 / 0

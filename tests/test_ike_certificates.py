@@ -15,7 +15,6 @@ from ike_world import COA, HA, HOA, PAYLOAD, SECRET, SIGNALLING, End, IkeWorld, 
 from agents.config import CredentialFiles
 from agents.core.home_agent_certificate import HomeAgentCertificate
 from agents.core.ike import authentication
-from agents.core.ike.certificates import NotAuthorised
 from agents.core.ike.config import Admit, IkeConfig, IkePeerConfig
 from agents.core.ike.events import (
     ChildEstablished,
@@ -24,6 +23,7 @@ from agents.core.ike.events import (
     IkeFailed,
     RevocationsLearned,
 )
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import AuthMethod, CertificateEncoding
 from agents.wire.ike.payloads import Authentication, Certificate, Payload

@@ -17,7 +17,7 @@ from agents.core.events import (
 from agents.core.ike.events import ChildRekeyed, IkeDeleted, IkeEstablished, IkeFailed
 from agents.core.mobile_events import KeysRenewed, RegistrationAcknowledged
 from agents.wire import ipv6
-from agents.wire.ike.header import parse_header
+from agents.wire.ike.message import parse_message
 from agents.wire.ike.numbers import ExchangeType
 from agents.wire.udp import parse_udp
 
@@ -42,7 +42,9 @@ def exchanges(world: World) -> list[int]:
     for packet in world.seen:
         if is_ike(packet) and packet[40:44] == b"\x01\xf4\x01\xf4":
             payload = parse_udp(packet[40:], IPv6Address(packet[8:24]), IPv6Address(packet[24:40]))
-            found.append(parse_header(payload[2]).exchange)
+            message = parse_message(payload[2])
+            if message.fragment is None or message.fragment.number == 1:
+                found.append(message.header.exchange)
     return found
 
 
@@ -69,8 +71,23 @@ def test_registration_from_nothing(mode: Mode) -> None:
     assert {each.spi >> 24 for each in held(world, 2) if each.inbound} == {1}
 
 
+def test_a_mobile_node_by_secret_and_home_agents_by_certificate() -> None:
+    world = World(3, ike=True, mobile_secret=True)
+    world.start_all()
+    world.start_mn()
+    settled(world, 1)
+    world.kill(1)
+    world.run(1.0)
+    streams = Streams(world, (2, 3))
+    streams.run(0.1)
+    world.has[2].renew(HOA, world.now)  # HA2 begins, and both prove themselves the other way round
+    streams.run(3.0)
+    streams.assert_nothing_lost()
+    assert len(world.found(2, IkeEstablished)) == 1
+
+
 def test_a_mobile_node_without_the_secret_gets_nothing() -> None:
-    world = World(2, ike=True)
+    world = World(2, ike=True, mobile_secret=True)
     world.start_all()
     secret, world.secret = world.secret, bytes(32)
     world.start_mn(settle=20.0)
@@ -79,6 +96,7 @@ def test_a_mobile_node_without_the_secret_gets_nothing() -> None:
     assert not world.mn.registration.bound
     failed = world.found("mn", IkeFailed)
     assert {each.fields()["reason"] for each in failed} == {"authentication-failed"}
+    assert {each.fields()["detail"] for each in failed} == {"wrong-proof"}
     assert 3 <= len(failed) <= 6  # tried again, ever later
     for index in (1, 2):
         assert held(world, index) == []
@@ -501,13 +519,17 @@ def test_a_flood_of_spis_is_relayed_at_a_limited_rate() -> None:
 
 
 def test_no_secret_and_no_key_is_in_any_event() -> None:
-    world = registered()
+    world = registered(mobile_secret=True)
     world.has[1].renew(HOA, world.now)
     world.run(3.0)
     assert world.secret is not None
     hidden = {each.key.hex() for each in held(world, 1)} | {world.secret.hex()}
     events = [each for found in world.events.values() for each in found]
     text = repr([each.fields() for each in events]) + repr(events)
+    private = world.credentials(1).private_key
+    assert private is not None
+    number = private.private_numbers().private_value
+    hidden |= {str(number), f"{number:064x}"}
     assert not any(each in text for each in hidden)
     raw = {repr(each.key) for each in held(world, 1)} | {repr(world.secret)}
     assert not any(each in text for each in raw)

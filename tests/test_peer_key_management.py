@@ -1,13 +1,16 @@
 """IKEv2 between home agents: from nothing, restarts, simultaneous beginnings, renewal, loss."""
 
 from collections import Counter
-from ipaddress import IPv6Address
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
 
+import certified
 import pytest
 from test_renewal import Streams
-from world import ANYCAST, COA, COA2, DELAY, World, own_address
+from world import ANYCAST, COA, COA2, DELAY, HOME, World, own_address
 
-from agents.config import Detector, Mode
+from agents.config import CredentialFiles, Detector, Mode
 from agents.core.events import (
     AdvertisePrefix,
     Notice,
@@ -17,12 +20,22 @@ from agents.core.events import (
     PeerChanged,
 )
 from agents.core.home_agent import HomeAgent
+from agents.core.ike.config import IkeConfig, IkePeerConfig
+from agents.core.ike.endpoint import IkeEndpoint
+from agents.core.ike.events import IkeFailed, RevocationsLearned
+from agents.core.ike_packets import to_datagram, to_packet
 from agents.core.membership import FIRST_PEER_INTERVALS
 from agents.core.peer_associations import PeerAssociations
 from agents.core.peer_key_management import FORGOTTEN_AFTER, LONGEST_REPETITION, QUIET_TIME
+from agents.core.timers import TimerQueue
 from agents.wire import ipv6
 from agents.wire.ike.header import parse_header
+from agents.wire.ike.identity import Identity
+from agents.wire.ike.message import parse_message
 from agents.wire.udp import parse_udp, serialize_udp
+from topologies.certification import EXPIRED, Authority
+
+OTHER_HOME = IPv6Network("fd00:192:169:1::/64")
 
 
 def world_of(has: int = 3, **options: object) -> World:
@@ -51,7 +64,17 @@ def described(packet: bytes) -> tuple[int, int, bool]:
 
 
 def exchanges(world: World, since: int = 0) -> list[tuple[int, int, bool]]:
-    return [described(each) for each in world.seen[since:] if is_peer_ike(each)]
+    """Return what `described` says of each message; the fragments of one count once."""
+    return [
+        described(each) for each in world.seen[since:] if is_peer_ike(each) and not continues(each)
+    ]
+
+
+def continues(packet: bytes) -> bool:
+    """Whether an IKE message is a fragment of one, and not its first."""
+    source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
+    fragment = parse_message(parse_udp(packet[40:], source, destination)[2]).fragment
+    return fragment is not None and fragment.number > 1
 
 
 def held(world: World, index: int, other: int) -> PeerAssociations:
@@ -317,29 +340,70 @@ def test_renewal_goes_through_losses() -> None:
         assert world.has[index].status()["peers"] == {f"HA{other}": "up"}
 
 
-def test_a_wrong_secret_is_said_once_and_the_peer_stays_unknown() -> None:
+WRONG = {
+    "unknown-issuer": lambda operator: certified.home_agent(2, "stranger"),
+    "expired": lambda operator: of_ha2(operator, lifetime=EXPIRED),
+    "prefix-not-delegated": lambda operator: of_ha2(operator, prefix=OTHER_HOME),
+    "wrong-index": lambda operator: of_ha2(operator, index=7),
+    "wrong-identity": lambda operator: of_ha2(operator, address=own_address(9)),
+}
+
+
+def of_ha2(operator: Authority, **changes: object) -> CredentialFiles:
+    values = {"index": 2, "address": own_address(2), "prefix": HOME, **changes}
+    return operator.home_agent("other", home_agent_address=ANYCAST, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reason", WRONG)
+def test_a_wrong_certificate_is_said_once_and_the_peer_stays_unknown(reason: str) -> None:
+    """HA2's own is not believed; with another operator's it believes nobody either."""
     world = world_of(3)
     world.start_ha(1)
     world.start_ha(3)
-    world.peer_secrets[frozenset((1, 2))] = bytes(32)
+    world.certificates[2] = WRONG[reason](certified.authority())
     world.start_ha(2)
     world.run(120.0)
     assert world.has[1].status()["peers"] == {"HA2": "invalid", "HA3": "up"}
-    assert world.has[2].status()["peers"] == {"HA1": "invalid", "HA3": "up"}
+    assert world.has[2].status()["peers"] == {"HA1": "invalid", "HA3": "invalid"}
     for index, other in ((1, "HA2"), (2, "HA1")):
         failed = [each.fields() for each in world.found(index, PeerAssociationFailed)]
         said = [each for each in failed if each["reason"] == "authentication-failed"]
-        assert [each["peer"] for each in said] == [other]
+        wanted = [(other, reason)] if index == 1 else [(other, reason), ("HA3", reason)]
+        assert sorted((each["peer"], each["detail"]) for each in said) == wanted
         count = world.has[index].counters["peer-ike-failed.authentication-failed"]
-        assert 5 <= count <= 25  # tried again, ever later
+        assert 5 <= count <= 50  # tried again, ever later
         assert not list(held(world, index, 3 - index))
+    assert world.binding(2) is None
     world.kill(2)
-    world.peer_secrets[frozenset((1, 2))] = bytes(range(32))
-    world.kill(1)
-    world.start_ha(1)
+    del world.certificates[2]
     world.start_ha(2)
     world.run(FORGOTTEN_AFTER + 3.0)
     agree(world, 1, 2, 3)
+
+
+def test_a_revocation_list_goes_from_one_to_the_next(tmp_path: Path) -> None:
+    """HA3 alone starts with the newest list; with it the others refuse HA2 from then on."""
+    operator = Authority(tmp_path)
+    world = world_of(3)
+    for index in (1, 2, 3):
+        world.certificates[index] = operator.home_agent(
+            f"HA{index}", index, own_address(index), ANYCAST, HOME
+        )
+    world.start_ha(1)
+    world.run(0.4)
+    operator.revoke("HA2")
+    world.start_ha(3)
+    world.run(0.4)
+    learnt = world.found(1, RevocationsLearned)
+    assert [each.fields()["number"] for each in learnt] == [2]
+    world.certificates[2] = replace(world.certificates[2], revocations=Path())
+    world.start_ha(2)
+    world.run(3.0)
+    for index in (1, 3):
+        assert world.has[index].status()["peers"]["HA2"] != "up"  # type: ignore[index]
+        assert world.has[index].key_counters()["peer-ike.not-authorised.revoked"] >= 1
+    failed = [each.fields() for each in world.found(2, PeerAssociationFailed)]
+    assert {each["detail"] for each in failed} == {"revoked"}
 
 
 def test_replay_of_everything_after_a_restart_changes_nothing() -> None:
@@ -513,28 +577,38 @@ def mobile_ike(world: World, index: int) -> dict[str, int]:
     return {name: value for name, value in found.items() if name.startswith("ike.")}
 
 
-def test_a_stranger_and_an_idle_home_agent_do_not_speak_ike() -> None:
+def test_a_stranger_is_told_why_and_an_idle_home_agent_says_nothing() -> None:
+    """HA9 has a certificate, and nobody has introduced it; what it gets is one word."""
     world = world_of(2)
     world.start_ha(1)
-    init = next(each for each in world.seen if is_peer_ike(each))
-    datagram = parse_udp(init[40:], own_address(1), own_address(2))
-    engine = world.has[1]
-    stranger = IPv6Address("fd00:bad::1")
-    octets = serialize_udp(stranger, 500, own_address(1), 500, datagram[2])
-    engine.receive(ipv6.build(stranger, own_address(1), ipv6.UDP, octets), world.now)
-    assert engine.counters["dropped.inter-ha-from-stranger"] == 1
+    world.start_ha(2)
+    world.run(0.4)
+    own = world.has[1]
+    stranger = own_address(9)
+    config = IkeConfig(
+        Identity.of(stranger),
+        (IkePeerConfig(Identity.of(own_address(1)), prefix=HOME),),
+        credentials=certified.credentials(certified.home_agent(9)),
+    )
+    end = IkeEndpoint(config, TimerQueue(), world.random.randbytes, lambda: 0x09000001)
+    end.initiate(config.peers[0].identity, stranger, own_address(1), world.now)
+    for _ in range(2):
+        for datagram in end.datagrams_to_send():
+            own.receive(to_packet(datagram), world.now)
+        for packet in own.packets_to_send(world.now):
+            if IPv6Address(packet[24:40]) == stranger:
+                end.receive(to_datagram(ipv6.parse(packet)), world.now)
+    (failed,) = [event for event in iter(end.next_event, None) if isinstance(event, IkeFailed)]
+    assert (failed.reason, failed.detail) == ("authentication-failed", "not-a-peer")
+    assert own.key_counters()["peer-ike.not-authorised.not-a-peer"] == 1
     # HA2 cannot read its incarnation counter: it stays out, and answers nobody.
+    init = next(each for each in world.seen if is_peer_ike(each))
     out = HomeAgent(
-        world.ha_config(2),
-        None,
-        world.random.randbytes,
-        {},
-        peer_secrets={1: world.peer_secrets[frozenset((1, 2))]},
+        world.ha_config(2), None, world.random.randbytes, {}, credentials=world.credentials(2)
     )
     out.start(world.now)
     out.receive(init, world.now)
     assert out.counters["dropped.peer-ike-not-here"] == 1
     assert out.packets_to_send(world.now) == []
-    world.start_ha(2)
-    world.run(0.4)
-    assert world.has[1].status()["peers"] == {"HA2": "up"}
+    world.run(FORGOTTEN_AFTER + 3.0)
+    agree(world, 1, 2)

@@ -13,10 +13,8 @@ from scapy.layers.inet6 import IPv6
 
 from agents.config import ConfigError
 from agents.shared_secrets import (
-    read_pair_secret,
     read_secret_file,
     read_secret_files,
-    write_pair_secret,
     write_secret_file,
 )
 from agents.wire import ipv6
@@ -73,48 +71,6 @@ def test_files_that_others_can_read_or_that_are_not_there(tmp_path: Path) -> Non
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
         read_secret_file(path)
-
-
-ENDS = (IPv6Address("fd00:1:1::1"), IPv6Address("fd00:1:2::2"))
-THIRD = IPv6Address("fd00:1:3::3")
-
-
-def test_the_secret_of_two_home_agents(tmp_path: Path) -> None:
-    path, more = tmp_path / "HA1-HA2.secret", tmp_path / "HA1-HA3.secret"
-    write_pair_secret(path, *ENDS, bytes(range(32)))
-    write_pair_secret(more, ENDS[0], THIRD, bytes(range(16)))
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert read_pair_secret(path, *ENDS) == bytes(range(32))
-    assert read_pair_secret(path, ENDS[1], ENDS[0]) == bytes(range(32))
-    path.write_text(path.read_text() + more.read_text())
-    assert read_pair_secret(path, ENDS[0], THIRD) == bytes(range(16))
-    assert read_pair_secret(path, *ENDS) == bytes(range(32))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda text: text.replace("2::2", "3::3"), ["no secrets", "fd00:1:2::2"]),
-        (lambda text: text + text, ["2 secrets", "one is needed"]),
-        (lambda text: text.replace(', "fd00:1:2::2"', ""), ["secret[0]", "two addresses"]),
-        (lambda text: text.replace("fd00:1:2::2", "HA2"), ["home_agents", "HA2"]),
-        (lambda text: text.replace('secret = "0001', 'secret = "zz01'), ["hexadecimal"]),
-        (lambda text: text.replace("home_agents", "home_agent"), ["home_agents and secret"]),
-        (lambda text: text.replace("[[secret]]", "[secret]"), ["[[secret]]"]),
-    ],
-)
-def test_mistakes_in_the_secret_of_two(
-    tmp_path: Path, change: Callable[[str], str], words: list[str]
-) -> None:
-    path = tmp_path / "pair.secret"
-    write_pair_secret(path, *ENDS, bytes(range(32)))
-    path.write_text(change(path.read_text()))
-    with pytest.raises(ConfigError) as caught:
-        read_pair_secret(path, *ENDS)
-    assert "\n" not in str(caught.value)
-    for word in [str(path), *words]:
-        assert word in str(caught.value)
-    assert bytes(range(2, 32)).hex() not in str(caught.value)
 
 
 @given(st.integers(1, 65535), st.integers(1, 65535), st.binary(max_size=64))

@@ -1,8 +1,9 @@
-"""A stateful machine: three home agents and two mobile nodes in memory, anything in any order.
+"""A stateful machine: home agents and two mobile nodes in memory, anything in any order.
 
 Registration, movement, expiry; packets lost, repeated, late, replayed; agents killed, restarted,
-paused; home agents cut off from one another; new keys. `reference_model` checks I1, I2, I4 and I5
-after everything that an engine does, and I3 once all is repaired and the bound has passed.
+paused; home agents that join, leave, are cut off from one another; new keys. `reference_model`
+checks I1, I2, I4 and I5 after everything that an engine does, and I3 once all is repaired and the
+bound has passed.
 """
 
 import contextlib
@@ -25,12 +26,15 @@ from hypothesis.stateful import (
 from reference_model import Reference, WatchedWorld
 from world import COA, COA2, home_address, own_address
 
-from agents.config import MobileNodeTimers
+from agents.config import HomeAgentTimers, MobileNodeTimers
+from agents.core.events import Left
 from agents.core.generations import IDLE_TIME, LARVAL_TIME
+from agents.core.leaving import LeaveImpossible
 from agents.core.mobile_registration import State
 from agents.core.renewal import RenewalImpossible
 
-INDEXES = (1, 2, 3)
+INDEXES = (1, 2, 3, 4)
+"""Home agents; the last one is not there at first, and each may go (rule 6)."""
 MOBILES = (1, 2)
 LIFETIME = 8.0
 BOUND = 3.0
@@ -39,6 +43,7 @@ BOUND = 3.0
 TIMERS = MobileNodeTimers(
     first_registration_timeout=0.3, acknowledgement_timeout=0.2, max_acknowledgement_timeout=1.6
 )
+LEAVING = HomeAgentTimers(leave_least=0.3, leave_quiet=0.1, leave_most=1.0)
 PLACES = {1: (COA, COA2), 2: (COA + 1, COA2 + 1)}
 OWN = {own_address(index).packed for index in INDEXES}
 SHORT = settings(
@@ -65,7 +70,7 @@ class Multihoming(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 2**16), short_of_numbers=st.booleans())
     def begin(self, seed: int, short_of_numbers: bool) -> None:
         limits = {"sequence_soft_limit": 60, "sequence_limit": 2000} if short_of_numbers else {}
-        self.world = world = WatchedWorld(seed, **limits)
+        self.world = world = WatchedWorld(seed, timers=LEAVING, **limits)
         assert world.reference is not None
         self.reference: Reference = world.reference
         self.tags = itertools.count(1)
@@ -133,6 +138,49 @@ class Multihoming(RuleBasedStateMachine):
     def _working(self) -> list[int]:
         return [index for index in self.world.has if index not in self.world.stopped]
 
+    @rule(index=home_agents)
+    def join(self, index: int) -> None:
+        """An operator has one that is not there start, and tells all others."""
+        if index not in self.world.indexes and not self.world.stopped:
+            self.world.join(index)
+        self._pass(0.05)
+
+    @rule(index=home_agents)
+    def leave(self, index: int) -> None:
+        """It goes by itself; an operator tells those that did not hear of it."""
+        world = self.world
+        with contextlib.suppress(LeaveImpossible):
+            if index in self._working() and not world.stopped and len(world.indexes) > 2:
+                world.leave(index)
+                for _ in range(80):
+                    self._pass(0.1)
+                    if any(isinstance(each, Left) for each in world.events[index]):
+                        break
+                assert world.found(index, Left), f"HA{index} does not get away"
+                self.reference.left(index)
+                world.gone(index)
+                self._tell_all_that(index)
+        self._pass(0.05)
+
+    @rule(index=home_agents)
+    def dismiss(self, index: int) -> None:
+        """An operator takes one out that is dead, or that lives."""
+        world = self.world
+        rest = [each for each in self._working() if each != index]
+        if index in world.indexes and rest and not world.stopped and len(world.indexes) > 2:
+            if index in world.has:
+                world.kill(index)
+            world._forget(index)
+            self.reference.left(index)
+            self._tell_all_that(index)
+        self._pass(0.05)
+
+    def _tell_all_that(self, gone: int) -> None:
+        for engine in self.world.has.values():
+            with contextlib.suppress(ValueError):
+                engine.dismiss(gone, "operator", self.world.now)
+        self.world._collect()
+
     @precondition(lambda self: len(self.world.has) > 1)
     @rule(index=home_agents)
     def kill(self, index: int) -> None:
@@ -140,10 +188,10 @@ class Multihoming(RuleBasedStateMachine):
             self.world.kill(index)
         self._pass(0.01)
 
-    @precondition(lambda self: len(self.world.has) < len(INDEXES))
+    @precondition(lambda self: len(self.world.has) < len(self.world.indexes))
     @rule()
     def restart(self) -> None:
-        for index in INDEXES:
+        for index in self.world.indexes:
             if index not in self.world.has:
                 self.world.start_ha(index)
                 break
@@ -241,7 +289,7 @@ class Multihoming(RuleBasedStateMachine):
     @rule(number=mobile_nodes, order=st.permutations(INDEXES))
     def two_sides(self, number: int, order: list[int]) -> None:
         """D17: cut off from one another, two home agents take Binding Updates in turn."""
-        one, other, _ = order
+        one, other, *_ = order
         self.world.cut = {frozenset((one, index)) for index in INDEXES if index != one}
         for nearest in (other, one):
             self.world.order = [nearest, *(each for each in order if each != nearest)]
@@ -289,7 +337,7 @@ class Multihoming(RuleBasedStateMachine):
         type(self).steps += 1
         self.world.run(seconds)
         troubled = self.loss["between"] or self.world.cut or self.world.stopped
-        if troubled or len(self.world.has) < len(INDEXES):
+        if troubled or len(self.world.has) < len(self.world.indexes):
             # What peers were told meanwhile may be lost, and they need a while to be told again.
             self.reference.disturbed = self.world.now + 1.0
 
@@ -306,7 +354,7 @@ class Multihoming(RuleBasedStateMachine):
         world.cut = set()
         for index in sorted(world.stopped):
             world.wake(index)
-        for index in INDEXES:
+        for index in world.indexes:
             if index not in world.has:
                 world.start_ha(index)
         self._pass(BOUND)
@@ -330,14 +378,14 @@ class Multihoming(RuleBasedStateMachine):
             world.run(0.25)
             if self._served(number):
                 break
-        assert self._served(number), [world.binding(index, number) for index in INDEXES]
+        assert self._served(number), [world.binding(index, number) for index in world.indexes]
         received, sent = world.mobiles[number].received, len(world.at_correspondent)
         before = len(received)
-        for index in INDEXES:
+        for index in world.indexes:
             world.down(index, self._tag(), number)
         world.up(self._tag(), number)
         world.run(0.01)
-        assert len(received) == before + len(INDEXES)
+        assert len(received) == before + len(world.indexes)
         assert len(world.at_correspondent) == sent + 1
 
     @rule(number=mobile_nodes)
@@ -348,13 +396,14 @@ class Multihoming(RuleBasedStateMachine):
         (primary,) = world.primaries(number)
         world.has[int(str(primary)[2:])].renew(home_address(number), world.now)
         self._pass(LARVAL_TIME + IDLE_TIME + 2.0)
-        held = [self.reference.spis_at(index, number) for index in INDEXES]
-        assert held[0] == held[1] == held[2] == self.reference.spis(number)
+        held = [self.reference.spis_at(index, number) for index in world.indexes]
+        assert all(each == self.reference.spis(number) for each in held)
         assert len(held[0]) == 4
         assert all(engine.status()["open_exchanges"] == 0 for engine in world.has.values())
 
     def _served(self, number: int) -> bool:
-        bindings = [self.world.binding(index, number) for index in INDEXES]
+        world = self.world
+        bindings = [world.binding(index, number) for index in world.indexes]
         return all(
             each is not None
             and each["state"] == "bound"

@@ -15,10 +15,13 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from agents.config import HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
+import certified
+
+from agents.config import CredentialFiles, HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
 from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
 from agents.core.hold_down import Advertised
 from agents.core.home_agent import HomeAgent
+from agents.core.ike.credentials import Credentials
 from agents.core.mobile_node import MobileNode
 from agents.core.security_associations import SecurityAssociation
 from agents.keys import KeyedAssociation, SaMode, Transform
@@ -74,6 +77,7 @@ class World:
         key_exchange: bool = False,
         ike: bool = False,
         peer_ike: bool = False,
+        mobile_secret: bool = False,
         **home_agent: object,
     ) -> None:
         self.now = 1000.0
@@ -103,9 +107,11 @@ class World:
         self.with_key_exchange = key_exchange
         self.key_exchanges: dict[int, FakeKeyExchange] = {}
         self.fate = "agreed"
-        self.secret = self.random.randbytes(32) if ike else None
-        self.peer_secrets = self._peer_secrets() if peer_ike else {}
-        """By pair of home agents; each may be changed before one of them starts."""
+        self.ike, self.peer_ike = ike, peer_ike
+        self.secret = self.random.randbytes(32) if ike and mobile_secret else None
+        """Of the mobile nodes, in place of certificates."""
+        self.certificates: dict[int, CredentialFiles] = {}
+        """Of home agents, where they are others than those that they should have."""
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -139,17 +145,11 @@ class World:
             config,
             self.incarnations[index],
             self.random.randbytes,
-            {} if self.peer_secrets else self.peer_keys[index],
+            {} if self.peer_ike else self.peer_keys[index],
             self._record,
             exchange if self.with_key_exchange else None,
             {home_address(n): self.secret for n in range(1, 5)} if self.secret else None,
-            {
-                other: self.peer_secrets[frozenset((index, other))]
-                for other in self.indexes
-                if other != index
-            }
-            if self.peer_secrets
-            else None,
+            self.credentials(index) if self.ike or self.peer_ike else None,
             self.last_advertised.get(index),
         )
         self.has[index] = exchange.engine = engine
@@ -165,7 +165,8 @@ class World:
     def join(self, index: int, introduce: Sequence[int] | None = None) -> HomeAgent:
         """A new HA starts, after those of `introduce`, or all, were told of it by an operator."""
         self.indexes.append(index)
-        self.order.append(index)
+        if index not in self.order:
+            self.order.append(index)
         self.incarnations.setdefault(index, 0)
         self.events.setdefault(index, [])
         self._add_peer_keys(index)
@@ -202,7 +203,7 @@ class World:
     def _forget(self, gone: int) -> None:
         """Configurations that are written from now on do not name that HA."""
         self.indexes.remove(gone)
-        self.order.remove(gone)
+        self.order = [each for each in self.order if each != gone]
 
     def kill(self, index: int) -> None:
         del self.has[index]
@@ -235,10 +236,14 @@ class World:
         config = replace(self.mn_config(number), **changes)  # type: ignore[arg-type]
         mobile = self.mobiles.setdefault(number, Mobile())
         mobile.engine = engine = MobileNode(
-            config, self.random.randbytes, self._record, self.secret
+            config,
+            self.random.randbytes,
+            self._record,
+            self.secret,
+            self._mobile_credentials(number),
         )
         self.events.setdefault(mobile_name(number), [])
-        if self.secret is None:
+        if not self.ike:
             keys = keys or self.mobile_keys(home=home_address(number))
             engine.load_keys(keys, self.now)
             self.has[holder].load_keys(keys, self.now)
@@ -346,6 +351,18 @@ class World:
             **self.options,  # type: ignore[arg-type]
         )
 
+    def credentials(self, index: int) -> Credentials:
+        """Return what home agent `index` starts with."""
+        files = self.certificates.get(index) or certified.home_agent(index)
+        return certified.credentials(files)
+
+    def _mobile_credentials(self, number: int) -> Credentials | None:
+        if not self.ike:
+            return None
+        if self.secret is not None:
+            return certified.credentials(certified.authority().trust())
+        return certified.credentials(certified.mobile_node(home_address(number)))
+
     def mn_config(self, number: int = 1) -> MobileNodeConfig:
         return MobileNodeConfig(
             name=mobile_name(number),
@@ -403,10 +420,6 @@ class World:
         for other in self.peer_keys:
             if other != index and other not in held:
                 held[other] = self.peer_keys[other][index] = self._pair_keys(index, other)
-
-    def _peer_secrets(self) -> dict[frozenset[int], bytes]:
-        pairs = itertools.combinations(self.indexes, 2)
-        return {frozenset(pair): self.random.randbytes(32) for pair in pairs}
 
     # The network.
 

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 from agents.config import (
     MAX_SEQUENCE,
     SOFT_LIMIT,
+    CredentialFiles,
     Detector,
     HomeAgentConfig,
     HomeAgentTimers,
@@ -32,9 +33,10 @@ from agents.config import (
     dump,
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
-from agents.shared_secrets import write_pair_secret, write_secret_file
+from agents.shared_secrets import write_secret_file
 from topologies.agent import Agent as Agent
 from topologies.agent import AgentError as AgentError
+from topologies.certification import Authority
 from topologies.frr import metric_command
 from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
@@ -51,8 +53,9 @@ LEAVE_MARGIN = 10.0
 class AgentOptions:
     """What the agents' configurations of one network have in common.
 
-    With `ike` a mobile node and its home agents share a secret and agree on SAs by IKEv2, and so
-    does every pair of home agents; without, SAs come from key files, and cannot be renewed.
+    With `ike` home agents and mobile nodes agree on SAs by IKEv2. All have certificates of one
+    operator; with `mobile_secret` mobile nodes have pre-shared keys instead, and check those of
+    home agents. Without `ike` SAs come from key files, and cannot be renewed.
 
     `hold_down` is off: here home agents are made to come and go.
     """
@@ -65,6 +68,7 @@ class AgentOptions:
     path_mtu: int = 1500
     lifetime: float = 420.0
     ike: bool = False
+    mobile_secret: bool = False
     key_management: bool = True
     sequence_soft_limit: int = SOFT_LIMIT
     sequence_limit: int = MAX_SEQUENCE
@@ -89,6 +93,8 @@ class Agents:
         self._runtime, self._logs = runtime, logs
         self._keys = runtime / "keys"
         self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.authority = Authority(self._keys / "authority") if self.options.ike else None
+        """Whose certificates all have, where IKE is used."""
         self._generation = itertools.count(1)
         self.home_agents: dict[str, Agent] = {}
         self.mobile_nodes: dict[str, Agent] = {}
@@ -101,6 +107,7 @@ class Agents:
         self._joined: set[str] = set()
         """Home agents that came after the start: others served already."""
         self._pair_files: dict[frozenset[str], Path] = {}
+        self._credentials: dict[str, CredentialFiles] = {}
         self._mobile_files: dict[tuple[str, int], Path] = {}
         self._configure()
 
@@ -115,25 +122,29 @@ class Agents:
             raise AgentError(f"no agent on {name!r}; there are {', '.join(everyone)}")
         return everyone[name]
 
-    def join(self, node: SixNode) -> Agent:
-        """Start the agent of a home agent that has come to the plan; those that run expect it.
+    def join(self, node: SixNode, credentials: CredentialFiles | None = None) -> Agent:
+        """Start the agent of a home agent that has come to the plan.
 
-        Returns when it advertises the home network, which it does once it is in step with them.
-        Raises AgentError.
+        Returns when it advertises the home network, which it does once it is in step with the
+        others. With IKE these let it in by its certificate alone; without, they are told of it.
+        With ``credentials`` instead of the authority's it returns when it answers: who knows
+        whether they let it in. Raises AgentError.
         """
         plan = self.plan.nodes[node.name]
         home = self.plan.home_of(node.name)
         agent = self.home_agents[node.name] = self._agent(node, "agents.ha")
         self._joined.add(node.name)
         others = [each for each in self.plan.home_agents(home) if each is not plan]
-        for each in others:
-            self._write_pair(each, plan)
+        self._provide(plan, others)
+        if credentials is not None:
+            self._credentials[node.name] = credentials
         self._configure_home_agents(home)
         for each in others:
-            if self.home_agents[each.name].running:
+            if self.home_agents[each.name].running and not self.options.ike:
                 self.home_agents[each.name].ask("add-peer", **self._introduction(each, plan))
         agent.start()
-        agent.wait("advertising", lambda status: bool(status["advertising"]))
+        what = "advertising" if credentials is None else "running"
+        agent.wait(what, lambda status: bool(status["advertising"]) or credentials is not None)
         return agent
 
     def _introduction(self, node: NodePlan, peer: NodePlan) -> dict[str, Any]:
@@ -180,6 +191,7 @@ class Agents:
         if gone is not None:
             # One of this name that comes again has not served yet; its incarnations go on.
             (gone.directory / "returns").unlink(missing_ok=True)
+        self._credentials.pop(name, None)
         for node in self.plan.home_agents(home):
             agent = self.home_agents[node.name]
             if agent.running and not agent.hung:
@@ -284,23 +296,26 @@ class Agents:
             for number, holder in self.key_holders.items()
         }
         for home in self.plan.homes:
-            for a, b in itertools.combinations(self.plan.home_agents(home), 2):
-                self._write_pair(a, b)
+            everyone = self.plan.home_agents(home)
+            for node in everyone:
+                self._provide(node, [each for each in everyone if each.index < node.index])
             self._configure_home_agents(home)
         for node in mobiles:
             self._configure_mobile(node, self._mobile_files)
 
-    def _write_pair(self, a: NodePlan, b: NodePlan) -> None:
-        write = self._write_pair_secret if self.options.ike else self._write_pair_keys
-        self._pair_files[frozenset((a.name, b.name))] = write(a, b)
+    def _provide(self, node: NodePlan, others: Iterable[NodePlan]) -> None:
+        """Give a home agent a certificate; or, without IKE, keys with each of the others."""
+        if self.authority is not None:
+            self._credentials[node.name] = self._home_agent_credentials(node, self.authority)
+            return
+        for other in others:
+            pair = frozenset((node.name, other.name))
+            self._pair_files[pair] = self._write_pair_keys(other, node)
 
     def _peer_config(self, node: NodePlan, peer: NodePlan) -> PeerConfig:
         """Return what ``node`` is told of ``peer``."""
-        kind = "secret_file" if self.options.ike else "key_file"
-        path = self._pair_files[frozenset((node.name, peer.name))]
-        return PeerConfig(
-            peer.name, peer.index, self.plan.address_of(peer.name), **{kind: path}
-        )  # fmt: skip
+        path = self._pair_files.get(frozenset((node.name, peer.name)), Path())
+        return PeerConfig(peer.name, peer.index, self.plan.address_of(peer.name), path)
 
     def _configure_home_agents(self, home: HomeNetwork) -> None:
         """Write the configurations of all home agents of a home network, for their next start."""
@@ -353,7 +368,8 @@ class Agents:
             route_optimisation=options.route_optimisation,
             optimisation=options.optimisation,
             key_files=() if options.ike else key_files,
-            secret_files=key_files if options.ike else (),
+            secret_files=key_files if options.ike and options.mobile_secret else (),
+            credentials=self._credentials.get(node.name, CredentialFiles()),
             peers=peers,
             timers=options.home_agent_timers,
         )
@@ -370,7 +386,8 @@ class Agents:
             home_prefix=home.prefix,
             directory=self.mobile_nodes[node.name].directory,
             key_file=Path() if options.ike else key_file,
-            secret_files=(key_file,) if options.ike else (),
+            secret_files=(key_file,) if options.ike and options.mobile_secret else (),
+            credentials=self._mobile_credentials(node, home),
             key_management=options.ike and options.key_management,
             sequence_limit=options.sequence_limit,
             mode=options.mode,
@@ -389,8 +406,32 @@ class Agents:
             timers=options.mobile_node_timers,
         )
 
+    def _home_agent_credentials(self, node: NodePlan, authority: Authority) -> CredentialFiles:
+        """Have a home agent's certificate issued: it may serve its home prefix."""
+        home, own = self.plan.home_of(node.name), self.plan.address_of(node.name)
+        return authority.home_agent(
+            node.name, node.index, own, home.home_agent_address, home.prefix
+        )
+
+    def _mobile_credentials(self, node: NodePlan, home: HomeNetwork) -> CredentialFiles:
+        """Return a mobile node's certificate of a home address, or what it needs to check others'.
+
+        None without IKE.
+        """
+        if self.authority is None:
+            return CredentialFiles()
+        if self.options.mobile_secret:
+            return self.authority.trust()
+        name = _of_home(node.name, home)
+        return self.authority.mobile_node(name, home.home_address(node.index))
+
     def _write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
-        """Write a pre-shared key of a mobile node; every home agent of that home reads the file."""
+        """Write a pre-shared key of a mobile node; every home agent of that home reads the file.
+
+        Where mobile nodes have certificates there is none.
+        """
+        if not self.options.mobile_secret:
+            return Path()
         home = self.plan.home_of(holder.name)
         path = self._keys / f"{_of_home(mobile.name, home)}.secret"
         write_secret_file(path, {home.home_address(mobile.index): secrets.token_bytes(32)})
@@ -408,13 +449,6 @@ class Agents:
         ]  # fmt: skip
         path = self._keys / f"{a.name}-{b.name}.toml"
         write_key_file(path, associations)
-        return path
-
-    def _write_pair_secret(self, a: NodePlan, b: NodePlan) -> Path:
-        """Write the pre-shared key of a pair of home agents; both read the same file."""
-        path = self._keys / f"{a.name}-{b.name}.secret"
-        ends = self.plan.address_of(a.name), self.plan.address_of(b.name)
-        write_pair_secret(path, *ends, secrets.token_bytes(32))
         return path
 
 

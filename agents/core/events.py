@@ -202,11 +202,15 @@ class PeerAssociationEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class PeerAssociationFailed(Event):
-    """IKE with a peer came to nothing; said once for each `reason` until there is an SA."""
+    """IKE with a peer came to nothing; said once for each cause until there is an SA.
+
+    `detail`: where one of the two has refused the other, why, in a word.
+    """
 
     kind: ClassVar[str] = "peer-sa-failed"
     peer: str
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ it is for.
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv6Address
+from typing import TYPE_CHECKING
 
 from agents.config import HomeAgentConfig, PeerConfig, RouteOptimisation
 from agents.core import status as status_report
@@ -52,6 +53,9 @@ from agents.wire import icmpv6, ipv6
 from agents.wire.addresses import address
 from agents.wire.errors import WireError
 
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
+
 _ESP_HEADER = 8
 _SPI = slice(0, 4)
 _SID = slice(8, 10)
@@ -71,7 +75,7 @@ class HomeAgent:
         record: EgressRecord | None = None,
         key_exchange: KeyExchange | None = None,
         secrets: Mapping[IPv6Address, bytes] | None = None,
-        peer_secrets: Mapping[int, bytes] | None = None,
+        credentials: "Credentials | None" = None,
         last_advertised: Advertised | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
@@ -79,16 +83,16 @@ class HomeAgent:
         `incarnation` counts the starts of this HA from 1; None if the count is lost: then
         numbers on every old SA might repeat, and the engine stays silent (design §10, rule 3).
         `peer_keys` are the two associations with each peer, by index. `record` is told of every
-        packet sealed. With `secrets`, pre-shared keys by home address, IKEv2 is the source of
-        keys; without, and without another `key_exchange`, SAs cannot be renewed. `peer_secrets`,
-        by index, do the same for peers, which then are not in `peer_keys`. `last_advertised` is
-        what an earlier life of this HA left. Raises `ConfigError` for a peer without either.
+        packet sealed. With `secrets`, pre-shared keys by home address, or `credentials` IKEv2 is
+        the source of keys; without, and without another `key_exchange`, SAs cannot be renewed.
+        With `credentials` it is so with peers, too, unless they are in `peer_keys`.
+        `last_advertised` is what an earlier life of this HA left. Raises `ConfigError` for a peer
+        without either.
         """
         self.incarnation = incarnation
-        by_ike = peer_secrets or {}
         peers = [
             Peer(each.name, each.index, each.address)
-            if each.index in by_ike
+            if credentials is not None and each.index not in peer_keys
             else make_peer(config, each, peer_keys.get(each.index, ()))
             for each in config.peers
         ]
@@ -133,7 +137,9 @@ class HomeAgent:
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
         )
         self._floors = Floors(context)
-        self._keys = KeyManagement(context, secrets) if secrets is not None else None
+        self._keys: KeyManagement | None = None
+        if secrets is not None or credentials is not None:
+            self._keys = KeyManagement(context, secrets or {}, credentials)
         provoke = partial(self._signalling.ask_for_update, kept_back=0)
         self._renewal = Renewal(
             context,
@@ -145,18 +151,16 @@ class HomeAgent:
         if self._keys is not None:
             self._keys.report_to(self._renewal)
         self._requests = RenewRequests(context, self._renewal, self._synchronisation, provoke)
-        self._peer_keys = (
-            PeerKeyManagement(context, by_ike, self._membership.introduce) if by_ike else None
-        )
         self._role = PrimaryRole(context, self._took_over, self._succeeded)
         self._list = HomeAgentList(
-            context,
-            self._membership,
-            self._role,
-            self._peer_keys,
-            self._tables,
-            self._members_changed,
+            context, self._membership, self._role, self._tables, self._members_changed
         )
+        self._peer_keys: PeerKeyManagement | None = None
+        if credentials is not None:
+            by_ike = [each for each in peers if each.index not in peer_keys]
+            self._peer_keys = self._list.keys = PeerKeyManagement(
+                context, by_ike, credentials, self._membership.introduce, self._list
+            )
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:
             self._optimise()
@@ -324,9 +328,18 @@ class HomeAgent:
         self._now = now
         self._list.introduce(peer, now)
 
-    def add_peer(self, peer: PeerConfig, keys: Iterable[KeyedAssociation], now: float) -> None:
-        """Take another home agent in with SAs from a file; `ValueError` where that cannot be."""
-        self.introduce_peer(make_peer(self._context.config, peer, keys), now)
+    def add_peer(self, peer: PeerConfig, keys: Sequence[KeyedAssociation], now: float) -> None:
+        """Take another home agent in, with SAs from a file or, without `keys`, by certificate.
+
+        Raises:
+            ValueError: that cannot be.
+        """
+        if keys or self._peer_keys is None:
+            self.introduce_peer(make_peer(self._context.config, peer, keys), now)
+        else:
+            known = Peer(peer.name, peer.index, peer.address)
+            self.introduce_peer(known, now)
+            self._peer_keys.meet(known, now)
 
     def dismiss(self, index: int, reason: str, now: float) -> None:
         """Reckon with a peer no more: it left, or is put out; `ValueError` for none (rule 6)."""

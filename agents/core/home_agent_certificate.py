@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING
 
 from agents.config import MAX_HA_INDEX
-from agents.core.ike.certificates import NotAuthorised
-from agents.core.ike.chains import Verified
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.wire.ike.numbers import IdType
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.chains import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,11 @@ class HomeAgentCertificate:
     issuer: bytes = b""
 
     @classmethod
-    def of(cls, verified: Verified) -> "HomeAgentCertificate":
+    def of(cls, verified: "Verified") -> "HomeAgentCertificate":
         """Read a verified certificate; raises `NotAuthorised` (`not-a-home-agent`)."""
         leaf = verified.leaf
         prefixes = tuple(each for one in verified.ranges for each in one.prefixes())
-        name = _attribute(leaf.whole.subject, NameOID.COMMON_NAME)
-        digits = _attribute(leaf.whole.subject, NameOID.SERIAL_NUMBER)
+        digits = leaf.subject_number
         addresses = [
             IPv6Address(each.data) for each in leaf.identities if each.kind == IdType.IPV6_ADDR
         ]
@@ -44,10 +43,4 @@ class HomeAgentCertificate:
             raise NotAuthorised("not-a-home-agent", f"serialNumber of {leaf} is no index")
         if not 1 <= int(digits) <= MAX_HA_INDEX or not prefixes or len(own) != 1:
             raise NotAuthorised("not-a-home-agent", str(leaf))
-        return cls(name, int(digits), own[0], prefixes, leaf.serial, leaf.issuer)
-
-
-def _attribute(subject: x509.Name, oid: x509.ObjectIdentifier) -> str:
-    found = subject.get_attributes_for_oid(oid)
-    value = found[0].value if len(found) == 1 else ""
-    return value if isinstance(value, str) else ""
+        return cls(leaf.common_name, int(digits), own[0], prefixes, leaf.serial, leaf.issuer)

@@ -8,12 +8,17 @@ from collections.abc import Callable
 
 from agents.core.context import Context
 from agents.core.events import PeerDismissed, PeerIntroduced
+from agents.core.home_agent_certificate import HomeAgentCertificate
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.membership import Membership
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer, PeerState
 from agents.core.primary_role import PrimaryRole
 from agents.core.sid_tables import SidTables
 from agents.wire.inter_ha import Leave, LeaveAcknowledgement, MemberEntry
+
+LEFT = "left"
+"""Why an HA is dismissed that goes by itself."""
 
 FAREWELL_TIME = 2.0
 """Seconds for which a peer that left may repeat it: as long as it does (rule 6)."""
@@ -27,7 +32,6 @@ class HomeAgentList:
         context: Context,
         membership: Membership,
         role: PrimaryRole,
-        keys: PeerKeyManagement | None,
         tables: SidTables,
         changed: Callable[[float], None],
     ) -> None:
@@ -35,9 +39,10 @@ class HomeAgentList:
         self._context = context
         self._membership = membership
         self._role = role
-        self._keys = keys
         self._tables = tables
         self._changed = changed
+        self.keys: PeerKeyManagement | None = None
+        """Where SAs with peers are made by IKE."""
 
     def introduce(self, peer: Peer, now: float) -> None:
         """Take `peer` in; raise `ValueError` where its index or address is taken."""
@@ -52,6 +57,33 @@ class HomeAgentList:
         self._changed(now)
         self._membership.joined(peer, now)
 
+    # What is asked about a home agent that has shown its certificate.
+
+    def authorise(self, certificate: HomeAgentCertificate) -> Peer:
+        """Return whom the holder would be; raise `NotAuthorised`: `index-taken`, `dismissed`.
+
+        One that left may come back by itself, one that was dismissed by an operator's word alone.
+        """
+        name, index, own = certificate.name, certificate.index, certificate.address
+        config, peers = self._context.config, self._context.peers
+        taken = peers.by_index(index) or peers.by_address(own)
+        if taken is not None or index == config.index or own == config.address:
+            raise NotAuthorised("index-taken", f"{index} or {own} is not {name}'s here")
+        before = peers.dismissed.get(index)
+        if before is not None and before.reason != LEFT:
+            raise NotAuthorised("dismissed", name)
+        return Peer(name, index, own)
+
+    def join(self, peer: Peer, now: float) -> None:
+        """Take in one that has proven itself; raise `ValueError` where that cannot be any more."""
+        self.introduce(peer, now)
+
+    def not_met(self, peer: Peer, now: float) -> None:
+        """One that a peer's table lists has not proven itself: it is waited for no longer."""
+        self._membership.not_met(peer.index, now)
+
+    # Going.
+
     def left(self, peer: Peer, message: Leave, now: float) -> None:
         """`peer` goes by itself; what it has of the primary role is its successor's."""
         self._context.send_to_peer(peer, LeaveAcknowledgement(identifier=message.identifier))
@@ -62,19 +94,23 @@ class HomeAgentList:
         self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self._farewell_over(peer))
         named = peers.by_index(message.successor)
         serves = message.successor == self._context.config.index or (named and named.valid)
-        self.dismiss(peer.index, "left", now, message.successor if serves else None)
+        self.dismiss(peer.index, LEFT, now, message.successor if serves else None)
 
     def _farewell_over(self, peer: Peer) -> None:
-        if self._context.peers.end_farewell(peer) and self._keys is not None:
-            self._keys.dismiss(peer)
+        if self._context.peers.end_farewell(peer) and self.keys is not None:
+            self.keys.dismiss(peer)
 
     def told_of(self, entry: MemberEntry, now: float) -> None:
         """A peer's table lists a home agent: one that is unknown here has to prove itself here."""
         peers, config = self._context.peers, self._context.config
         known = peers.by_index(entry.index) or peers.by_address(entry.address)
         own = entry.index == config.index or entry.address == config.address
-        if not known and not own and entry.index not in peers.dismissed:
-            self._context.counters["members-unknown"] += 1
+        if known or own or entry.index in peers.dismissed:
+            return
+        self._context.counters["members-unknown"] += 1
+        if self.keys is not None:
+            self._membership.await_member(entry.index, now)
+            self.keys.meet(Peer(f"index {entry.index}", entry.index, entry.address), now)
 
     def dismiss(self, index: int, reason: str, now: float, successor: int | None = None) -> None:
         """Reckon with the peer of `index` no more; raise `ValueError` if there is none.
@@ -90,8 +126,8 @@ class HomeAgentList:
         self._context.report(PeerDismissed(peer.name, index, reason))
         peer.state = PeerState.UNKNOWN
         self._membership.dismissed(peer, now)
-        if self._keys is not None and self._context.peers.leaver(peer.address) is None:
-            self._keys.dismiss(peer)
+        if self.keys is not None and self._context.peers.leaver(peer.address) is None:
+            self.keys.dismiss(peer)
         if successor is None:
             successor = self._role.successor()
         self._role.succeed(index, successor, reason, now)

@@ -57,14 +57,17 @@ class InterHaReceiver:
         self._path_mtu = path_mtu
 
     def receive(self, parsed: ipv6.Packet, now: float) -> None:
-        """Take one packet; raise `Dropped` if it is not one of a peer's."""
+        """Take one packet; raise `Dropped` if it is not one of a peer's.
+
+        IKE is for everybody: who one is shows there (draft §5).
+        """
+        if parsed.next_header == ipv6.UDP and self._peer_keys is not None:
+            self._peer_keys.receive(parsed, now)
+            return
         peers = self._context.peers
         peer = peers.by_address(parsed.source) or peers.leaver(parsed.source)
         if peer is None:
             raise Dropped("inter-ha-from-stranger")
-        if parsed.next_header == ipv6.UDP and self._peer_keys is not None:
-            self._peer_keys.receive(parsed, now)
-            return
         if parsed.next_header != ipv6.ESP:
             raise Dropped("inter-ha-in-the-clear")
         held = peer.associations

@@ -7,8 +7,8 @@ the first octet of an IKE SPI names the HA that has the IKE SA, and the others r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
-from typing import Protocol
+from ipaddress import IPv6Address, IPv6Network
+from typing import TYPE_CHECKING, Protocol
 
 from agents.core.binding_cache import Binding
 from agents.core.context import Context
@@ -41,9 +41,13 @@ from agents.core.security_associations import SecurityAssociation
 from agents.keys import KeyedAssociation
 from agents.wire import ipv6
 from agents.wire.ike.identity import Identity
+from agents.wire.ike.numbers import IdType
 from agents.wire.mobility import BU_KEY_MANAGEMENT
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
 
 RENEWAL_TIME = 10.0
 """Seconds for a renewal. An IKE SA on which nobody answers that long is of no use: the mobile node
@@ -91,22 +95,29 @@ class _Deletion:
 class KeyManagement:
     """One home agent's IKE endpoint."""
 
-    def __init__(self, context: Context, secrets: Mapping[IPv6Address, bytes]) -> None:
-        """`secrets` are the pre-shared keys by home address; every HA holds the same."""
+    def __init__(
+        self,
+        context: Context,
+        secrets: Mapping[IPv6Address, bytes],
+        credentials: "Credentials | None" = None,
+    ) -> None:
+        """Know mobile nodes by secret or certificate, at every HA by the same.
+
+        `secrets` are pre-shared keys by home address. With `credentials` this HA proves itself by
+        certificate to all, and whoever holds a certificate for a home address has that one.
+        """
         own = context.config.home_agent_address
-        transform = Transform(context.config.mode.transform)
-        peers = tuple(
-            IkePeerConfig(
-                Identity.of(home),
-                secret,
-                tuple(mirrored(each) for each in mobile_children(home, own, transform)),
-            )
-            for home, secret in secrets.items()
-        )
-        config = IkeConfig(Identity.of(own), peers, spi_prefix=context.config.index)
         self._context = context
         self._own = own
-        self._home = {Identity.of(home): home for home in secrets}
+        self._secrets = {Identity.of(home): home for home in secrets}
+        self._by_certificate = credentials is not None
+        config = IkeConfig(
+            Identity.of(own),
+            tuple(self._peer(home, secret) for home, secret in secrets.items()),
+            spi_prefix=context.config.index,
+            credentials=credentials,
+            holder=self._holder if credentials is not None else None,
+        )
         self._endpoint = IkeEndpoint(config, context.timers, context.random_bytes, self._new_spi)
         self._fresh: dict[IkeSa, _Fresh] = {}
         self._deletions: list[_Deletion] = []
@@ -150,7 +161,7 @@ class KeyManagement:
         """Rekey both Child SAs, or, without the IKE SA, make a new one with two (rule 8)."""
         assert self._user is not None
         identity = Identity.of(home_address)
-        if identity not in self._home:
+        if self._home(identity) is None:
             self._context.counters["ike.no-secret"] += 1
             self._context.timers.schedule(
                 now, lambda then: self._failed(home_address, "no-secret", then)
@@ -216,7 +227,7 @@ class KeyManagement:
     # Events.
 
     def _handle(self, event: IkeEvent, now: float) -> None:
-        home_address = self._home.get(event.peer) if event.peer is not None else None
+        home_address = self._home(event.peer) if event.peer is not None else None
         if home_address is None:
             return
         match event:
@@ -297,6 +308,27 @@ class KeyManagement:
         if deletion in self._deletions:
             self._deletions.remove(deletion)
             self._user.deleted(deletion.home_address, deletion.associations, now)
+
+    # Who is known.
+
+    def _home(self, identity: Identity) -> IPv6Address | None:
+        """Return the home address that somebody may have who proves to be `identity`."""
+        home = self._secrets.get(identity)
+        if home is not None or not self._by_certificate or identity.kind != IdType.IPV6_ADDR:
+            return home
+        address = IPv6Address(identity.data)
+        inside = address in self._context.config.home_prefix and address != self._own
+        return address if inside else None
+
+    def _holder(self, identity: Identity) -> IkePeerConfig | None:
+        home = self._home(identity)
+        return None if home is None else self._peer(home, None)
+
+    def _peer(self, home: IPv6Address, secret: bytes | None) -> IkePeerConfig:
+        transform = Transform(self._context.config.mode.transform)
+        children = mobile_children(home, self._own, transform)
+        granted = tuple(mirrored(each) for each in children)
+        return IkePeerConfig(Identity.of(home), secret, granted, prefix=IPv6Network(home))
 
     def _with(self, home_address: IPv6Address) -> list[IkeSa]:
         identity = Identity.of(home_address)

@@ -21,6 +21,10 @@ FIRST_PEER_INTERVALS = 3
 """Detection intervals for which a starting HA waits for a first peer."""
 
 
+MEETING_TIME = 1.0
+"""Seconds for which a starting HA waits for one that it knows from the tables of others alone."""
+
+
 class Membership:
     """Signs of life, peer states, and readiness."""
 
@@ -52,6 +56,7 @@ class Membership:
         self._cut_off = False
         self._started = False
         self._leaving = False
+        self._awaited: set[int] = set()
         self.advertising = False
         self.lost: Callable[[Peer, float], None] = lambda peer, now: None
         """Told of a peer that is gone, or that was started anew."""
@@ -73,6 +78,20 @@ class Membership:
         if self._started:
             self._detector.watch(peer, now)
             self._send_hello(peer)
+
+    def await_member(self, index: int, now: float) -> None:
+        """A peer's table lists one that is to be met first: before that its own is not here."""
+        if not self.advertising and index not in self._awaited:
+            self._awaited.add(index)
+            self._context.timers.schedule(
+                now + MEETING_TIME, lambda then: self.not_met(index, then)
+            )
+
+    def not_met(self, index: int, now: float) -> None:
+        """It is waited for no longer."""
+        if index in self._awaited:
+            self._awaited.discard(index)
+            self.check_ready(now)
 
     def dismissed(self, peer: Peer, now: float) -> None:
         """`peer` is none any more: expect nothing of it, and wait for no answer."""
@@ -156,6 +175,7 @@ class Membership:
     def table_complete(self, peer: Peer, now: float) -> None:
         """The whole table of `peer` is here."""
         peer.fetching = False
+        self._awaited.discard(peer.index)
         self._move(peer, PeerEvent.TABLE)
         self.check_ready(now)
 
@@ -198,7 +218,7 @@ class Membership:
         """Advertise as soon as every table that can be had is here."""
         if self.advertising or self._leaving or not self._started or self._cut_off:
             return
-        if any(peer.state is PeerState.RESYNC for peer in self._context.peers):
+        if any(peer.state is PeerState.RESYNC for peer in self._context.peers) or self._awaited:
             return
         found = any(peer.valid and peer.ready for peer in self._context.peers)
         if not (found or (self._waited and self._may_be_alone)):

@@ -7,7 +7,7 @@ on a new IKE SA, from another home agent.
 
 from collections.abc import Callable, Collection, Sequence
 from ipaddress import IPv6Address
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agents.config import MobileNodeConfig
 from agents.core.events import Event
@@ -32,6 +32,9 @@ from agents.wire import ipv6
 from agents.wire.ike.identity import Identity
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
 
 FIRST_RETRY = 1.0
 """Seconds after an attempt that failed; doubled each time, up to `LAST_RETRY`."""
@@ -65,22 +68,33 @@ class MobileKeyManagement:
     def __init__(
         self,
         config: MobileNodeConfig,
-        secret: bytes,
+        secret: bytes | None,
+        credentials: "Credentials | None",
         timers: TimerQueue,
         random_bytes: Callable[[int], bytes],
         user: MobileKeyUser,
         send: Callable[[bytes], None],
         report: Callable[[Event], None],
     ) -> None:
-        """`send` takes whole packets, `report` events for the journal."""
+        """`send` takes whole packets, `report` events for the journal.
+
+        With `credentials` home agents have to prove themselves by certificate, and so does this
+        mobile node, unless it has a `secret`.
+        """
         self._home = config.home_address
         self._home_agent = config.home_agent_address
         self._identity = Identity.of(self._home_agent)
         transform = Transform(config.mode.transform)
         children = mobile_children(self._home, self._home_agent, transform)
-        peer = IkePeerConfig(self._identity, secret, children)
+        peer = IkePeerConfig(
+            self._identity,
+            secret,
+            children,
+            certified=credentials is not None,
+            prefix=config.home_prefix,
+        )
         self._endpoint = IkeEndpoint(
-            IkeConfig(Identity.of(self._home), (peer,)),
+            IkeConfig(Identity.of(self._home), (peer,), credentials=credentials),
             timers,
             random_bytes,
             lambda: int.from_bytes(random_bytes(4)),

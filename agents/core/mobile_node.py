@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable
 from ipaddress import IPv6Address
+from typing import TYPE_CHECKING
 
 from agents.config import MobileNodeConfig, Mode, RouteOptimisation
 from agents.core import mobile_status
@@ -56,6 +57,9 @@ from agents.wire.mobility_options import (
 )
 from agents.wire.status import BindingErrorStatus
 
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
+
 QUIET = 1.0
 """Seconds of silence after which a sender's next packet is reported as `origin-changed`."""
 
@@ -81,7 +85,8 @@ class MobileNode:
     """The engine of one mobile node; the surface is that of design §7.
 
     `random_bytes(n)` gives n random octets; `record` is told of each packet sealed (invariant I1).
-    With `secret`, the pre-shared key, IKEv2 is the source of keys; else `load_keys` is.
+    With `secret`, the pre-shared key, or `credentials` IKEv2 is the source of keys; else
+    `load_keys` is.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class MobileNode:
         random_bytes: Callable[[int], bytes],
         record: EgressRecord | None = None,
         secret: bytes | None = None,
+        credentials: "Credentials | None" = None,
     ) -> None:
         self.config = config
         self._priority = Wish(config.wished_home_agent, config.wish_weight).to_octet()
@@ -109,7 +115,7 @@ class MobileNode:
             config,
             self._timers,
             self._events.append,
-            None if secret is None else self._begin_without_keys,
+            None if secret is None and credentials is None else self._begin_without_keys,
         )
         self._associations, self._senders = self._held.database, self._held.senders
         hardened = config.mode is Mode.HARDENED
@@ -131,10 +137,11 @@ class MobileNode:
         """Own address of the home agent that accepted last, if anything names it: it is primary
         until another one takes over (draft §2)."""
         self._wanted = False
-        if secret is not None:
+        if secret is not None or credentials is not None:
             self._keys = MobileKeyManagement(
                 config,
                 secret,
+                credentials,
                 self._timers,
                 random_bytes,
                 self,

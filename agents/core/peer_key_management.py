@@ -4,9 +4,10 @@ Whoever has no SA with a peer, or has not heard it for long on any, begins. A fr
 Child SA is also how an SA is renewed (RFC 7296 §2.8.3); the old one goes when nobody sends on it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, Protocol
 
 from agents.core.context import Context
 from agents.core.counters import Dropped
@@ -16,6 +17,7 @@ from agents.core.events import (
     PeerAssociationMade,
 )
 from agents.core.failure_detection import detection_bound
+from agents.core.home_agent_certificate import HomeAgentCertificate
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.config import IkeConfig, IkePeerConfig, IkeTimers
 from agents.core.ike.endpoint import IkeEndpoint
@@ -28,7 +30,9 @@ from agents.core.ike.events import (
     IkeEvent,
     IkeFailed,
     IkeRekeyed,
+    RevocationsLearned,
 )
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState
 from agents.core.ike_packets import peer_child, to_datagram, to_packet
@@ -38,6 +42,9 @@ from agents.core.replay_window import SidWindows
 from agents.core.security_associations import SecurityAssociation
 from agents.wire import ipv6
 from agents.wire.ike.identity import Identity
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
 
 LOOK_INTERVAL = 1.0
 """Seconds between two looks at what is held with a peer."""
@@ -63,6 +70,19 @@ MOST_ASSOCIATIONS = 4
 """SAs with one peer at once; the one heard least lately has to go."""
 
 
+class Members(Protocol):
+    """What is asked about a home agent that is no peer yet (draft §5; rule 6)."""
+
+    def authorise(self, certificate: HomeAgentCertificate) -> Peer:
+        """Return whom the holder of this certificate would be; raise `NotAuthorised`."""
+
+    def join(self, peer: Peer, now: float) -> None:
+        """Take in one that has proven itself; raise `ValueError` where that cannot be any more."""
+
+    def not_met(self, peer: Peer, now: float) -> None:
+        """IKE with one that a peer told of came to nothing."""
+
+
 @dataclass(slots=True, eq=False)
 class _Peering:
     """What goes on with one peer."""
@@ -76,6 +96,11 @@ class _Peering:
     not_before: float = 0.0
     said: set[str] = field(default_factory=set)
 
+    def trust(self) -> None:
+        """Both ends have believed each other: what was refused before is forgotten."""
+        self.back_off, self.not_before = FIRST_RETRY, 0.0
+        self.said.clear()
+
 
 class PeerKeyManagement:
     """One home agent's IKE endpoint at its own address."""
@@ -83,38 +108,37 @@ class PeerKeyManagement:
     def __init__(
         self,
         context: Context,
-        secrets: Mapping[int, bytes],
+        peers: Iterable[Peer],
+        credentials: "Credentials",
         introduce: Callable[[Peer, float], None],
+        members: Members,
     ) -> None:
-        """`secrets` by index of the peer; `introduce` is told of a peer that can be spoken to."""
+        """`peers` are those by IKE; `introduce` is told of one that can be spoken to.
+
+        `members` is asked about one that is none yet.
+        """
         config = context.config
         self._context = context
         self._own = config.address
         self._introduce = introduce
+        self._members = members
         self._started = False
         self._quiet = max(QUIET_TIME, 2 * detection_bound(config))
-        peers = [each for each in context.peers if each.index in secrets]
-        self._peerings = {
-            identity: _Peering(peer, identity)
-            for peer in peers
-            for identity in (Identity.of(peer.address),)
-        }
+        self._peerings: dict[Identity, _Peering] = {}
+        for peer in peers:
+            self._know(peer)
         self._endpoint = IkeEndpoint(
             IkeConfig(
                 Identity.of(self._own),
-                tuple(
-                    IkePeerConfig(
-                        Identity.of(each.address),
-                        secrets[each.index],
-                        (peer_child(self._own, each.address),),
-                    )
-                    for each in peers
-                ),
+                (),
                 IkeTimers(
                     retransmit_first=config.timers.retransmit_interval,
                     retransmit_longest=LONGEST_REPETITION,
                     tries=TRIES,
                 ),
+                credentials=credentials,
+                holder=self._holder,
+                admit=self._admit,
             ),
             context.timers,
             context.random_bytes,
@@ -128,6 +152,13 @@ class PeerKeyManagement:
             self._look(peering, now)
         self.pump(now)
 
+    def meet(self, peer: Peer, now: float) -> None:
+        """Agree with one more peer, as with those of the start."""
+        peering = self._know(peer)
+        if self._started:
+            self._look(peering, now)
+            self.pump(now)
+
     def dismiss(self, peer: Peer) -> None:
         """Hold nothing with `peer` any more, and begin nothing with it."""
         peering = self._peerings.pop(Identity.of(peer.address), None)
@@ -138,8 +169,11 @@ class PeerKeyManagement:
             self._remove(peering, pair, "dismissed")
 
     def receive(self, packet: ipv6.Packet, now: float) -> None:
-        """Take an IKE packet of a peer to this HA's own address; raises `Dropped`."""
-        if not self._started or Identity.of(packet.source) not in self._peerings:
+        """Take an IKE packet to this HA's own address; raises `Dropped`.
+
+        From strangers too: who has no certificate that counts is told so.
+        """
+        if not self._started:
             raise Dropped("peer-ike-not-here")
         self._endpoint.receive(to_datagram(packet), now)
         self.pump(now)
@@ -177,7 +211,9 @@ class PeerKeyManagement:
                 self._abandon(peering)
             return
         lost = held.sending is None or now - held.last_heard() >= self._quiet
-        if (lost or self._due(peering, now)) and now >= peering.not_before:
+        if not lost and not self._due(peering, now):
+            peering.trust()
+        elif now >= peering.not_before:
             self._begin(peering, now)
 
     def _begin(self, peering: _Peering, now: float) -> None:
@@ -227,9 +263,40 @@ class PeerKeyManagement:
         if attempt is not None:
             self._endpoint.forget(attempt)
 
+    # Who is known.
+
+    def _know(self, peer: Peer) -> _Peering:
+        identity = Identity.of(peer.address)
+        made = self._peerings[identity] = _Peering(peer, identity)
+        return made
+
+    def _holder(self, identity: Identity) -> IkePeerConfig | None:
+        """Return what a peer gets for a certificate of its own index and of this home prefix."""
+        peering = self._peerings.get(identity)
+        if peering is None:
+            return None
+        children = (peer_child(self._own, peering.peer.address),)
+        prefix, index = self._context.config.home_prefix, peering.peer.index
+        return IkePeerConfig(identity, None, children, prefix=prefix, index=index)
+
+    def _admit(self, identity: Identity, certificate: HomeAgentCertificate) -> IkePeerConfig:
+        """Take in a home agent that is authorised to serve here, and that nobody told of."""
+        wanted = self._context.config.home_prefix
+        if not any(wanted.subnet_of(each) for each in certificate.prefixes):
+            raise NotAuthorised("prefix-not-delegated", f"{wanted} to {certificate.name}")
+        if identity != Identity.of(certificate.address):
+            raise NotAuthorised("wrong-identity", f"{certificate.name} is not at {identity}")
+        self._know(self._members.authorise(certificate))
+        admitted = self._holder(identity)
+        assert admitted is not None
+        return admitted
+
     # What comes about.
 
     def _handle(self, event: IkeEvent, now: float) -> None:
+        if isinstance(event, RevocationsLearned):
+            self._context.report(event)
+            return
         peering = self._peerings.get(event.peer) if event.peer is not None else None
         if peering is None:
             return
@@ -260,6 +327,8 @@ class PeerKeyManagement:
         self, peering: _Peering, sa: IkeSa, child: ChildSa, began_here: bool, now: float
     ) -> None:
         peer, held = peering.peer, peering.peer.associations
+        if not self._is_member(peering, sa, now):
+            return
         fresh = PeerAssociation(
             self._association(child, self._own, peer.address),
             self._association(child, peer.address, self._own),
@@ -274,8 +343,8 @@ class PeerKeyManagement:
         elif attempt is not None and attempt.state is IkeState.INIT_SENT:
             # Nobody can hold anything of it, and the peer has just shown that it began itself.
             self._abandon(peering)
-        peering.back_off, peering.not_before = FIRST_RETRY, 0.0
-        peering.said.clear()
+        if began_here:  # else the peer may refuse this end yet
+            peering.trust()
         self._context.report(
             PeerAssociationMade(peer.name, child.inbound_spi, child.outbound_spi, began_here)
         )
@@ -288,9 +357,27 @@ class PeerKeyManagement:
         if held.sending is fresh:
             self._introduce(peer, now)
 
+    def _is_member(self, peering: _Peering, sa: IkeSa, now: float) -> bool:
+        """Introduce the one that has just proven itself, unless it is a peer already."""
+        peer = peering.peer
+        if self._context.peers.by_index(peer.index) is peer:
+            return True
+        assert sa.certificate is not None
+        peer.name = HomeAgentCertificate.of(sa.certificate).name
+        try:
+            self._members.join(peer, now)
+        except ValueError:  # another one was quicker
+            self._context.counters["peer-ike-failed.index-taken"] += 1
+            self.dismiss(peer)
+            self._endpoint.delete(sa, now)
+            return False
+        self._look(peering, now)
+        return True
+
     def _failed(self, peering: _Peering, sa: IkeSa, reason: str, now: float) -> None:
         """Say it once, and try again: soon after a silence, ever later after a refusal."""
-        if sa is peering.attempt:
+        ours = sa is peering.attempt
+        if ours:
             peering.attempt = None
             if reason != "timeout":
                 peering.not_before = now + peering.back_off
@@ -298,9 +385,12 @@ class PeerKeyManagement:
         elif sa.initiator:
             return  # given up here, and no attempt any more
         self._context.counters[f"peer-ike-failed.{reason}"] += 1
-        if reason not in peering.said:
-            peering.said.add(reason)
-            self._context.report(PeerAssociationFailed(peering.peer.name, reason))
+        if ours and self._context.peers.by_index(peering.peer.index) is not peering.peer:
+            self.dismiss(peering.peer)  # a peer told of it: it may tell again
+            self._members.not_met(peering.peer, now)
+        if (said := f"{reason} {sa.detail}") not in peering.said:
+            peering.said.add(said)
+            self._context.report(PeerAssociationFailed(peering.peer.name, reason, sa.detail))
 
     def _lose(
         self, peering: _Peering, pairs: list[PeerAssociation], reason: str, now: float
@@ -308,7 +398,8 @@ class PeerKeyManagement:
         """SAs are over; without any left there is no reason to wait for the next look."""
         for pair in pairs:
             self._remove(peering, pair, reason)
-        if pairs and peering.peer.associations.sending is None and peering.attempt is None:
+        idle = peering.peer.associations.sending is None and peering.attempt is None
+        if pairs and idle and now >= peering.not_before:
             self._begin(peering, now)
 
     def _remove(self, peering: _Peering, pair: PeerAssociation, reason: str) -> None:

@@ -108,7 +108,7 @@ class HomeAgentEngine(Engine, Protocol):
         """Ask the peers for what was missed, then advertise again."""
         ...
 
-    def add_peer(self, peer: PeerConfig, keys: Iterable[KeyedAssociation], now: float) -> None:
+    def add_peer(self, peer: PeerConfig, keys: Sequence[KeyedAssociation], now: float) -> None:
         """Take another home agent in; raises `ValueError`."""
         ...
 

@@ -3,6 +3,8 @@
 import base64
 from pathlib import Path
 
+PEM = b"PRIVATE KEY-----"
+
 
 def notations(key: bytes) -> list[bytes]:
     """Return ways in which a key may be written down."""
@@ -15,7 +17,8 @@ def notations(key: bytes) -> list[bytes]:
 
 
 def found_in(octets: bytes, keys: list[bytes]) -> bool:
-    return any(note in octets for key in keys for note in notations(key))
+    """Whether a key is in `octets`, or anybody's private key as PEM has it."""
+    return PEM in octets or any(note in octets for key in keys for note in notations(key))
 
 
 def files_with_keys(folder: Path, keys: list[bytes]) -> list[Path]:

@@ -18,6 +18,7 @@ from tests.figure_1.streams import PERIOD, Streams
 from topologies import addressing
 from topologies.agents import Agent, AgentError, AgentOptions
 from topologies.frr_config import Detection, RoutingOptions
+from topologies.key_material import keys_in
 from topologies.netlink import Netlink, Route
 from topologies.network import RUNTIME, Network
 from topologies.single_as import SingleAs
@@ -181,12 +182,10 @@ class Lab:
         ]  # fmt: skip
 
     def keys(self) -> list[bytes]:
-        """Return all key material of the run, of every file."""
-        found = []
-        for path in (RUNTIME / "keys").iterdir():
-            for each in tomllib.loads(path.read_text())["security_association"]:
-                found.append(bytes.fromhex(each["key"]))
-        return found
+        """Return all key material of the run, of every file that nobody else may read."""
+        files = [path for path in (RUNTIME / "keys").rglob("*") if path.is_file()]
+        private = [path for path in files if not path.stat().st_mode & 0o077]
+        return [key for path in private for key in keys_in(path.read_bytes())]
 
     # Nodes.
 

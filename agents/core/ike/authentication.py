@@ -5,6 +5,7 @@ RFC 7296 §2.15 and §3.6 to §3.8, RFC 4754 (ECDSA on P-256), RFC 7427 (digital
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
@@ -16,18 +17,21 @@ from cryptography.hazmat.primitives.constant_time import bytes_eq
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from agents.core.home_agent_certificate import HomeAgentCertificate
-from agents.core.ike.certificates import Certificate, NotAuthorised, read_certificate
 from agents.core.ike.config import IkePeerConfig
 from agents.core.ike.context import IkeContext
-from agents.core.ike.credentials import Credentials, Verified
 from agents.core.ike.events import RevocationsLearned
 from agents.core.ike.keys import shared_key_proof, signed_octets
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.payload_search import find, find_notify
 from agents.core.ike.sa import IkeSa
 from agents.wire.ike import payloads as wire
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import AuthMethod, CertificateEncoding, NotifyType, SignatureHash
 from agents.wire.ike.payloads import Authentication, CertificateRequest, Notify, Payload
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.certificates import Certificate
+    from agents.core.ike.credentials import Credentials, Verified
 
 MOST_CERTIFICATES = 6
 """CERT payloads in one message; in a chain of an operator there are two."""
@@ -153,14 +157,14 @@ def _check_secret(peer: IkePeerConfig, proof: Authentication, octets: bytes) -> 
         raise NotAuthorised("wrong-proof")
 
 
-def _check_duty(peer: IkePeerConfig, verified: Verified) -> None:
+def _check_duty(peer: IkePeerConfig, verified: "Verified") -> None:
     """Whether a certificate stands for what its holder is configured as."""
+    if peer.prefix is not None and not verified.delegates(peer.prefix):
+        raise NotAuthorised("prefix-not-delegated", f"{peer.prefix} to {verified.leaf}")
     if peer.index is not None:
         index = HomeAgentCertificate.of(verified).index
         if index != peer.index:
             raise NotAuthorised("wrong-index", f"{index} in place of {peer.index}")
-    if peer.prefix is not None and not verified.delegates(peer.prefix):
-        raise NotAuthorised("prefix-not-delegated", f"{peer.prefix} to {verified.leaf}")
 
 
 def _check_signature(key: EllipticCurvePublicKey, proof: Authentication, octets: bytes) -> None:
@@ -181,9 +185,11 @@ def _check_signature(key: EllipticCurvePublicKey, proof: Authentication, octets:
 
 
 def _presented(
-    context: IkeContext, sa: IkeSa, credentials: Credentials, payloads: Iterable[Payload]
-) -> list[Certificate]:
+    context: IkeContext, sa: IkeSa, credentials: "Credentials", payloads: Iterable[Payload]
+) -> "list[Certificate]":
     """Read CERT payloads; revocation lists are learnt before anything is believed."""
+    from agents.core.ike.certificates import read_certificate
+
     given = [each for each in payloads if isinstance(each, wire.Certificate)]
     if len(given) > MOST_CERTIFICATES or sum(len(each.data) for each in given) > MOST_OCTETS:
         raise NotAuthorised("too-many-certificates")
@@ -203,9 +209,9 @@ def _presented(
 def _learn(
     context: IkeContext,
     sa: IkeSa,
-    credentials: Credentials,
+    credentials: "Credentials",
     octets: bytes,
-    presented: Iterable[Certificate],
+    presented: "Iterable[Certificate]",
 ) -> None:
     """Take a revocation list; a bad one is counted, and says nothing of who handed it on."""
     try:

@@ -4,6 +4,7 @@ Keys and signatures are ECDSA, keys on P-256. What a certificate marks critical 
 here makes it unusable (RFC 5280 §4.2).
 """
 
+import warnings
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv6Address
@@ -14,8 +15,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.wire import address_blocks
 from agents.wire.address_blocks import AddressRange, parse_address_blocks
 from agents.wire.ike.identity import Identity
@@ -35,18 +37,6 @@ _UNDERSTOOD = frozenset(
         _BLOCKS,
     )
 )
-
-
-class NotAuthorised(Exception):  # noqa: N818 - an answer, not an error of the program
-    """Somebody is not who, or may not do what, it claims.
-
-    `reason` is one word for counters, events and the other end; `detail` is for a person here.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +67,9 @@ class Certificate:
     signs_lists: bool
     proves: bool
     identities: frozenset[Identity]
+    common_name: str
+    subject_number: str
+    """The subject's serialNumber, a name; empty if there is none, or more than one."""
     blocks: Blocks | None
 
     @property
@@ -114,7 +107,9 @@ def read_certificate(octets: bytes) -> Certificate:
     if len(octets) > MOST_OCTETS:
         raise NotAuthorised("bad-certificate", f"{len(octets)} octets")
     try:
-        return _read(octets, x509.load_der_x509_certificate(octets))
+        with warnings.catch_warnings():  # of what RFC 5280 forbids and the library still takes
+            warnings.simplefilter("error")
+            return _read(octets, x509.load_der_x509_certificate(octets))
     except NotAuthorised:
         raise
     except UnsupportedAlgorithm as error:
@@ -151,6 +146,8 @@ def _read(octets: bytes, whole: x509.Certificate) -> Certificate:
         usage is None or usage.crl_sign,
         usage is None or usage.digital_signature,
         _identities(whole.subject, names),
+        _attribute(whole.subject, NameOID.COMMON_NAME),
+        _attribute(whole.subject, NameOID.SERIAL_NUMBER),
         None if blocks is None else Blocks(parse_address_blocks(blocks.value)),
     )
 
@@ -178,6 +175,12 @@ def _identities(
             case x509.RFC822Name(value=text):
                 found.add(Identity(IdType.RFC822_ADDR, text.encode("ascii")))
     return frozenset(found)
+
+
+def _attribute(subject: x509.Name, oid: x509.ObjectIdentifier) -> str:
+    found = subject.get_attributes_for_oid(oid)
+    value = found[0].value if len(found) == 1 else ""
+    return value if isinstance(value, str) else ""
 
 
 def key_hash(certificate: Certificate) -> bytes:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv6Network
 
-from agents.core.ike.certificates import Blocks, Certificate, NotAuthorised
+from agents.core.ike.certificates import Blocks, Certificate
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.wire.address_blocks import AddressRange
 
 MOST_AUTHORITIES = 4

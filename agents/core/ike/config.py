@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
+from typing import TYPE_CHECKING
 
 from agents.core.home_agent_certificate import HomeAgentCertificate
 from agents.core.ike.ciphers import IkeCipher
-from agents.core.ike.credentials import Credentials
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import Group
 from agents.wire.ike.selectors import TrafficSelector
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,9 @@ class IkeConfig:
     spi_prefix: int | None = None
     """First octet of our IKE SPIs, not 0: where several hosts share an address, it tells whose an
     IKE SA is. None: random like the rest."""
-    credentials: Credentials | None = None
+    credentials: "Credentials | None" = None
+    holder: Callable[[Identity], IkePeerConfig | None] | None = field(default=None, repr=False)
+    """Asked about an end that is not among `peers`: what the holder of its certificate gets."""
     admit: Admit | None = field(default=None, repr=False)
     """Asked about an end that is not configured and has proven to hold the certificate of a home
     agent; returns what it gets, or raises `NotAuthorised`."""
@@ -119,9 +124,10 @@ class IkeConfig:
                 raise ValueError(f"{peer.identity}: no anchor for its certificate")
             if peer.secret is None and not proves:
                 raise ValueError(f"{peer.identity}: nothing to prove ourselves with")
-        if self.admit is not None and not proves:
+        if (self.holder is not None or self.admit is not None) and not proves:
             raise ValueError("nothing to prove ourselves with to who is not configured")
 
     def peer(self, identity: Identity) -> IkePeerConfig | None:
         """Return what is configured for `identity`, or None for a stranger."""
-        return next((each for each in self.peers if each.identity == identity), None)
+        found = next((each for each in self.peers if each.identity == identity), None)
+        return self.holder(identity) if found is None and self.holder is not None else found

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from agents.core.ike.certificates import Certificate, NotAuthorised, key_hash, read_certificate
+from agents.core.ike.certificates import Certificate, key_hash, read_certificate
 from agents.core.ike.chains import Verified, verify_chain
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.revocations import RevocationList, Revocations
 from agents.wire.ike.identity import Identity
 

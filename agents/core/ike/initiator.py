@@ -9,7 +9,6 @@ from agents.core.ike.authentication import (
     refusal_reason,
     take_signature_hashes,
 )
-from agents.core.ike.certificates import NotAuthorised
 from agents.core.ike.child_exchanges import ChildExchanges
 from agents.core.ike.children import BadAnswer, accept, offer
 from agents.core.ike.context import IkeContext
@@ -23,6 +22,7 @@ from agents.core.ike.initial_exchange import (
 )
 from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike, offer_ike
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.payload_search import error, find, find_notify
 from agents.core.ike.requests import Request
 from agents.core.ike.sa import IkeSa

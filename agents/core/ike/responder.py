@@ -8,7 +8,6 @@ from agents.core.ike.authentication import (
     refusal,
     take_signature_hashes,
 )
-from agents.core.ike.certificates import NotAuthorised
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.children import grant
 from agents.core.ike.config import IkePeerConfig
@@ -22,6 +21,7 @@ from agents.core.ike.initial_exchange import (
 )
 from agents.core.ike.nat import supported
 from agents.core.ike.negotiation import choose_ike
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.payload_search import Refused, find, find_notify, need, refuse_critical
 from agents.core.ike.sa import IkeSa, Route
 from agents.core.ike.states import IkeState, IkeTrigger

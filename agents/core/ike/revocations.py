@@ -3,6 +3,7 @@
 Whoever knows the anchors can check a list, so anybody may hand one on and nobody can forge it.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,8 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtensionOID
 
-from agents.core.ike.certificates import Certificate, NotAuthorised
+from agents.core.ike.certificates import Certificate
 from agents.core.ike.chains import MOST_AUTHORITIES, verify_chain
+from agents.core.ike.not_authorised import NotAuthorised
 
 MOST_OCTETS = 1 << 16
 """A list of more is refused unread: some 1,700 entries."""
@@ -128,8 +130,10 @@ def _read(octets: bytes) -> tuple[x509.CertificateRevocationList, RevocationList
     if len(octets) > MOST_OCTETS:
         raise NotAuthorised("bad-revocation-list", f"{len(octets)} octets")
     try:
-        made = x509.load_der_x509_crl(octets)
-        return made, _whole(octets, made)
+        with warnings.catch_warnings():  # of what RFC 5280 forbids and the library still takes
+            warnings.simplefilter("error")
+            made = x509.load_der_x509_crl(octets)
+            return made, _whole(octets, made)
     except Exception as error:  # whatever hostile octets make of the library
         raise NotAuthorised("bad-revocation-list", str(error)) from None
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from agents.core.ike.child_sa import Child, ChildSa
 from agents.core.ike.ciphers import SealingKey
 from agents.core.ike.config import IkePeerConfig
-from agents.core.ike.credentials import Verified
 from agents.core.ike.key_exchange import PrivateKey
 from agents.core.ike.keys import IkeKeys
 from agents.core.ike.states import IKE_TRANSITIONS, IkeState, IkeTrigger
@@ -18,6 +17,7 @@ from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import IKE_PORT, ExchangeType
 
 if TYPE_CHECKING:
+    from agents.core.ike.chains import Verified
     from agents.core.ike.requests import Request
 
 
@@ -72,7 +72,7 @@ class IkeSa:
 
     digital_signature: bool = False
     """Whether the other end takes the method of RFC 7427."""
-    certificate: Verified | None = field(default=None, repr=False)
+    certificate: "Verified | None" = field(default=None, repr=False)
     """By which the other end has proven itself, if by one."""
     detail: str = ""
     """Why one end has refused the other, in a word."""
