@@ -135,9 +135,10 @@ class Agents:
         agent = self.home_agents[node.name] = self._agent(node, "agents.ha")
         self._joined.add(node.name)
         others = [each for each in self.plan.home_agents(home) if each is not plan]
-        self._provide(plan, others)
         if credentials is not None:
             self._credentials[node.name] = credentials
+        else:
+            self._provide(plan, others)
         self._configure_home_agents(home)
         for each in others:
             if self.home_agents[each.name].running and not self.options.ike:
