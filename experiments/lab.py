@@ -47,7 +47,7 @@ KNOWN = Known(
     quick_trials=1,
     settings={
         "mode": one_of(Mode),
-        "keys": one_of(("ike", "files")),
+        "keys": one_of(("ike", "ike-secret", "files")),
         "detector": one_of(Detector),
         "penalty": whole_number(0, 10000),
         "rov": one_of(("on", "off")),
@@ -91,7 +91,8 @@ def inside(folder: Path) -> int:
     print(f"{topo.plan.title} comes up; logs below {folder}", flush=True)
     options = AgentOptions(
         mode=Mode(settings.get("mode", Mode.HARDENED)),
-        ike=settings.get("keys", "ike") == "ike",
+        ike=settings.get("keys", "ike") != "files",
+        mobile_secret=settings.get("keys") == "ike-secret",
         detector=Detector(settings.get("detector", Detector.HELLO)),
         metric_penalty=settings.get("penalty", 0),
         route_optimisation=RouteOptimisation(settings.get("optimisation", RouteOptimisation.OFF)),

@@ -578,17 +578,20 @@ def mobile_ike(world: World, index: int) -> dict[str, int]:
 
 
 def test_a_stranger_is_told_why_and_an_idle_home_agent_says_nothing() -> None:
-    """HA9 has a certificate, and nobody has introduced it; what it gets is one word."""
+    """HA9 has a certificate, for another home network; what it gets is one word."""
     world = world_of(2)
     world.start_ha(1)
     world.start_ha(2)
     world.run(0.4)
     own = world.has[1]
     stranger = own_address(9)
+    elsewhere = certified.authority().home_agent(
+        "HA9 elsewhere", 9, stranger, OTHER_HOME[0x254], OTHER_HOME
+    )
     config = IkeConfig(
         Identity.of(stranger),
         (IkePeerConfig(Identity.of(own_address(1)), prefix=HOME),),
-        credentials=certified.credentials(certified.home_agent(9)),
+        credentials=certified.credentials(elsewhere),
     )
     end = IkeEndpoint(config, TimerQueue(), world.random.randbytes, lambda: 0x09000001)
     end.initiate(config.peers[0].identity, stranger, own_address(1), world.now)
@@ -599,8 +602,11 @@ def test_a_stranger_is_told_why_and_an_idle_home_agent_says_nothing() -> None:
             if IPv6Address(packet[24:40]) == stranger:
                 end.receive(to_datagram(ipv6.parse(packet)), world.now)
     (failed,) = [event for event in iter(end.next_event, None) if isinstance(event, IkeFailed)]
-    assert (failed.reason, failed.detail) == ("authentication-failed", "not-a-peer")
-    assert own.key_counters()["peer-ike.not-authorised.not-a-peer"] == 1
+    assert (failed.reason, failed.detail) == (
+        "authentication-failed",
+        "prefix-not-delegated",
+    )
+    assert own.key_counters()["peer-ike.not-authorised.prefix-not-delegated"] == 1
     # HA2 cannot read its incarnation counter: it stays out, and answers nobody.
     init = next(each for each in world.seen if is_peer_ike(each))
     out = HomeAgent(

@@ -162,22 +162,36 @@ class World:
             self.start_ha(index)
         self.run(settle)
 
-    def join(self, index: int, introduce: Sequence[int] | None = None) -> HomeAgent:
-        """A new HA starts, after those of `introduce`, or all, were told of it by an operator."""
+    def join(
+        self,
+        index: int,
+        introduce: Sequence[int] | None = None,
+        told: Sequence[int] | None = None,
+    ) -> HomeAgent:
+        """A new HA starts, after those of `introduce`, or all, were told of it by an operator.
+
+        With certificates nobody is by default. Its own configuration names those of `told`, or all.
+        """
         self.indexes.append(index)
         if index not in self.order:
             self.order.append(index)
         self.incarnations.setdefault(index, 0)
         self.events.setdefault(index, [])
         self._add_peer_keys(index)
-        for other in self.has if introduce is None else introduce:
+        if introduce is None:
+            introduce = () if self.peer_ike else tuple(self.has)
+        for other in introduce:
             self.introduce(other, index)
-        return self.start_ha(index)
+        peers = self.ha_config(index).peers
+        return self.start_ha(
+            index, peers=tuple(each for each in peers if told is None or each.index in told)
+        )
 
     def introduce(self, index: int, newcomer: int) -> None:
         """An operator tells HA `index` of another one."""
         config = PeerConfig(f"HA{newcomer}", newcomer, own_address(newcomer), Path("/nowhere"))
-        self.has[index].add_peer(config, self.peer_keys[index][newcomer], self.now)
+        keys = () if self.peer_ike else self.peer_keys[index][newcomer]
+        self.has[index].add_peer(config, keys, self.now)
         self._collect()
 
     def dismiss(self, gone: int, reason: str = "operator") -> None:
@@ -478,7 +492,7 @@ class World:
 
     def _arrive(self, packet: bytes) -> None:
         source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
-        by_own = {own_address(index): index for index in self.indexes}
+        by_own = {own_address(index): index for index in (*self.indexes, *self.has)}
         if destination in by_own:
             index = by_own[destination]
             if frozenset((by_own.get(source, 0), index)) in self.cut:

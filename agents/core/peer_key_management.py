@@ -153,7 +153,9 @@ class PeerKeyManagement:
         self.pump(now)
 
     def meet(self, peer: Peer, now: float) -> None:
-        """Agree with one more peer, as with those of the start."""
+        """Agree with one more peer, as with those of the start; nothing to do if that is begun."""
+        if Identity.of(peer.address) in self._peerings:
+            return
         peering = self._know(peer)
         if self._started:
             self._look(peering, now)

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -190,6 +190,18 @@ class Charon:
         for identity, secret in secrets.items():
             self.vici.ask("load-shared", id=identity, type="IKE", data=secret, owners=[identity])
 
+    def believe(self, anchor: bytes, *lists: bytes) -> None:
+        """Trust a certificate authority; know these revocation lists. All in DER."""
+        self.vici.ask("load-cert", type="X509", flag="CA", data=anchor)
+        for each in lists:
+            self.vici.ask("load-cert", type="X509_CRL", data=each)
+
+    def own(self, chain: Sequence[bytes], key: bytes) -> None:
+        """Have a certificate in DER, its issuers behind it, and its private key in PEM."""
+        for each, flag in zip(chain, ("NONE", *["CA"] * len(chain)), strict=False):
+            self.vici.ask("load-cert", type="X509", flag=flag, data=each)
+        self.vici.ask("load-key", type="any", data=key)
+
     def initiate(self, child: str) -> None:
         """Begin a connection's Child SA, without waiting for it."""
         self.vici.ask("initiate", child=child, timeout="-1")
@@ -234,6 +246,7 @@ class Charon:
         for association in known:
             self.forget(association)
         self.vici.ask("clear-creds")
+        self.vici.ask("flush-certs")
         self.events.clear()
         self.lines.clear()
         return {int(each["initiator-spi"], 16) for each in known}

@@ -60,9 +60,12 @@ def connection(
     remote: IPv6Address,
     identities: tuple[str, str],
     children: Mapping[str, Message],
+    proofs: tuple[str, str] = ("psk", "psk"),
     **changes: Any,
 ) -> Message:
     """Return a connection for `Charon.load`; `identities` are its own and the other end's.
+
+    So are `proofs`: `psk`, or `pubkey` for a certificate.
 
     Nothing happens by itself in it: no rekeying, no liveness check, no initiation.
     """
@@ -77,8 +80,8 @@ def connection(
         "rekey_time": "0",
         "reauth_time": "0",
         "unique": "never",
-        "local": {"auth": "psk", "id": identities[0]},
-        "remote": {"auth": "psk", "id": identities[1]},
+        "local": {"auth": proofs[0], "id": identities[0]},
+        "remote": {"auth": proofs[1], "id": identities[1]},
         "children": {child: {**quiet, **fields} for child, fields in children.items()},
         **changes,
     }

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from subprocess import PIPE, STDOUT
 from typing import Any
 
@@ -11,13 +11,14 @@ import pytest
 
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.config import ChildRequest, IkeConfig, IkePeerConfig, IkeTimers
+from agents.core.ike.credentials import Credentials
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import Group
 from agents.wire.ike.selectors import TrafficSelector
 from agents.wire.transforms import Mode, Transform
 from tests.strongswan import network
 from tests.strongswan.charon import Charon
-from tests.strongswan.configuration import connection
+from tests.strongswan.configuration import PLUGINS, connection
 from tests.strongswan.driver import Ours
 from tests.strongswan.esp_in_udp import ECHO_REQUEST, echo
 from tests.strongswan.network import INNER_OURS, INNER_THEIRS, INNER_THEIRS_TOO, OURS, THEIRS
@@ -27,6 +28,7 @@ SWAN = "ha.example"
 SETTINGS: dict[str, dict[str, str]] = {
     "patient": {},
     "hasty": {"retransmit_timeout": "0.2", "retransmit_base": "1.3", "retransmit_tries": "4"},
+    "certificates": {"load": f"{PLUGINS} x509 pubkey pem pkcs8 constraints revocation"},
     "cookies": {"cookie_threshold": "1", "cookie_threshold_ip": "1"},
 }
 """Settings of charon by the lab's mode."""
@@ -112,19 +114,23 @@ class Lab:
         self,
         *,
         ours: Identity | IPv6Address | str = INNER_OURS,
-        secret: bytes = SECRET,
+        secret: bytes | None = SECRET,
+        credentials: Credentials | None = None,
+        prefix: IPv6Network | None = None,
         children: Sequence[ChildRequest] = (PAYLOAD,),
         groups: Sequence[int] = (Group.X25519, Group.P256),
         timers: IkeTimers = TIMERS,
         their_children: dict[str, Any] | None = None,
         swan: str = SWAN,
         knows: str = "",
+        expects: str = SWAN,
         **theirs: Any,
     ) -> Ours:
         """Forget all that was, load charon's connection, and return an engine that knows it.
 
-        `swan`: what charon calls itself; `knows`: what it calls us, as it writes identities;
-        `theirs`: changes to its connection.
+        `swan`: what charon calls itself, `expects`: what we do; `knows`: what it calls us, as it
+        writes identities; `theirs`: changes to its connection. Certificates go where `credentials`
+        are given, `prefix` is what charon's has to delegate; it gets its own by `Charon.own`.
         """
         self.mend()
         identity = ours if isinstance(ours, Identity) else Identity.of(ours)
@@ -134,8 +140,21 @@ class Lab:
             connection("ours", THEIRS, OURS, identities, wanted, **theirs),
             dict.fromkeys(identities, SECRET),
         )
-        peer = IkePeerConfig(Identity.of(SWAN), secret, tuple(children))
-        config = IkeConfig(identity, (peer,), timers, tuple(groups), encapsulation=True)
+        peer = IkePeerConfig(
+            Identity.of(expects),
+            secret,
+            tuple(children),
+            certified=credentials is not None,
+            prefix=prefix,
+        )
+        config = IkeConfig(
+            identity,
+            (peer,),
+            timers,
+            tuple(groups),
+            encapsulation=True,
+            credentials=credentials,
+        )
         self._ours = Ours(config, self.charon, frozenset(self._past))
         return self._ours
 

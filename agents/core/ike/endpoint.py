@@ -1,7 +1,8 @@
 """One end of IKEv2: datagrams in and out, timers, events, and the verbs of its host.
 
-The engine keeps to AES-GCM-16, PRF HMAC-SHA2-256, X25519 and P-256, pre-shared keys, and IPv6
-selectors; DECISIONS.md says what else it leaves out. It never sends INITIAL_CONTACT (rule 8).
+The engine keeps to AES-GCM-16, PRF HMAC-SHA2-256, X25519 and P-256, pre-shared keys, ECDSA
+certificates, and IPv6 selectors; DECISIONS.md says what else it leaves out. It never sends
+INITIAL_CONTACT (rule 8).
 """
 
 from collections.abc import Callable
