@@ -7,7 +7,6 @@ into the run folder.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import secrets
 import time
@@ -165,23 +164,21 @@ class Agents:
         if agent.running and not agent.hung:
             agent.leave(self.options.home_agent_timers.leave_most + LEAVE_MARGIN)
 
-    def isolate(self, name: str, others: Sequence[str]) -> None:
-        """Have all others isolate a home agent, at once; one that does not answer will hear it.
+    def tell(self, names: Iterable[str], command: str, **arguments: Any) -> list[AgentError]:
+        """Send a command to several agents at once; return the errors of those that do not do it.
 
-        Raises AgentError where nobody answers.
+        One that hangs does not keep the others waiting.
         """
 
-        def tell(other: str) -> AgentError | None:
+        def ask(name: str) -> AgentError | None:
             try:
-                self.home_agents[other].ask("isolate", name=name)
+                self[name].ask(command, **arguments)
             except AgentError as error:
                 return error
             return None
 
-        with ThreadPoolExecutor(len(others)) as pool:
-            errors = list(pool.map(tell, others))
-        if all(errors):
-            raise AgentError("; ".join(map(str, errors)))
+        with ThreadPoolExecutor() as pool:
+            return [error for error in pool.map(ask, names) if error is not None]
 
     def forget(self, name: str, home: HomeNetwork) -> None:
         """Forget a home agent that has left the plan, and its keys; so do all that knew it.
@@ -193,11 +190,8 @@ class Agents:
             # One of this name that comes again has not served yet; its incarnations go on.
             (gone.directory / "returns").unlink(missing_ok=True)
         self._credentials.pop(name, None)
-        for node in self.plan.home_agents(home):
-            agent = self.home_agents[node.name]
-            if agent.running and not agent.hung:
-                with contextlib.suppress(AgentError):
-                    agent.ask("dismiss", name=name, reason="removed")
+        left = [node.name for node in self.plan.home_agents(home)]
+        self.tell(left, "dismiss", name=name, reason="removed")
         for pair in [each for each in self._pair_files if name in each]:
             self._pair_files.pop(pair).unlink(missing_ok=True)
         if self.key_holders[home.number] == name:
