@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from agents.config import ConfigError, HomeAgentConfig, RouteOptimisation, load_home_agent
 from agents.core.mtu import inner_mtu
@@ -22,6 +22,7 @@ from agents.runtime.egress import EgressFile
 from agents.runtime.engine import EngineEvent, HomeAgentEngine
 from agents.runtime.hook import Hook
 from agents.runtime.incarnation import next_incarnation
+from agents.runtime.isolated import read_isolated, write_isolated
 from agents.runtime.journal import Journal
 from agents.runtime.netlink import Monitor, Netlink
 from agents.runtime.returns import read_returns, write_returns
@@ -31,6 +32,8 @@ from agents.runtime.watchdog import Watchdog, WatchdogDied
 
 if TYPE_CHECKING:
     from agents.core.ike.credentials import Credentials
+
+Answer = TypeVar("Answer")
 
 HOME_METRIC: Final = 1
 """Below any routing daemon's: the own home link wins over the way to another home agent's."""
@@ -92,6 +95,7 @@ class HomeAgentProcess(Agent):
         self._config = config
         self._own = config.address.packed
         self._returns = config.directory / "returns"
+        self._isolated = config.directory / "isolated"
         self._watchdog = watchdog
         self._netlink = devices.netlink
         self._monitor = devices.monitor
@@ -144,6 +148,10 @@ class HomeAgentProcess(Agent):
             self._remove_home_route()
         elif event.kind == "left":
             self.stop(0)
+        elif event.kind in ("peer-isolated", "peer-readmitted"):
+            if not write_isolated(self._isolated, self.engine.isolated):
+                text = "who is isolated cannot be written down: isolate again after a restart"
+                self.journal.write("notice", {"text": text})
         elif event.kind == "metric-changed":
             self._metric_hook.run(event.fields()["metric"])
 
@@ -155,6 +163,10 @@ class HomeAgentProcess(Agent):
             "add-peer": self._add_peer,
             "dismiss": self._dismiss,
             "leave": self._leave,
+            "isolate": self._isolate,
+            "readmit": self._readmit,
+            "revocations": self._revocations,
+            "load-secrets": self._load_secrets,
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
@@ -264,6 +276,55 @@ class HomeAgentProcess(Agent):
         self._check_connectivity(now)
         return "dismissed"
 
+    def _isolate(self, request: Mapping[str, Any], now: float) -> bool:
+        """Put the home agent `name`, or of `index`, out for good; whether that is news."""
+        index = request.get("index")
+        if not isinstance(index, int):
+            name = text_parameter(request, "name")
+            known = (each["index"] for each in self.engine.peers() if each["name"] == name)
+            index = next(known, None)
+        if not isinstance(index, int):
+            raise CommandError(f"name: {name} is no peer; give its index")
+        return self._judged(lambda: self.engine.isolate(index, "verb", now), now)
+
+    def _readmit(self, request: Mapping[str, Any], now: float) -> str:
+        """Let the home agent of `index` join again, in a later incarnation."""
+        index = request.get("index")
+        if not isinstance(index, int):
+            raise CommandError('"index": give the index of a home agent that is isolated')
+        self._judged(lambda: self.engine.readmit(index, now), now)
+        return "readmitted"
+
+    def _revocations(self, request: Mapping[str, Any], now: float) -> bool:
+        """Take the revocation list in `path`, in DER; whether it is news."""
+        path = Path(text_parameter(request, "path"))
+        try:
+            octets = path.read_bytes()
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}") from error
+        return self._judged(lambda: self.engine.learn_revocations(octets, now), now)
+
+    def _load_secrets(self, request: Mapping[str, Any], now: float) -> int:
+        """Know mobile nodes by the pre-shared keys in `path`, in place of all others."""
+        from agents.shared_secrets import read_secret_file
+
+        def load() -> int:
+            secrets = read_secret_file(Path(text_parameter(request, "path")))
+            self.engine.load_secrets(secrets, now)
+            return len(secrets)
+
+        return self._judged(load, now)
+
+    def _judged(self, verb: Callable[[], Answer], now: float) -> Answer:
+        """Do what an operator decided, and what follows; raises `CommandError`."""
+        try:
+            answer = verb()
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        self.pump(now)
+        self._check_connectivity(now)
+        return answer
+
     def _leave(self, request: Mapping[str, Any], now: float) -> str:
         """Go for good; the process ends, with exit code 0, when all is handed over."""
         try:
@@ -338,6 +399,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         secrets=secrets,
         credentials=credentials,
         last_advertised=read_returns(config.directory / "returns"),
+        isolated=read_isolated(config.directory / "isolated"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
     agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress)

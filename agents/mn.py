@@ -103,6 +103,7 @@ class MobileNodeProcess(Agent):
             "register": self._register,
             "wish": self._wish,
             "load-keys": self._load_keys,
+            "load-secrets": self._load_secrets,
         }
 
     def counters(self) -> dict[str, int]:
@@ -194,6 +195,23 @@ class MobileNodeProcess(Agent):
             return self.engine.home(number)
         except ValueError as error:
             raise CommandError(str(error)) from error
+
+    def _load_secrets(self, request: Mapping[str, Any], now: float) -> int:
+        """Use the pre-shared keys in `path` from now on; how many are of homes of this node."""
+        from agents.shared_secrets import read_secret_file
+
+        loaded = 0
+        try:
+            secrets = read_secret_file(Path(text_parameter(request, "path")))
+            for number, home in enumerate(self._homes, 1):
+                if (secret := secrets.get(home.home_address)) is not None:
+                    self.engine.home(number).load_secret(secret, now)
+                    loaded += 1
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        if not loaded:
+            raise CommandError("path: no secret of a home of this node stands there")
+        return loaded
 
     def _load_keys(self, request: Mapping[str, Any], now: float) -> int:
         from agents.keys import read_key_file

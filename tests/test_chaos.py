@@ -151,8 +151,10 @@ def bounced(packet: Captured) -> bool:
 
 
 def check_journals(lab: Lab, began: int, settled: int, doing: chaos.Doing) -> None:
-    """I2 for Binding Updates, I5, I8."""
+    """I2 for Binding Updates, I5, I8; and nobody is accused, since nobody lies (rule 13)."""
     journals = {name: lab.events(name, began) for name in lab.home_agents}
+    accused = [e for events in journals.values() for e in events if e["kind"] == "misconduct"]
+    assert not accused, f"rule 13: {accused}"
     starts = keyed(lab, began)
     for name, events in journals.items():
         histories.check_versions(name, events, starts)

@@ -203,3 +203,32 @@ def test_a_home_agent_restarts_and_rejoins_by_ike(figure_1: Lab) -> None:
     assert figure_1.counters("HA1")["peer-ike.sent.ike-auth-request"] == 2
     for correspondent in ("cn1", "cn2", "cn3"):
         figure_1.pings(correspondent, figure_1.address("mn"))
+
+
+@inside
+def test_a_home_agent_is_put_out_and_let_in_again(figure_1: Lab) -> None:
+    """Rule 13, by verbs of the control socket: no SA that it knew is left; then another life."""
+    figure_1.wait_settled()
+    others, before = ("HA1", "HA2"), figure_1.spis("HA3")
+    began = time.monotonic_ns()
+    for name in others:
+        assert figure_1.agent(name).ask("isolate", name="HA3")
+    for name in others:
+        figure_1.wait("the end", lambda: "isolation-complete" in figure_1.kinds(name, began))  # noqa: B023
+        assert not before & figure_1.spis(name)
+        assert "HA3" not in figure_1.agent(name).ask("status")["peers"]
+    figure_1.wait("fresh SAs", lambda: figure_1.spis("HA1") == figure_1.spis("HA2"))
+    for correspondent in ("cn1", "cn2"):
+        figure_1.pings(correspondent, figure_1.address("mn"))
+    figure_1.agent("HA3").kill()
+    for name in others:
+        agent = figure_1.agent(name)
+        agent.ask("readmit", index=3)
+        agent.ask("add-peer", name="HA3", index=3, address=figure_1.address("HA3"))
+    figure_1.agent("HA3").start()
+    figure_1.wait_settled()
+    wait_renewed(figure_1, "HA1", "HA2", "HA3")
+    for correspondent in ("cn1", "cn2", "cn3"):
+        figure_1.pings(correspondent, figure_1.address("mn"))
+    for name in ("HA1", "HA2", "HA3", "mn"):
+        assert not figure_1.count(name, "dropped.internal-error")

@@ -19,7 +19,7 @@ COMES_BACK = 60.0
 
 
 class History:
-    """One random history: SAs are renewed all the time, home agents die, packets get lost."""
+    """One random history: SAs are renewed all the time, home agents die or are put out."""
 
     def __init__(self, seed: int, *, peer_ike: bool = False) -> None:
         """With `peer_ike` home agents agree on theirs too, and renew them all the time."""
@@ -35,6 +35,7 @@ class History:
         self.world.start_all()
         self.world.start_mn(key_management=True, lifetime=20.0)
         self.world.trouble = self._trouble
+        self.put_out: set[int] = set()
         self.loss = 0.0
         self.twice = 0.0
         self.at = COA
@@ -43,7 +44,7 @@ class History:
     def run(self) -> None:
         random = self.world.random
         moves = [self.kill, self.restart, self.cut, self.heal, self.move, self.weather]
-        moves += [self.renew, self.renew]
+        moves += [self.renew, self.renew, self.isolate]
         for _ in range(STEPS):
             random.choice(moves)()
             for _ in range(random.randrange(20)):
@@ -59,7 +60,7 @@ class History:
         self.world.cut = set()
         for index in self.world.indexes:
             if index not in self.world.has:
-                self.world.start_ha(index)
+                self._start(index)
         self.world.run(SETTLED)
 
     def kill(self) -> None:
@@ -69,8 +70,29 @@ class History:
     def restart(self) -> None:
         for index in self.world.indexes:
             if index not in self.world.has:
-                self.world.start_ha(index)
+                self._start(index)
                 return
+
+    def isolate(self) -> None:
+        """One is put out by those that live, and lives on until somebody kills it (rule 13)."""
+        if len(self.world.has) > 1:
+            index = self.world.random.choice(sorted(self.world.has))
+            self.world.isolate(index)
+            self.world.advertising.discard(index)
+            self.put_out.add(index)
+            self.world.run(self.world.random.random() * 0.1)
+            self.world.kill(index)
+
+    def _start(self, index: int) -> None:
+        """Start one; the operator lets it in again where it was put out, and has it let in others.
+
+        Not before its successor's incarnation speaks: `readmit` demands that.
+        """
+        self.put_out.discard(index)
+        self.world.start_ha(index)
+        for each in self.world.indexes:
+            if each not in self.put_out:
+                self.world.readmit(each)
 
     def cut(self) -> None:
         pairs = [frozenset(pair) for pair in combinations(self.world.indexes, 2)]

@@ -461,8 +461,12 @@ def test_messages_of_strangers_and_in_the_clear_are_counted() -> None:
 
 
 def test_spi_out_of_range_is_refused() -> None:
-    """D18, rule 4: HA2 tells, unasked, of an SPI of HA1's range that HA1 does not hold."""
-    world = registered(has=2)
+    """D18, rule 4: HA2 tells, unasked, of an SPI of HA1's range that HA3 does not hold.
+
+    HA1 itself knows that it has not made it, and that is proof (`tests/test_misconduct.py`).
+    """
+    world = registered(has=3)
+    world.cut = {frozenset((1, 2))}
     context = world.has[2]._context
     forged = next(each for each in context.associations if each.inbound)
     copy = type(forged)(
@@ -475,9 +479,9 @@ def test_spi_out_of_range_is_refused() -> None:
         key=world.random.randbytes(20),
     )
     world.has[2]._synchronisation.announce_associations([copy], world.now)
-    world.run(0.5)
-    assert world.has[1].counters["sa-refused.spi_out_of_range"] == 1
-    assert world.has[1]._context.associations.by_spi(0x01FFFF00) is None
+    world.run(0.1)
+    assert world.has[3].counters["sa-refused.spi_out_of_range"] == 1
+    assert world.has[3]._context.associations.by_spi(0x01FFFF00) is None
     assert world.has[2].counters["refused-by-peer.spi_out_of_range"] == 1
 
 

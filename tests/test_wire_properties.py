@@ -30,6 +30,8 @@ from agents.wire.inter_ha import (
     InterHaMessage,
     InterHaStatus,
     MemberEntry,
+    Misconduct,
+    OctetsEntry,
     PathEntry,
     SaEntry,
     TableSegment,
@@ -140,7 +142,7 @@ mobility_messages: st.SearchStrategy[MobilityMessage] = st.one_of(
 binding_entries = st.builds(
     BindingEntry,
     *(unicast, unicast, u16, u16, u32, u32, u8, u32),
-    *(st.booleans(), u8, st.booleans(), u64),
+    *(st.booleans(), u8, st.booleans(), u64, st.booleans()),
 )
 sa_entries = st.sampled_from(Transform).flatmap(
     lambda transform: st.builds(
@@ -167,6 +169,7 @@ _ENTRY_STRATEGIES = {
     FloorEntry: floor_entries,
     PathEntry: path_entries,
     MemberEntry: st.builds(MemberEntry, st.integers(1, 63), unicast),
+    OctetsEntry: st.builds(OctetsEntry, st.binary(max_size=255)),
 }
 _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "identifier": st.integers(1, 0xFFFF),
@@ -177,6 +180,13 @@ _ATTRIBUTE_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "window": u16,
     "index": u8,
     "successor": u8,
+    "previous": u8,
+    "accused": u8,
+    "accused_incarnation": u16,
+    "misconduct": u8.map(Misconduct),
+    "digest": u64,
+    "length": u32,
+    "offset": u32,
     "ready": st.booleans(),
     "response": st.booleans(),
     "solicited": st.booleans(),

@@ -210,6 +210,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "manyhomes.home_address": [HOA],
         "manyhomes.epoch": ["3"],
         "manyhomes.index": ["2"],
+        "manyhomes.previous": ["3"],
     },
     "Primary HA Switch Acknowledgement": {"manyhomes.status": ["0"]},
     "Table Request": {"manyhomes.first_segment": ["8"], "manyhomes.window": ["16"]},
@@ -230,6 +231,18 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "manyhomes.path.mobile_us": ["20500", str(0xFFFFFFFF)],
         "manyhomes.path.correspondent_us": ["4000", str(0xFFFFFFFF)],
     },
+    "Accusation": {
+        "manyhomes.accused": ["3"],
+        "manyhomes.incarnation": ["7"],
+        "manyhomes.misconduct": ["3"],
+    },
+    "Revocations": {
+        "manyhomes.part.digest": ["0x0102030405060708"],
+        "manyhomes.part.length": ["8"],
+        "manyhomes.part.offset": ["2"],
+        "manyhomes.part": ["61:62:63:64", "65:66"],
+    },
+    "Isolation Acknowledgement": {"manyhomes.status": ["0"]},
     "Binding Update": {
         "manyhomes.option": ["1", "2"],
         "manyhomes.option.priority": ["5"],

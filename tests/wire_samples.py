@@ -23,6 +23,7 @@ from agents.wire.destination_options import (
 from agents.wire.errors import WireError
 from agents.wire.esp import Transform, make_cipher
 from agents.wire.inter_ha import (
+    Accusation,
     BindingEntry,
     BindingInformationAcknowledgement,
     BindingInformationRequest,
@@ -31,16 +32,20 @@ from agents.wire.inter_ha import (
     Hello,
     InterHaMessage,
     InterHaStatus,
+    IsolationAcknowledgement,
     Keepalive,
     Leave,
     LeaveAcknowledgement,
     MemberEntry,
+    Misconduct,
     Mode,
+    OctetsEntry,
     PathCosts,
     PathEntry,
     PrimaryHaSwitch,
     PrimaryHaSwitchAcknowledgement,
     ReplayFloor,
+    Revocations,
     SaEntry,
     SaInformationAcknowledgement,
     SaInformationRenewRequest,
@@ -177,7 +182,7 @@ INTER_HA: dict[str, InterHaMessage] = {
     "Replay Floor": ReplayFloor(
         (FloorEntry(0x01000002, 0, 1_000), FloorEntry(0x3039, 0x0401, 1 << 40, True)), **_TO_HA2
     ),
-    "Primary HA Switch": PrimaryHaSwitch(HOA, 3, 2, **_TO_HA2),
+    "Primary HA Switch": PrimaryHaSwitch(HOA, 3, 2, 3, **_TO_HA2),
     "Primary HA Switch Acknowledgement": PrimaryHaSwitchAcknowledgement(**_TO_HA2),
     "Table Request": TableRequest(8, 16, **_TO_HA2),
     "Table Segment": TableSegment(8, (BINDING, SA, MemberEntry(3, HA3)), **_TO_HA2),
@@ -187,6 +192,11 @@ INTER_HA: dict[str, InterHaMessage] = {
     ),
     "Leave": Leave(2, **_TO_HA2),
     "Leave Acknowledgement": LeaveAcknowledgement(**_TO_HA2),
+    "Accusation": Accusation(3, 7, Misconduct.ROLE_OF_ANOTHER, **_TO_HA2),
+    "Revocations": Revocations(
+        0x0102030405060708, 8, 2, (OctetsEntry(b"abcd"), OctetsEntry(b"ef")), **_TO_HA2
+    ),
+    "Isolation Acknowledgement": IsolationAcknowledgement(**_TO_HA2),
 }
 
 DESTINATION_OPTIONS: dict[str, tuple[Option, ...]] = {

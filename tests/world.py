@@ -18,7 +18,14 @@ from typing import Any
 import certified
 
 from agents.config import CredentialFiles, HomeAgentConfig, MobileNodeConfig, Mode, PeerConfig
-from agents.core.events import AdvertisePrefix, Event, WithdrawPrefix
+from agents.core.events import (
+    AdvertisePrefix,
+    Event,
+    MisconductProven,
+    PeerIsolated,
+    PeerReadmitted,
+    WithdrawPrefix,
+)
 from agents.core.hold_down import Advertised
 from agents.core.home_agent import HomeAgent
 from agents.core.ike.credentials import Credentials
@@ -91,6 +98,8 @@ class World:
         self.advertising: set[int] = set()
         self.last_advertised: dict[int, Advertised | None] = {}
         """What each HA's last life left to the next, as in a file beside it."""
+        self.isolated_at: dict[int, dict[int, int]] = {}
+        """The same of whom it has isolated."""
         self.events: dict[int | str, list[Event]] = {index: [] for index in self.indexes}
         self.events["mn"] = []
         self.mobiles: dict[int, Mobile] = {1: Mobile()}
@@ -99,6 +108,8 @@ class World:
         self.trouble: Trouble = lambda packet: [packet]
         self.delay: Callable[[bytes], float] = lambda packet: DELAY
         self.cut: set[frozenset[int]] = set()
+        self.liars: set[int] = set()
+        """Home agents that a test has lie: nobody else may ever be accused (rule 13)."""
         self.seen: list[bytes] = []
         self.at_correspondent: list[tuple[int, bytes]] = []
         self.to_correspondent: list[bytes] = []
@@ -112,6 +123,7 @@ class World:
         """Of the mobile nodes, in place of certificates."""
         self.certificates: dict[int, CredentialFiles] = {}
         """Of home agents, where they are others than those that they should have."""
+        self.mobile_certificates: dict[int, CredentialFiles] = {}
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -151,6 +163,7 @@ class World:
             {home_address(n): self.secret for n in range(1, 5)} if self.secret else None,
             self.credentials(index) if self.ike or self.peer_ike else None,
             self.last_advertised.get(index),
+            self.isolated_at.get(index),
         )
         self.has[index] = exchange.engine = engine
         engine.start(self.now)
@@ -189,9 +202,8 @@ class World:
 
     def introduce(self, index: int, newcomer: int) -> None:
         """An operator tells HA `index` of another one."""
-        config = PeerConfig(f"HA{newcomer}", newcomer, own_address(newcomer), Path("/nowhere"))
         keys = () if self.peer_ike else self.peer_keys[index][newcomer]
-        self.has[index].add_peer(config, keys, self.now)
+        self.has[index].add_peer(self.peer_config(newcomer), keys, self.now)
         self._collect()
 
     def dismiss(self, gone: int, reason: str = "operator") -> None:
@@ -200,6 +212,24 @@ class World:
             self.has[index].dismiss(gone, reason, self.now)
         self._forget(gone)
         self._collect()
+
+    def isolate(self, index: int, at: Sequence[int] | None = None) -> None:
+        """An operator has every other HA, or some, put one out; it goes on as it was."""
+        for honest in [each for each in self.has if each != index] if at is None else at:
+            self.has[honest].isolate(index, "verb", self.now)
+        self._collect()
+
+    def readmit(self, index: int) -> None:
+        """An operator has every HA that put one out let it join again."""
+        for each in [each for each in self.has if index in self.has[each].isolated]:
+            self.has[each].readmit(index, self.now)
+            keys = () if self.peer_ike else self.peer_keys[each][index]
+            self.has[each].add_peer(self.peer_config(index), keys, self.now)
+        self._collect()
+
+    def peer_config(self, index: int) -> PeerConfig:
+        """Return an HA as an operator names it to the others."""
+        return PeerConfig(f"HA{index}", index, own_address(index), Path("/nowhere"))
 
     def leave(self, index: int, stale: float = 0.0) -> None:
         """An HA goes by itself; routing still leads to it for `stale` seconds."""
@@ -375,7 +405,8 @@ class World:
             return None
         if self.secret is not None:
             return certified.credentials(certified.authority().trust())
-        return certified.credentials(certified.mobile_node(home_address(number)))
+        own = self.mobile_certificates.get(number)
+        return certified.credentials(own or certified.mobile_node(home_address(number)))
 
     def mn_config(self, number: int = 1) -> MobileNodeConfig:
         return MobileNodeConfig(
@@ -454,6 +485,10 @@ class World:
             self.at_correspondent += [(index, each) for each in engine.packets_to_deliver()]
             while (event := engine.next_event()) is not None:
                 self.events[index].append(event)
+                if isinstance(event, MisconductProven):
+                    assert event.index in self.liars, f"HA{index} accuses an honest one: {event}"
+                if isinstance(event, PeerIsolated | PeerReadmitted):
+                    self.isolated_at[index] = dict(engine.isolated)
                 if isinstance(event, AdvertisePrefix):
                     self.advertising.add(index)
                     self.last_advertised[index] = engine.last_advertised
@@ -524,7 +559,14 @@ class FakeKeyExchange:
         self.deletes = 0
         self.open_to_mobile = False  # it has agreed with the mobile node before
 
-    def renew(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
+    def renew(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        now: float,
+        *,
+        alone: bool = False,
+    ) -> None:
         self.began += 1
         mobile = self._mobile(home_address)
         keys, fate = self.world.fresh_keys(self.index, home_address), self.world.fate
@@ -533,7 +575,8 @@ class FakeKeyExchange:
 
         def at_mobile_node() -> None:
             if mobile.engine is not None and fate in ("agreed", "answer-lost"):
-                mobile.engine.renew_keys(keys, self.world.now)
+                renew = mobile.engine.use_only if alone else mobile.engine.renew_keys
+                renew(keys, self.world.now)
 
         def answer() -> None:
             if self._alive() is None:

@@ -21,6 +21,13 @@ TOMBSTONE_TIME = 300.0
 """Seconds for which an ended binding is remembered, so that a late Update cannot revive it."""
 
 
+LAST_VERSION = 0xFFFF_FFFF
+"""Epochs and registration instances end here: a peer that lies about them must not break others."""
+
+WRAPPED = 1 << 15
+"""Numbers by which a sequence has to advance until an older one can look newer."""
+
+
 class BindingState(StrEnum):
     """The life of an entry at a home agent."""
 
@@ -83,6 +90,8 @@ class Binding:
     priority: int = 0
     known: int = EVERYBODY
     """Bit i: the mobile node takes packets of the HA with index i, as its primary says (rule 6)."""
+    advanced: int = 0
+    """How far the sequence has advanced here within this registration instance (rule 13)."""
     state: BindingState = BindingState.BOUND
     header: OuterHeader | None = None
     """The outer header of tunnel packets from here; None until the first is needed."""
@@ -120,7 +129,13 @@ class Binding:
             priority=self.priority,
             deleted=self.state is BindingState.ENDED,
             known=self.known,
+            unordered=self.advanced >= WRAPPED,
         )
+
+    def advance_from(self, held: "Binding | None") -> None:
+        """Count how far the sequence has come since `held`, which this one follows."""
+        if held is not None and held.registration == self.registration:
+            self.advanced = held.advanced + (self.sequence - held.sequence & 0xFFFF)
 
 
 def newer_sequence(candidate: int, known: int) -> bool:
@@ -209,6 +224,7 @@ class BindingCache:
             return held, False, False
         if fresher:
             taken = _from_wire(entry, now)
+            taken.advance_from(held)
             if not new_role:
                 taken = replace(taken, epoch=held.epoch, primary=held.primary)
             self.put(taken)

@@ -13,7 +13,7 @@ from agents.core.events import Event
 from agents.core.exchanges import Exchanges
 from agents.core.peers import Peer, Peers
 from agents.core.rate_limit import RateLimit
-from agents.core.registration import GENERATION_STEP
+from agents.core.registration import GENERATION_STEP, LAST_GENERATION
 from agents.core.replay_window import sender_id
 from agents.core.security_associations import SecurityAssociation, SecurityAssociationDatabase
 from agents.core.timers import TimerQueue
@@ -48,6 +48,10 @@ class Context:
         self.associations = SecurityAssociationDatabase()
         self.peers = Peers(peers)
         hardened = config.mode is Mode.HARDENED
+        self.isolated: dict[int, int] = {}
+        """Home agents that are put out for good: index → incarnation (rule 13)."""
+        self.readmitted: dict[int, int] = {}
+        """Those that may come back: index → the incarnation in which they were put out."""
         self.due: dict[SecurityAssociation, None] = {}
         """SAs that are to be looked at: their numbers, or their time, come to an end."""
         self.mobile_esp = EspProcessor(
@@ -77,7 +81,8 @@ class Context:
         """
         binding = self.cache.get(home_address)
         registered = 0 if binding is None else binding.registration // GENERATION_STEP
-        return 1 + max(self.associations.generation(home_address), registered)
+        newest = max(self.associations.generation(home_address), registered)
+        return min(newest + 1, LAST_GENERATION)
 
     def report(self, event: Event) -> None:
         """Queue `event` for the journal."""

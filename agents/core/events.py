@@ -313,3 +313,66 @@ class PathMtuEnded(Event):
 
     kind: ClassVar[str] = "path-mtu-ended"
     care_of_address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class MisconductProven(Event):
+    """A peer has proved by an authentic message that it lies: what, and how (rule 13)."""
+
+    kind: ClassVar[str] = "misconduct"
+    peer: str
+    index: int
+    misconduct: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIsolated(Event):
+    """A home agent is put out for good (draft §5): nothing of it is taken, nothing goes to it.
+
+    `cause`: `verb`, `revoked`, `misconduct`, `accused`.
+    """
+
+    kind: ClassVar[str] = "peer-isolated"
+    peer: str
+    index: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAccused(Event):
+    """`accuser` tells that the home agent of `index` lies: its word alone decides nothing."""
+
+    kind: ClassVar[str] = "peer-accused"
+    accuser: str
+    index: int
+    misconduct: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReadmitted(Event):
+    """The home agent of `index`, once isolated, may join again, in a later incarnation."""
+
+    kind: ClassVar[str] = "peer-readmitted"
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationComplete(Event):
+    """No SA is left here that a home agent which was isolated knows; `renewed` here as primary."""
+
+    kind: ClassVar[str] = "isolation-complete"
+    index: int
+    renewed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationsHeard(Event):
+    """A signed revocation list is new here; `source`: `verb`, `ike`, or the peer that handed it on.
+
+    `number` is its CRL number.
+    """
+
+    kind: ClassVar[str] = "revocations-heard"
+    source: str
+    number: int

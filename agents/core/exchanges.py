@@ -41,6 +41,8 @@ class Exchanges:
         self._interval = interval
         self._limit = limit
         self._open: dict[tuple[int, int], Exchange] = {}
+        self._answered: dict[int, int] = {}
+        """By peer, the identifier of what it answered last."""
         self.gave_up: Callable[[int, float], None] = lambda peer, now: None
         """Told of a peer that did not answer the last repetition, and when."""
 
@@ -72,7 +74,15 @@ class Exchanges:
 
     def answered(self, peer: int, identifier: int, now: float) -> bool:
         """Close the exchange; return False if there is none (late, repeated or forged answer)."""
+        if (peer, identifier) in self._open:
+            self._answered[peer] = identifier
         return self._close(peer, identifier, now, answered=True)
+
+    def awaits(self, peer: int, identifier: int) -> bool:
+        """Whether `peer` was asked in a message of that identifier; an answer may have parts."""
+        if (peer, identifier) in self._open:
+            return True
+        return self._answered.get(peer) == identifier
 
     def abandon(self, peer: int, now: float) -> None:
         """Give up every exchange with `peer`."""

@@ -5,8 +5,8 @@ Its parts, each in a file of its own: `mobility_receiver` and `registration` act
 `synchronisation` and `table_transfer` keep peers equal, `membership` knows who is there,
 `primary_role` takes over, `replay_floors` tells how far numbers have come, `renew_requests` and
 `renewal` replace SAs that end, `metric` heeds what mobile nodes wish for, `path_mtu` what routers
-say of sizes, `route_optimisation` cuts detours short. This file leads each packet to the part that
-it is for.
+say of sizes, `route_optimisation` cuts detours short, `isolation` puts out a home agent that lies.
+This file leads each packet to the part that it is for.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -21,18 +21,22 @@ from agents.core.context import Context
 from agents.core.counters import Counters, Dropped
 from agents.core.esp_processing import EgressRecord
 from agents.core.events import Event, Notice, TableReceived
+from agents.core.exposed_associations import ExposedAssociations
 from agents.core.generations import LARVAL_TIME, Generations
 from agents.core.held_packets import HeldPackets
 from agents.core.hold_down import Advertised
 from agents.core.home_agent_list import HomeAgentList
 from agents.core.inter_ha_receiver import InterHaReceiver
+from agents.core.isolation import Isolation
 from agents.core.key_exchange import KeyExchange, KeyExchangeUser
 from agents.core.key_loading import make_peer, mobile_association
 from agents.core.key_management import KeyManagement
 from agents.core.leaving import Leaving, Stage
 from agents.core.membership import Membership
 from agents.core.metric import MetricControl
+from agents.core.misconduct import Testimony
 from agents.core.mobility_receiver import MobilityReceiver, parse_protected
+from agents.core.operators_word import OperatorsWord
 from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
@@ -40,7 +44,7 @@ from agents.core.primary_role import PrimaryRole
 from agents.core.renew_requests import RenewRequests
 from agents.core.renewal import Renewal
 from agents.core.replay_floors import Floors
-from agents.core.replay_window import MeantWindows, SingleWindow, sender_id
+from agents.core.replay_window import INCARNATION_MASK, MeantWindows, SingleWindow, sender_id
 from agents.core.route_optimisation import Optimiser
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.sid_tables import SidTables
@@ -77,6 +81,7 @@ class HomeAgent:
         secrets: Mapping[IPv6Address, bytes] | None = None,
         credentials: "Credentials | None" = None,
         last_advertised: Advertised | None = None,
+        isolated: Mapping[int, int] | None = None,
     ) -> None:
         """Make an idle engine; `start` sets it going.
 
@@ -86,19 +91,24 @@ class HomeAgent:
         packet sealed. With `secrets`, pre-shared keys by home address, or `credentials` IKEv2 is
         the source of keys; without, and without another `key_exchange`, SAs cannot be renewed.
         With `credentials` it is so with peers, too, unless they are in `peer_keys`.
-        `last_advertised` is what an earlier life of this HA left. Raises `ConfigError` for a peer
-        without either.
+        `last_advertised` and `isolated` are what an earlier life of this HA left. Raises
+        `ConfigError` for a peer without either.
         """
+        # Beyond its ten bits a SID would be another one's (rule 3).
+        if incarnation is not None and incarnation > INCARNATION_MASK:
+            incarnation = None
         self.incarnation = incarnation
         peers = [
             Peer(each.name, each.index, each.address)
             if credentials is not None and each.index not in peer_keys
             else make_peer(config, each, peer_keys.get(each.index, ()))
             for each in config.peers
+            if each.index not in (isolated or {})
         ]
         self._context = context = Context(
             config, incarnation or 0, random_bytes, peers, self._expired, record
         )
+        context.isolated.update(isolated or {})
         self._anycast = config.home_agent_address.packed
         self._own = config.address.packed
         self._maps = False
@@ -114,12 +124,14 @@ class HomeAgent:
             self._association_held,
             lambda association: not self._renewal.moved_on(association),
         )
+        self._testimony = Testimony(context)
         self._synchronisation = Synchronisation(
             context,
             self._generations,
             self._released,
             self._role_moved,
             lambda entry, now: self._list.told_of(entry, now),
+            self._testimony,
         )
         self._table = TableTransfer(
             context,
@@ -139,7 +151,9 @@ class HomeAgent:
         self._floors = Floors(context)
         self._keys: KeyManagement | None = None
         if secrets is not None or credentials is not None:
-            self._keys = KeyManagement(context, secrets or {}, credentials)
+            self._keys = KeyManagement(
+                context, secrets or {}, credentials, self._revocations_by_ike
+            )
         provoke = partial(self._signalling.ask_for_update, kept_back=0)
         self._renewal = Renewal(
             context,
@@ -159,8 +173,22 @@ class HomeAgent:
         if credentials is not None:
             by_ike = [each for each in peers if each.index not in peer_keys]
             self._peer_keys = self._list.keys = PeerKeyManagement(
-                context, by_ike, credentials, self._membership.introduce, self._list
+                context,
+                by_ike,
+                credentials,
+                self._membership.introduce,
+                self._revocations_by_ike,
+                self._list,
             )
+        self._exposed = ExposedAssociations(
+            context,
+            self._renewal,
+            lambda binding, now: self._word.tell_mobile_node(binding, now),
+            self._isolated,
+        )
+        self._isolation = Isolation(context, self._list, self._role, self._exposed)
+        self._word = OperatorsWord(context, credentials, self._isolation, self._signalling)
+        self._membership.met = self._word.met
         self._optimiser: Optimiser | None = None
         if config.route_optimisation is not RouteOptimisation.OFF:
             self._optimise()
@@ -188,6 +216,9 @@ class HomeAgent:
             self._peer_keys,
             self._optimiser,
             self._list,
+            self._testimony,
+            self._isolation,
+            self._word,
         )
         self._leaving = Leaving(
             context, self._membership.leave, lambda: self._drawn, self._hand_over
@@ -280,7 +311,10 @@ class HomeAgent:
         self._now = now
         if self.incarnation is None:
             self._context.report(
-                Notice("the incarnation counter cannot be read: no old SA may be used, staying out")
+                Notice(
+                    "the incarnation counter cannot be read, or is at its end: "
+                    "no old SA may be used, staying out"
+                )
             )
             return
         if self._peer_keys is not None:
@@ -353,6 +387,39 @@ class HomeAgent:
         """
         self._now = now
         self._leaving.begin(now)
+
+    def isolate(self, index: int, cause: str, now: float) -> bool:
+        """Put a home agent out for good (draft §5, rule 13); return whether that is news.
+
+        Raises `ValueError` for this one.
+        """
+        self._now = now
+        return self._isolation.isolate(index, cause, now)
+
+    def learn_revocations(self, octets: bytes, now: float) -> bool:
+        """Take a signed revocation list in DER, and isolate whom it lists; whether it is news.
+
+        It goes to the peers too. Raises `ValueError` for one that is not to be believed.
+        """
+        self._now = now
+        return self._word.learn(octets, now)
+
+    def load_secrets(self, secrets: Mapping[IPv6Address, bytes], now: float) -> None:
+        """Know mobile nodes by these pre-shared keys alone; `ValueError` without IKE."""
+        self._now = now
+        if self._keys is None:
+            raise ValueError("keys come from files here: there are no secrets to replace")
+        self._keys.load_secrets(secrets)
+
+    def readmit(self, index: int, now: float) -> None:
+        """Let one that is isolated join again, in a later incarnation; raises `ValueError`."""
+        self._now = now
+        self._isolation.readmit(index, now)
+
+    @property
+    def isolated(self) -> Mapping[int, int]:
+        """Who is isolated, index → incarnation: for the next life of this HA."""
+        return self._context.isolated
 
     @property
     def key_exchange_user(self) -> KeyExchangeUser:
@@ -600,8 +667,8 @@ class HomeAgent:
 
     # The primary role, and SAs that change.
 
-    def _took_over(self, binding: Binding, now: float) -> None:
-        self._synchronisation.announce_primary(binding, now)
+    def _took_over(self, binding: Binding, previous: int, now: float) -> None:
+        self._synchronisation.announce_primary(binding, previous, now)
         self._became_primary(binding, now)
         self._tables.consider(binding, now)
 
@@ -626,6 +693,7 @@ class HomeAgent:
         self._renewal.adopt(binding, now)
         due = [each for each in self._generations.newest(binding.home_address) if each.renewal_due]
         self._context.due.update(dict.fromkeys(due))
+        self._exposed.replace_one(binding.home_address, now)
 
     def _role_moved(self, binding: Binding, now: float) -> None:
         """A peer is primary now: tell it of a renewal that its predecessor left unfinished."""
@@ -636,6 +704,7 @@ class HomeAgent:
             assert isinstance(association.windows, SingleWindow)
             own = sender_id(self._context.config.index, self._context.incarnation)
             association.windows = MeantWindows(association.windows.window, own)
+        self._testimony.made(association)
         self._requests.watch_lifetime(association, now)
         made_elsewhere = association.spi >> 24 != self._context.config.index
         if not association.inbound or not made_elsewhere:
@@ -651,12 +720,19 @@ class HomeAgent:
         """Another SA may be the one to send on; silence may be over (rule 3)."""
         self._synchronisation.forget_tunnel(home_address)
         self._membership.check_ready(now)
+        self._exposed.changed(home_address, now)
 
     def _members_changed(self, now: float) -> None:
         """Home agents have come or gone."""
         self._tunnel.members_changed()
         self._metric.members_changed()
         self._tables.members_changed(now)
+
+    def _isolated(self, renewed: int, now: float) -> None:
+        self._isolation.complete(renewed, now)
+
+    def _revocations_by_ike(self, now: float) -> None:
+        self._word.heed("ike", None, now)
 
     # Tables and malformed packets.
 

@@ -51,8 +51,12 @@ class HomeAgentList:
             raise ValueError(
                 f"{peer.name}: index {peer.index} or {peer.address} is {config.name}'s"
             )
+        if peer.index in self._context.isolated:
+            raise ValueError(f"{peer.name}: HA index {peer.index} is isolated; readmit it first")
         self._context.peers.add(peer)
         self._tables.joined(peer.index)
+        known = self._context.readmitted.get(peer.index, -1)
+        peer.incarnation = max(peer.incarnation, known + 1)
         self._context.report(PeerIntroduced(peer.name, peer.index, peer.address))
         self._changed(now)
         self._membership.joined(peer, now)
@@ -60,9 +64,13 @@ class HomeAgentList:
     # What is asked about a home agent that has shown its certificate.
 
     def authorise(self, certificate: HomeAgentCertificate) -> Peer:
-        """Return whom the holder would be; raise `NotAuthorised`: `index-taken`, `dismissed`.
+        """Return whom the holder would be.
 
-        One that left may come back by itself, one that was dismissed by an operator's word alone.
+        One that left may come back by itself, one that was dismissed by an operator's word alone;
+        one that was isolated, and readmitted, by another certificate (rule 13).
+
+        Raises:
+            NotAuthorised: `index-taken`, `dismissed`, `isolated`.
         """
         name, index, own = certificate.name, certificate.index, certificate.address
         config, peers = self._context.config, self._context.peers
@@ -70,7 +78,12 @@ class HomeAgentList:
         if taken is not None or index == config.index or own == config.address:
             raise NotAuthorised("index-taken", f"{index} or {own} is not {name}'s here")
         before = peers.dismissed.get(index)
-        if before is not None and before.reason != LEFT:
+        known = None if before is None else before.peer.proof
+        same = known is not None and known.leaf.serial == certificate.serial
+        readmitted = index in self._context.readmitted
+        if index in self._context.isolated or (readmitted and same):
+            raise NotAuthorised("isolated", name)
+        if before is not None and before.reason != LEFT and not readmitted:
             raise NotAuthorised("dismissed", name)
         return Peer(name, index, own)
 
@@ -91,12 +104,13 @@ class HomeAgentList:
         if peers.by_index(peer.index) is not peer:
             return  # it did not hear that it was heard
         peers.say_farewell(peer)
-        self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self._farewell_over(peer))
+        self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self.end_farewell(peer))
         named = peers.by_index(message.successor)
         serves = message.successor == self._context.config.index or (named and named.valid)
         self.dismiss(peer.index, LEFT, now, message.successor if serves else None)
 
-    def _farewell_over(self, peer: Peer) -> None:
+    def end_farewell(self, peer: Peer) -> None:
+        """Nothing is taken of a peer that left any more."""
         if self._context.peers.end_farewell(peer) and self.keys is not None:
             self.keys.dismiss(peer)
 
@@ -105,7 +119,7 @@ class HomeAgentList:
         peers, config = self._context.peers, self._context.config
         known = peers.by_index(entry.index) or peers.by_address(entry.address)
         own = entry.index == config.index or entry.address == config.address
-        if known or own or entry.index in peers.dismissed:
+        if known or own or entry.index in {**peers.dismissed, **self._context.isolated}:
             return
         self._context.counters["members-unknown"] += 1
         if self.keys is not None:

@@ -7,8 +7,11 @@ incarnation of this HA than the present one was meant for an earlier life, or is
 from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.home_agent_list import HomeAgentList
+from agents.core.isolation import Isolation
 from agents.core.key_management import KeyManagement
 from agents.core.membership import Membership
+from agents.core.misconduct import Proven, Testimony
+from agents.core.operators_word import OperatorsWord
 from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
@@ -42,7 +45,13 @@ class InterHaReceiver:
         peer_keys: PeerKeyManagement | None,
         optimiser: Optimiser | None,
         home_agents: HomeAgentList,
+        testimony: Testimony,
+        isolation: Isolation,
+        word: OperatorsWord,
     ) -> None:
+        self._word = word
+        self._testimony = testimony
+        self._isolation = isolation
         self._list = home_agents
         self._optimiser = optimiser
         self._keys = keys
@@ -77,7 +86,27 @@ class InterHaReceiver:
         payload, next_header, sender = self._context.peer_esp.open(
             association.inbound, parsed.payload
         )
-        held.heard(association, sender, now, follow=peer.index < self._context.config.index)
+        assert isinstance(sender, int)
+        try:
+            self._testimony.examine_sender(peer, sender)
+            if sender & INCARNATION_MASK <= self._context.readmitted.get(peer.index, -1):
+                raise Dropped("isolated-incarnation")
+            held.heard(association, sender, now, follow=peer.index < self._context.config.index)
+            self._receive_opened(peer, parsed, payload, next_header, sender, now)
+        except Proven as proven:
+            self._isolation.caught(peer, proven, now)
+            raise Dropped(f"misconduct-{proven.misconduct.slug}") from proven
+
+    def _receive_opened(
+        self,
+        peer: Peer,
+        parsed: ipv6.Packet,
+        payload: bytes,
+        next_header: int,
+        sender: int,
+        now: float,
+    ) -> None:
+        """What `peer` has sealed with its own SID; raises `Proven` besides `Dropped`."""
         if next_header == ipv6.IPV6:
             self._receive_relayed(payload, now)
             return
@@ -88,13 +117,15 @@ class InterHaReceiver:
         except WireError as error:
             raise Dropped(str(error.reason)) from error
         self._context.counters[f"received.{type(message).__name__}"] += 1
-        if not isinstance(message, inter_ha.Hello):
-            if message.receiver_incarnation != self._context.incarnation:
-                raise Dropped("stale-receiver-incarnation")
-        elif not isinstance(sender, int) or message.incarnation != sender & INCARNATION_MASK:
-            raise Dropped("incarnation-not-that-of-sid")
-        if peers.by_index(peer.index) is not peer and not isinstance(message, inter_ha.Leave):
+        stale = message.receiver_incarnation != self._context.incarnation
+        if stale and not isinstance(message, inter_ha.Hello):
+            raise Dropped("stale-receiver-incarnation")
+        here = self._context.peers.by_index(peer.index) is peer
+        if not here and not isinstance(message, inter_ha.Leave):
             raise Dropped("inter-ha-from-stranger")
+        self._testimony.examine(peer, message, sender, now)
+        if isinstance(message, inter_ha.BindingInformationAcknowledgement):
+            self._testimony.acknowledged(peer, message, sender, now)
         self._dispatch(peer, message, now)
 
     def _receive_relayed(self, payload: bytes, now: float) -> None:
@@ -163,5 +194,11 @@ class InterHaReceiver:
                 self._context.exchanges.answered(peer.index, message.identifier, now)
             case inter_ha.PathCosts() if self._optimiser is not None:
                 self._optimiser.receive(peer, message, now)
+            case inter_ha.Accusation():
+                self._isolation.accusation(peer, message, now)
+            case inter_ha.Revocations():
+                self._word.receive(peer, message, now)
+            case inter_ha.IsolationAcknowledgement():
+                synchronisation.acknowledgement(peer, message, now)
             case _:
                 raise Dropped(f"unexpected-{type(message).__name__.lower()}")

@@ -15,8 +15,19 @@ from agents.keys import KeyedAssociation
 class KeyExchange(Protocol):
     """Agrees on fresh SAs with mobile nodes, and tells them of deleted ones."""
 
-    def renew(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
-        """Begin to agree on a fresh set of SAs; `agreed` or `failed` follows, exactly one."""
+    def renew(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        now: float,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Begin to agree on a fresh set of SAs; `agreed` or `failed` follows, exactly one.
+
+        `alone`: on a new IKE SA, whatever there is, and the mobile node is to drop all others, and
+        all SAs that it held before (rule 13).
+        """
         ...
 
     def delete(

@@ -5,7 +5,7 @@ the SAs, an IKE SA of its own once a renewal is due. IKE messages reach whicheve
 the first octet of an IKE SPI names the HA that has the IKE SA, and the others relay to it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +25,7 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    RevocationsLearned,
 )
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import (
@@ -100,15 +101,18 @@ class KeyManagement:
         context: Context,
         secrets: Mapping[IPv6Address, bytes],
         credentials: "Credentials | None" = None,
+        revocations: Callable[[float], None] = lambda now: None,
     ) -> None:
         """Know mobile nodes by secret or certificate, at every HA by the same.
 
         `secrets` are pre-shared keys by home address. With `credentials` this HA proves itself by
         certificate to all, and whoever holds a certificate for a home address has that one.
+        `revocations(now)` is told that IKE has brought a revocation list.
         """
         own = context.config.home_agent_address
         self._context = context
         self._own = own
+        self._revocations = revocations
         self._secrets = {Identity.of(home): home for home in secrets}
         self._by_certificate = credentials is not None
         config = IkeConfig(
@@ -151,14 +155,33 @@ class KeyManagement:
         for datagram in self._endpoint.datagrams_to_send():
             self._context.to_send.append(to_packet(datagram))
 
+    def load_secrets(self, secrets: Mapping[IPv6Address, bytes]) -> None:
+        """Know mobile nodes by these pre-shared keys from now on, and no others.
+
+        What is established stays: who knows an old one can begin nothing with it (rule 13).
+        """
+        self._secrets = {Identity.of(home): home for home in secrets}
+        self._endpoint.know(tuple(self._peer(home, secret) for home, secret in secrets.items()))
+
     def counters(self) -> dict[str, int]:
         """Return the endpoint's counters, each with `ike.` before its name."""
         return {f"ike.{name}": value for name, value in self._endpoint.counters.items()}
 
     # The key exchange of renewals.
 
-    def renew(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
-        """Rekey both Child SAs, or, without the IKE SA, make a new one with two (rule 8)."""
+    def renew(
+        self,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        now: float,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Rekey both Child SAs, or, without the IKE SA, make a new one with two (rule 8).
+
+        `alone` (rule 13): a new one in any case, which tells the mobile node to drop all others.
+        Who is isolated may have the mobile node's IKE SA without having told anybody.
+        """
         assert self._user is not None
         identity = Identity.of(home_address)
         if self._home(identity) is None:
@@ -167,6 +190,8 @@ class KeyManagement:
                 now, lambda then: self._failed(home_address, "no-secret", then)
             )
             return
+        if alone:
+            self._forget_all(home_address)
         sa = self._endpoint.find(identity)
         newest = {child.mode: child for child in sa.children} if sa is not None else {}
         if sa is not None and len(newest) == len(SaMode):
@@ -174,7 +199,7 @@ class KeyManagement:
             for child in newest.values():
                 self._endpoint.rekey_child(sa, child.inbound_spi, now)
         else:
-            sa = self._endpoint.initiate(identity, self._own, care_of_address, now)
+            sa = self._endpoint.initiate(identity, self._own, care_of_address, now, alone=alone)
             self._fresh[sa] = _Fresh(home_address, asked=True)
         begun, fresh = sa, self._fresh[sa]
         self._context.timers.schedule(
@@ -224,9 +249,18 @@ class KeyManagement:
                 self._endpoint.forget(sa)
         self.pump(now)
 
+    def _forget_all(self, home_address: IPv6Address) -> None:
+        """Give up what was made, or begun here, with a mobile node."""
+        for sa in self._with(home_address):
+            if sa.established or sa.initiator:
+                self._fresh.pop(sa, None)
+                self._endpoint.forget(sa)
+
     # Events.
 
     def _handle(self, event: IkeEvent, now: float) -> None:
+        if isinstance(event, RevocationsLearned):
+            self._context.timers.schedule(now, self._revocations)
         home_address = self._home(event.peer) if event.peer is not None else None
         if home_address is None:
             return

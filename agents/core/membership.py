@@ -60,6 +60,8 @@ class Membership:
         self.advertising = False
         self.lost: Callable[[Peer, float], None] = lambda peer, now: None
         """Told of a peer that is gone, or that was started anew."""
+        self.met: Callable[[Peer, float], None] = lambda peer, now: None
+        """Told of a peer that is there, or there again."""
         context.exchanges.gave_up = self._unanswered
 
     def start(self, now: float) -> None:
@@ -187,6 +189,7 @@ class Membership:
             peer.fetching = True
             if changed:
                 self._send_hello(peer)
+                self.met(peer, now)
             self._table.fetch(peer, now)
 
     # What peers do not say.

@@ -64,6 +64,11 @@ class MobileAssociations:
         if gone and not any(each.state is SaState.MATURE for each in left):
             self.activate(now)
 
+    def drop_older(self, now: float) -> None:
+        """Delete all but the newest generation."""
+        newest = self.database.generation(self._home)
+        self.generations.delete(self.generations.older(self._home, newest), now)
+
     def look_again(self, now: float) -> None:
         """Choose the SA for payload anew: the one in use has no numbers left."""
         self._changed(now)

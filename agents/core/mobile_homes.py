@@ -90,6 +90,11 @@ class MobileHomes:
 
     # Verbs, to all homes
 
+    def load_secret(self, secret: bytes, now: float) -> None:
+        """Use another pre-shared key; `ValueError` where keys come from files."""
+        for each in self._homes:
+            each.engine.load_secret(secret, now)
+
     def load_keys(self, associations: Iterable[KeyedAssociation], now: float) -> None:
         """Give each home the SAs of its home address; raises `ConfigError`."""
         by_home: dict[bytes, list[KeyedAssociation]] = {}

@@ -6,11 +6,13 @@ on a new IKE SA, from another home agent.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Protocol
 
 from agents.config import MobileNodeConfig
-from agents.core.events import Event
+from agents.core.counters import Dropped
+from agents.core.events import Event, RevocationsHeard
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.config import IkeConfig, IkePeerConfig
 from agents.core.ike.endpoint import IkeEndpoint
@@ -23,13 +25,17 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    RevocationsLearned,
 )
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import keyed, mobile_children, to_datagram, to_packet
+from agents.core.revocation_exchange import Assembly
 from agents.core.timers import Timer, TimerQueue
 from agents.keys import KeyedAssociation
 from agents.wire import ipv6
 from agents.wire.ike.identity import Identity
+from agents.wire.inter_ha import Revocations
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
 
@@ -46,6 +52,10 @@ ATTEMPT_TIME = 4.0
 knows nothing of its IKE SA, cannot say so in a way to be believed."""
 
 
+EXPOSED_TIME = 1.0
+"""Seconds for which SAs are used that a revoked home agent knows: so long others may take."""
+
+
 class MobileKeyUser(Protocol):
     """What a mobile node is told."""
 
@@ -55,6 +65,14 @@ class MobileKeyUser(Protocol):
 
     def replace_keys(self, associations: Sequence[KeyedAssociation], now: float) -> None:
         """Hold a fresh set, and send on it at once: home agents have no other."""
+        ...
+
+    def use_only(self, associations: Sequence[KeyedAssociation], now: float) -> None:
+        """Hold a fresh set, and drop all others at once: a home agent that turned knows them."""
+        ...
+
+    def held_keys(self) -> Collection[int]:
+        """Return the inbound SPIs of all SAs that are held."""
         ...
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
@@ -86,7 +104,9 @@ class MobileKeyManagement:
         self._identity = Identity.of(self._home_agent)
         transform = Transform(config.mode.transform)
         children = mobile_children(self._home, self._home_agent, transform)
-        peer = IkePeerConfig(
+        self._credentials = credentials
+        self._assembly = Assembly()
+        self._peer = IkePeerConfig(
             self._identity,
             secret,
             children,
@@ -94,7 +114,7 @@ class MobileKeyManagement:
             prefix=config.home_prefix,
         )
         self._endpoint = IkeEndpoint(
-            IkeConfig(Identity.of(self._home), (peer,), credentials=credentials),
+            IkeConfig(Identity.of(self._home), (self._peer,), credentials=credentials),
             timers,
             random_bytes,
             lambda: int.from_bytes(random_bytes(4)),
@@ -177,20 +197,72 @@ class MobileKeyManagement:
             self._give_up(attempt, now)
             self.pump(now)
 
+    def load_secret(self, secret: bytes) -> None:
+        """Use another pre-shared key from now on; nothing that is established ends (rule 13)."""
+        self._peer = replace(self._peer, secret=secret)
+        self._endpoint.know((self._peer,))
+
+    def learn_revocations(self, message: Revocations, now: float) -> None:
+        """A home agent hands on a revocation list, or a part of it, under an SA.
+
+        The SA proves nothing, since all home agents have it; the issuer's signature does. Raises
+        `Dropped`.
+        """
+        if self._credentials is None:
+            raise Dropped("revocations-not-used")
+        whole = self._assembly.add(message)
+        if whole is None:
+            return
+        try:
+            news = self._credentials.revocations.learn(whole)
+        except NotAuthorised as refused:
+            raise Dropped(f"revocations-{refused.reason}") from refused
+        if news:
+            self._report(RevocationsHeard("home-agent", self._newest_number(whole)))
+            self._heed_revocations(now)
+
+    def _newest_number(self, octets: bytes) -> int:
+        assert self._credentials is not None
+        lists = self._credentials.revocations.lists()
+        return next((each.number for each in lists if each.octets == octets), 0)
+
+    def _heed_revocations(self, now: float) -> None:
+        """End what was made with a home agent that is none any more (rule 13).
+
+        Its IKE SA at once. The SAs of that moment it knows too, whoever made them: whoever told us
+        is about to replace them, and if not, there is a time for it.
+        """
+        assert self._credentials is not None
+        revocations = self._credentials.revocations
+        for sa in self._endpoint.sas():
+            proof = sa.certificate.chain[:-1] if sa.certificate is not None else ()
+            if any(revocations.revoked(each.serial, each.issuer) for each in proof):
+                self._fresh.pop(sa, None)
+                self._endpoint.forget(sa)
+        exposed = self._user.held_keys()
+        self._timers.schedule(
+            now + EXPOSED_TIME, lambda then: self._user.delete_keys(exposed, then)
+        )
+
     def _handle(self, event: IkeEvent, now: float) -> None:
         match event:
+            case RevocationsLearned():
+                self._heed_revocations(now)
             case IkeEstablished():
                 for other in self._endpoint.sas():
                     if other is not event.sa and other.established:
                         self._endpoint.forget(other)
-            case ChildEstablished() | ChildRekeyed():
-                self._take(event.sa, event.child, now)
+            case ChildEstablished():
+                self._take(event.sa, event.child, now, alone=event.sa.alone)
+            case ChildRekeyed():
+                self._take(event.sa, event.child, now, alone=False)
             case ChildDeleted(reason="by-peer"):
                 self._user.delete_keys((event.spi,), now)
             case ChildFailed() | IkeFailed() | IkeDeleted():
                 self._give_up(event.sa, now)
 
-    def _take(self, sa: IkeSa, child: ChildSa, now: float) -> None:
+    def _take(self, sa: IkeSa, child: ChildSa, now: float, *, alone: bool) -> None:
+        """Hold the fresh SAs once both are there; `alone`: in place of all others (rule 13)."""
         fresh = self._fresh.setdefault(sa, {})
         fresh[child.mode] = child
         if len(fresh) < len(SaMode):
@@ -203,7 +275,9 @@ class MobileKeyManagement:
             for each in fresh.values()
             for association in keyed(each, self._home, self._home_agent)
         ]
-        if began_here:
+        if alone:
+            self._user.use_only(associations, now)
+        elif began_here:
             self._user.replace_keys(associations, now)
         else:
             self._user.renew_keys(associations, now)

@@ -38,11 +38,13 @@ from agents.keys import KeyedAssociation, SaMode
 from agents.wire import addresses, icmpv6, ipv6
 from agents.wire.destination_options import HomeAddress, serialize_destination_options
 from agents.wire.errors import WireError
+from agents.wire.inter_ha import Revocations, parse_inter_ha
 from agents.wire.mobility import (
     BindingAcknowledgement,
     BindingError,
     BindingRefreshRequest,
     BindingUpdate,
+    ExperimentalMessage,
     MobilityMessage,
     parse_mobility,
     serialize_mobility,
@@ -175,6 +177,25 @@ class MobileNode:
         self._held.activate(now)
         if registered:
             self.registration.refresh(now)
+
+    def use_only(self, associations: Iterable[KeyedAssociation], now: float) -> None:
+        """Hold a fresh set, send on it, and drop all others at once: somebody knows them.
+
+        The Binding Update that follows brings the SID table as it is now (rule 13).
+        """
+        self.replace_keys(associations, now)
+        self._held.drop_older(now)
+
+    def held_keys(self) -> Collection[int]:
+        """Return the inbound SPIs of all SAs that are held."""
+        home = self.config.home_address
+        return {each.spi for each in self._associations if each.destination == home}
+
+    def load_secret(self, secret: bytes, now: float) -> None:
+        """Use another pre-shared key from now on (rule 13); `ValueError` without IKE."""
+        if self._keys is None:
+            raise ValueError("keys come from files here: there is no secret to replace")
+        self._keys.load_secret(secret)
 
     def delete_keys(self, spis: Collection[int], now: float) -> None:
         """Delete the SAs with these inbound SPIs, each with its twin (RFC 7296 §1.4.1)."""
@@ -473,8 +494,19 @@ class MobileNode:
                 self.registration.refresh(now)
             case BindingError():
                 self._handle_binding_error(message)
+            case ExperimentalMessage() if self._keys is not None:
+                self._learn_revocations(message, now)
             case _:
                 self._refuse_type(message, now)
+
+    def _learn_revocations(self, message: ExperimentalMessage, now: float) -> None:
+        """A home agent says which home agent is none any more (rule 13); raises `Dropped`."""
+        own, home = self.config.home_agent_address, self.config.home_address
+        found = parse_inter_ha(serialize_mobility(message, own, home), own, home)
+        if self._keys is None or not isinstance(found, Revocations):
+            self._refuse_type(message, now)
+            return
+        self._keys.learn_revocations(found, now)
 
     def _refuse_type(self, message: MobilityMessage, now: float) -> None:
         """Answer a type that is not known with a Binding Error (RFC 6275 §9.2)."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-from agents.core.binding_cache import Binding, BindingEvent, BindingState
+from agents.core.binding_cache import LAST_VERSION, Binding, BindingEvent, BindingState
 from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.events import BindingAccepted, BindingRefused, BindingRemoved, PrimaryChanged
@@ -105,6 +105,13 @@ class MobilityReceiver:
             return  # a newer Binding Update came meanwhile, and has a probe of its own
         if binding.state is BindingState.PROBING:
             binding.handle(BindingEvent.PROBE_DONE)
+            if binding.primary != self._context.config.index:
+                # A peer took the role meanwhile; to accept an Update makes primary (rule 1 (a)).
+                binding.epoch = min(binding.epoch + 1, LAST_VERSION)
+                binding.primary = self._context.config.index
+                self._context.report(
+                    PrimaryChanged(binding.home_address, binding.primary, binding.epoch, "bu")
+                )
             self._acknowledge(answer, in_tunnel, now)
 
     def _acknowledge(self, answer: Answer, in_tunnel: bool, now: float) -> None:

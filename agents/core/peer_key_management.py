@@ -111,16 +111,19 @@ class PeerKeyManagement:
         peers: Iterable[Peer],
         credentials: "Credentials",
         introduce: Callable[[Peer, float], None],
+        revocations: Callable[[float], None],
         members: Members,
     ) -> None:
         """`peers` are those by IKE; `introduce` is told of one that can be spoken to.
 
-        `members` is asked about one that is none yet.
+        `revocations(now)` is told that IKE has brought a revocation list. `members` is asked about
+        one that is none yet.
         """
         config = context.config
         self._context = context
         self._own = config.address
         self._introduce = introduce
+        self._revocations = revocations
         self._members = members
         self._started = False
         self._quiet = max(QUIET_TIME, 2 * detection_bound(config))
@@ -298,6 +301,7 @@ class PeerKeyManagement:
     def _handle(self, event: IkeEvent, now: float) -> None:
         if isinstance(event, RevocationsLearned):
             self._context.report(event)
+            self._context.timers.schedule(now, self._revocations)
             return
         peering = self._peerings.get(event.peer) if event.peer is not None else None
         if peering is None:
@@ -331,6 +335,7 @@ class PeerKeyManagement:
         peer, held = peering.peer, peering.peer.associations
         if not self._is_member(peering, sa, now):
             return
+        peer.proof = sa.certificate or peer.proof
         fresh = PeerAssociation(
             self._association(child, self._own, peer.address),
             self._association(child, peer.address, self._own),

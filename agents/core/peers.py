@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agents.core.peer_associations import PeerAssociations
 from agents.core.timers import Timer
+
+if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
+    from agents.core.ike.credentials import Verified
 
 
 class PeerState(StrEnum):
@@ -102,6 +105,8 @@ class Peer:
     """HELLOs still to be sent to it by the keepalive detector."""
     fetching: bool = False
     """Whether its table is being fetched here."""
+    proof: "Verified | None" = field(default=None, repr=False)
+    """The certificate, with its chain, by which it has proved itself last; None with key files."""
     untold: bool = False
     """Whether changes here may not have been told to it, and it has not fetched them since."""
 
@@ -177,15 +182,22 @@ class Peers:
         """It has had the time; return whether it is still one that has left."""
         return self._left.pop(peer.address, None) is peer
 
+    def leavers(self) -> tuple[Peer, ...]:
+        """Return the peers that have left, and may still be heard for a while."""
+        return tuple(self._left.values())
+
     def leaver(self, address: IPv6Address) -> Peer | None:
         """Return the home agent at `address` that has just left, or None."""
         return self._left.get(address)
 
     def is_gone(self, index: int) -> bool:
-        """Whether that HA is invalid, or was dismissed; not whether it was never heard of."""
+        """Whether that HA is invalid, or was dismissed; not whether it was never heard of.
+
+        0 is nobody: what an isolated HA says of its roles is void (rule 13).
+        """
         peer = self._by_index.get(index)
         if peer is None:
-            return index in self.dismissed
+            return not index or index in self.dismissed
         return peer.state is PeerState.INVALID
 
     def by_index(self, index: int) -> Peer | None:

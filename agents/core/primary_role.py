@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from agents.core.binding_cache import Binding
+from agents.core.binding_cache import LAST_VERSION, Binding
 from agents.core.context import Context
 from agents.core.events import PrimaryChanged
 from agents.core.security_associations import SaState
@@ -17,10 +17,10 @@ class PrimaryRole:
     def __init__(
         self,
         context: Context,
-        announce: Callable[[Binding, float], None],
+        announce: Callable[[Binding, int, float], None],
         announce_all: Callable[[Sequence[Binding], float], None],
     ) -> None:
-        """`announce(binding, now)` tells the peers that this HA is primary.
+        """`announce(binding, previous, now)` tells the peers who is primary in place of whom.
 
         `announce_all(bindings, now)` is told of all that have passed to one, this HA or another.
         """
@@ -38,8 +38,9 @@ class PrimaryRole:
 
     def take(self, binding: Binding, cause: str, now: float) -> None:
         """Become primary, and tell the peers: by takeover, or by draft §4.1 (rule 1 (c))."""
+        previous = binding.primary
         self._pass(binding, self._context.config.index, cause)
-        self._announce(binding, now)
+        self._announce(binding, previous, now)
 
     def successor(self) -> int:
         """Return the index of the HA that succeeds one that goes: the lowest that is there."""
@@ -64,7 +65,7 @@ class PrimaryRole:
         return passed
 
     def _pass(self, binding: Binding, primary: int, cause: str) -> None:
-        binding.epoch, binding.primary = binding.epoch + 1, primary
+        binding.epoch, binding.primary = min(binding.epoch + 1, LAST_VERSION), primary
         if primary == self._context.config.index and not binding.multi_sender:
             self._jump(binding)
         self._context.report(

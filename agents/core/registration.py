@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from agents.config import HomeAgentConfig
 from agents.core.binding_cache import (
+    LAST_VERSION,
     Binding,
     BindingCache,
     BindingEvent,
@@ -30,6 +31,10 @@ LIFETIME_UNIT = 4.0
 
 GENERATION_STEP = 1 << 8
 """Registration instances of one SA generation; a new key begins at the next multiple."""
+
+
+LAST_GENERATION = LAST_VERSION // GENERATION_STEP
+"""What a registration instance has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ class Registration:
             known=self._known_after(_known_before(held, registration, told), told),
             state=held.state if held is not None else BindingState.NONE,
         )
+        binding.advance_from(held)
         binding.handle(BindingEvent.UPDATE)
         self._cache.put(binding)
         return binding
@@ -152,21 +158,25 @@ class Registration:
         if held is None:
             return first
         if held.state is BindingState.ENDED:
-            return max(first, held.registration + 1)
+            return max(first, min(held.registration + 1, LAST_VERSION))
         return max(first, held.registration)
 
     def _epoch(self, held: Binding | None) -> int:
         """Return the role's epoch: accepting a Binding Update makes primary (rule 1 (a))."""
         if held is None:
             return 1
-        return held.epoch if held.primary == self._config.index else held.epoch + 1
+        if held.primary == self._config.index:
+            return held.epoch
+        return min(held.epoch + 1, LAST_VERSION)
 
     def _deregister(
         self, update: BindingUpdate, held: Binding, generation: int, now: float
     ) -> None:
         # A new key begins a new instance here too: to peers its number would be an old one.
+        before = replace(held)
         held.registration = self._registration(held, generation)
         held.sequence = update.sequence
+        held.advance_from(before)
         held.epoch, held.primary = self._epoch(held), self._config.index
         self._cache.end(held, now)
         self._ended(held, "deregistered")

@@ -52,6 +52,8 @@ class Running:
     home_address: IPv6Address
     cause: str
     grace: bool = True
+    alone: bool = False
+    """On a new IKE SA in any case: a home agent that is isolated may have the old one (rule 13)."""
     generation: int | None = None
     timer: Timer | None = None
 
@@ -110,6 +112,38 @@ class Renewal:
         if now >= self._not_before.get(home_address, 0.0):
             self._begin(Running(home_address, cause), binding, now)
         return True
+
+    def reserve(self, home_address: IPv6Address) -> Running:
+        """Put a renewal without grace, on a new IKE SA, in the place of one under way (rule 13).
+
+        It begins by `begin_reserved`. Until then there is no other, and nothing is adopted.
+        """
+        running = self._running.pop(home_address, None)
+        if running is not None and running.timer is not None:
+            running.timer.cancel()
+        reserved = Running(home_address, "isolation", grace=False, alone=True)
+        self._running[home_address] = reserved
+        return reserved
+
+    def begin_reserved(self, reserved: Running, now: float) -> bool:
+        """Begin it, if this HA is primary and the mobile node has not begun by itself."""
+        home_address = reserved.home_address
+        if self._running.get(home_address) is not reserved:
+            return False
+        binding = self._context.cache.get(home_address)
+        own = self._context.config.index
+        if self._key_exchange is None or binding is None or not binding.bound:
+            del self._running[home_address]
+            return False
+        if binding.primary != own:
+            del self._running[home_address]
+            return False
+        self._begin(reserved, binding, now)
+        return True
+
+    def end_all(self, associations: Sequence[SecurityAssociation], now: float) -> None:
+        """End these SAs of one mobile node here and at every peer, whatever follows."""
+        self._end(associations, [], now)
 
     def adopt(self, binding: Binding, now: float) -> None:
         """This HA is primary now: finish what another one left unfinished (case D16)."""
@@ -225,7 +259,7 @@ class Renewal:
         self._running[home_address] = running
         self._context.counters["renewal.began"] += 1
         self._context.report(RenewalBegan(home_address, running.cause))
-        self._key_exchange.renew(home_address, binding.care_of_address, now)
+        self._key_exchange.renew(home_address, binding.care_of_address, now, alone=running.alone)
 
     def _spread(self, running: Running, now: float) -> None:
         """Let every peer hold the fresh SAs before anybody sends on them."""

@@ -1,9 +1,12 @@
 """What an SA Information entry may change here, and what an SA tells of itself (rules 3 and 4)."""
 
+from agents.config import MAX_SEQUENCE
 from agents.core.context import Context
 from agents.core.events import AssociationLearnt, Notice
 from agents.core.generations import Generations
+from agents.core.misconduct import Testimony
 from agents.core.peers import Peer
+from agents.core.registration import LAST_GENERATION
 from agents.core.replay_window import SingleWindow
 from agents.core.security_associations import SaState, SecurityAssociation
 from agents.wire import inter_ha
@@ -40,8 +43,9 @@ def to_wire(association: SecurityAssociation) -> inter_ha.SaEntry:
 class AssociationLearning:
     """Takes SA entries from peers."""
 
-    def __init__(self, context: Context, generations: Generations) -> None:
+    def __init__(self, context: Context, generations: Generations, testimony: Testimony) -> None:
         self._context = context
+        self._testimony = testimony
         self._generations = generations
 
     def learn(
@@ -54,6 +58,8 @@ class AssociationLearning:
         from_table: bool = False,
     ) -> InterHaStatus:
         """Take `entry` if `peer` may tell of it; return the status to acknowledge with."""
+        if from_table and self._testimony.never_made(entry):
+            self._testimony.lived_before()
         held = self._context.associations.find(entry.spi, entry.source, entry.destination)
         if entry.state == STATE_NUMBERS[SaState.DEAD]:
             if held is not None and held.home_address == entry.home_address:
@@ -67,6 +73,7 @@ class AssociationLearning:
         elif held is None:
             self._add(peer, entry, now, from_table)
         else:
+            held.vouched = held.vouched or peer.index == held.spi >> 24
             _raise_floor(held, entry.highest)
             self._follow(held, entry, now)
         return status
@@ -102,15 +109,21 @@ class AssociationLearning:
     def _refusal(self, peer: Peer, entry: inter_ha.SaEntry, solicited: bool) -> InterHaStatus:
         config = self._context.config
         inbound = entry.source == entry.home_address
+        if self._testimony.never_made(entry):
+            return InterHaStatus.SPI_OUT_OF_RANGE
         selectors = {entry.source, entry.destination}
         if selectors != {entry.home_address, config.home_agent_address}:
             return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
         if entry.transform != config.mode.transform or entry.state not in STATES:
             return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
+        if entry.generation > LAST_GENERATION:
+            return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
         held = self._context.associations.find(entry.spi, entry.source, entry.destination)
         if held is not None:
             same = (held.key, held.home_address) == (entry.key, entry.home_address)
             return InterHaStatus.ACCEPTED if same else InterHaStatus.SPI_OUT_OF_RANGE
+        if inbound and entry.spi >> 24 in self._context.isolated:
+            return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
         if inbound and self._context.associations.by_spi(entry.spi) is not None:
             return InterHaStatus.SPI_OUT_OF_RANGE
         if inbound and not solicited and not self._may_name(peer, entry.spi):
@@ -153,6 +166,7 @@ class AssociationLearning:
             state=STATES[entry.state],
             soft_limit=config.sequence_soft_limit,
             limit=config.sequence_limit,
+            vouched=peer.index == entry.spi >> 24,
         )
         _raise_floor(association, entry.highest)
         used = from_table and association.state is not SaState.LARVAL
@@ -179,6 +193,6 @@ class AssociationLearning:
 def _raise_floor(association: SecurityAssociation, highest: int) -> None:
     if association.inbound:
         if isinstance(association.windows, SingleWindow) and highest:
-            association.windows.window.raise_floor(highest)
+            association.windows.window.raise_floor(min(highest, MAX_SEQUENCE))
     else:
         association.outbound_floor = max(association.outbound_floor, highest)

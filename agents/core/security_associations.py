@@ -81,6 +81,8 @@ class SecurityAssociation:
     """Packets since the last Replay Floor."""
     marked_due: bool = False
     """A peer asked for its renewal, or its lifetime is over (rules 1 and 9)."""
+    vouched: bool = True
+    """Made here, or told by the home agent in whose range it is (rule 13)."""
     used: float = 0.0
     """When an authentic packet last came on it, counted only while it is dying; in seconds."""
     home_octets: bytes = field(init=False, repr=False)

@@ -5,15 +5,18 @@ Update is acknowledged. What makes two copies one is `binding_cache` (rule 2) an
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address
+from typing import Any
 
 from agents.core.binding_cache import Binding, BindingState
 from agents.core.context import Context
 from agents.core.events import BindingLearnt, BindingRemoved, PeersInSync, PrimaryChanged
 from agents.core.generations import Generations
+from agents.core.misconduct import Testimony
 from agents.core.peers import Peer
 from agents.core.sa_learning import AssociationLearning, to_wire
-from agents.core.security_associations import SecurityAssociation
+from agents.core.security_associations import SaState, SecurityAssociation
 from agents.core.table_transfer import TableEntry
 from agents.wire import inter_ha
 from agents.wire.inter_ha import InterHaStatus
@@ -29,6 +32,7 @@ class Synchronisation:
         released: Callable[[Hashable, float], None],
         role_moved: Callable[[Binding, float], None],
         told_of: Callable[[inter_ha.MemberEntry, float], None],
+        testimony: Testimony,
     ) -> None:
         """`released(key, now)`: an HoA or an SPI that was asked about is known now, or never.
 
@@ -39,23 +43,29 @@ class Synchronisation:
         self._released = released
         self._role_moved = role_moved
         self._told_of = told_of
-        self.learning = AssociationLearning(context, generations)
+        self._testimony = testimony
+        self.learning = AssociationLearning(context, generations, testimony)
 
     # Telling.
 
     def announce_binding(self, binding: Binding, now: float) -> None:
         """Tell every valid peer of a change in the binding cache (draft §3.2.1)."""
+        entry = binding.to_wire(now)
+
+        def update(peer: Peer, identifier: int) -> inter_ha.BindingInformationUpdate:
+            self._testimony.told(peer, identifier, entry)
+            return inter_ha.BindingInformationUpdate(entries=(entry,), identifier=identifier)
+
         self._tell_all(
-            lambda peer, identifier: inter_ha.BindingInformationUpdate(
-                entries=(binding.to_wire(now),), identifier=identifier
-            ),
+            update,
             now,
             lambda complete, then: self._in_sync(binding, complete),
         )
 
     def announce_bindings(self, bindings: Sequence[Binding], now: float) -> None:
-        """Tell every valid peer of many, as few messages as hold them."""
-        for entries in inter_ha.fit([each.to_wire(now) for each in bindings]):
+        """Tell every valid peer of many whose role is inherited: no Update stands behind it."""
+        told = [replace(each.to_wire(now), unordered=True) for each in bindings]
+        for entries in inter_ha.fit(told):
             self._tell_all(
                 lambda peer, identifier, part=entries: inter_ha.BindingInformationUpdate(  # type: ignore[misc]
                     entries=part, identifier=identifier
@@ -74,7 +84,8 @@ class Synchronisation:
 
         `settled(now)` is called once nobody is left to acknowledge, or to be waited for.
         """
-        parts = inter_ha.fit([to_wire(each) for each in associations])
+        told = tuple(associations)
+        parts = inter_ha.fit([to_wire(each) for each in told])
         open_parts = len(parts)
         if settled is not None and not parts:
             settled(now)
@@ -88,7 +99,7 @@ class Synchronisation:
         for entries in parts:
             self._tell_all(
                 lambda peer, identifier, part=entries: inter_ha.SaInformationUpdate(  # type: ignore[misc]
-                    entries=part, identifier=identifier
+                    entries=_for_maker(peer, part, told), identifier=identifier
                 ),
                 now,
                 part_settled,
@@ -98,18 +109,21 @@ class Synchronisation:
         self, peer: Peer, associations: Iterable[SecurityAssociation], now: float
     ) -> None:
         """Tell one peer of SAs that it may not hold."""
-        for entries in inter_ha.fit([to_wire(each) for each in associations]):
+        told = tuple(associations)
+        found = _for_maker(peer, [to_wire(each) for each in told], told)
+        for entries in inter_ha.fit(found):
             identifier = self._context.exchanges.new_identifier(peer.index)
             update = inter_ha.SaInformationUpdate(entries=entries, identifier=identifier)
             self._context.exchange(peer, update, now)
 
-    def announce_primary(self, binding: Binding, now: float) -> None:
-        """Tell every valid peer who is primary now (draft §3.3.3)."""
+    def announce_primary(self, binding: Binding, previous: int, now: float) -> None:
+        """Tell every valid peer who is primary now in place of `previous` (draft §3.3.3)."""
         self._tell_all(
             lambda peer, identifier: inter_ha.PrimaryHaSwitch(
                 home_address=binding.home_address,
                 epoch=binding.epoch,
                 index=binding.primary,
+                previous=previous,
                 identifier=identifier,
             ),
             now,
@@ -196,13 +210,18 @@ class Synchronisation:
     def binding_update(
         self, peer: Peer, update: inter_ha.BindingInformationUpdate, now: float
     ) -> None:
-        """Take what is newer, and acknowledge."""
-        for entry in update.entries:
+        """Take what is newer, and acknowledge; say so if a later primary is known (rule 13)."""
+        status = InterHaStatus.ACCEPTED
+        for entry in self._asked_for(peer, update):
             self.learn_binding(peer, entry, now)
+            held = self._context.cache.get(entry.home_address)
+            if held is None or held.role != (entry.epoch, entry.primary):
+                status = InterHaStatus.ROLE_SUPERSEDED
         if update.solicited:
             self._context.exchanges.answered(peer.index, update.identifier, now)
         self._context.send_to_peer(
-            peer, inter_ha.BindingInformationAcknowledgement(identifier=update.identifier)
+            peer,
+            inter_ha.BindingInformationAcknowledgement(status=status, identifier=update.identifier),
         )
 
     def association_update(
@@ -210,7 +229,7 @@ class Synchronisation:
     ) -> None:
         """Take SAs that the sender may tell of, and acknowledge."""
         status = InterHaStatus.ACCEPTED
-        for entry in update.entries:
+        for entry in self._asked_for(peer, update):
             found = self.learning.learn(peer, entry, now, solicited=update.solicited)
             status = status if status is not InterHaStatus.ACCEPTED else found
             self._released(entry.spi, now)
@@ -226,7 +245,8 @@ class Synchronisation:
         peer: Peer,
         message: inter_ha.BindingInformationAcknowledgement
         | inter_ha.SaInformationAcknowledgement
-        | inter_ha.PrimaryHaSwitchAcknowledgement,
+        | inter_ha.PrimaryHaSwitchAcknowledgement
+        | inter_ha.IsolationAcknowledgement,
         now: float,
     ) -> None:
         """An Update or a switch was received."""
@@ -273,6 +293,8 @@ class Synchronisation:
         if entry.home_address not in self._context.config.home_prefix:
             self._context.counters.drop("binding-outside-home-prefix")
             return
+        if entry.primary in self._context.isolated:
+            entry = replace(entry, epoch=0, primary=0)
         held = self._context.cache.get(entry.home_address)
         was_bound = held is not None and held.bound
         binding, moved, new_primary = self._context.cache.merge(entry, now)
@@ -299,6 +321,21 @@ class Synchronisation:
             binding.tunnel = None
 
     # Within.
+
+    def _asked_for(
+        self,
+        peer: Peer,
+        update: inter_ha.BindingInformationUpdate | inter_ha.SaInformationUpdate,
+    ) -> tuple[Any, ...]:
+        """Return the entries; none of what claims to be an answer, and nobody asked for it.
+
+        It may be late or repeated. A liar would call everything an answer, since that proves
+        nothing (rule 13).
+        """
+        if update.solicited and not self._context.exchanges.awaits(peer.index, update.identifier):
+            self._context.counters["answers-unasked"] += 1
+            return ()
+        return update.entries
 
     def _subject(
         self, request: inter_ha.BindingInformationRequest | inter_ha.SaInformationRequest
@@ -390,3 +427,24 @@ class Synchronisation:
         self._context.report(
             PrimaryChanged(binding.home_address, binding.primary, binding.epoch, cause)
         )
+
+
+def _for_maker(
+    peer: Peer, entries: Sequence[inter_ha.SaEntry], told: Sequence[SecurityAssociation]
+) -> tuple[inter_ha.SaEntry, ...]:
+    """Leave out what `peer` is said to have made, but has not itself said here (rule 13).
+
+    It knows its own, or asks for them. What a liar says of them is not to be repeated to it.
+    """
+    hearsay = {
+        each.spi
+        for each in told
+        if each.inbound and not each.vouched and each.state is not SaState.DEAD
+    }
+    return tuple(
+        each
+        for each in entries
+        if each.spi not in hearsay
+        or each.spi >> 24 != peer.index
+        or each.source != each.home_address
+    )

@@ -124,6 +124,27 @@ class HomeAgentEngine(Engine, Protocol):
         """Renew a mobile node's SAs; raises `ValueError` where that is impossible."""
         ...
 
+    def isolate(self, index: int, cause: str, now: float) -> bool:
+        """Put a home agent out for good; whether that is news; raises `ValueError`."""
+        ...
+
+    def readmit(self, index: int, now: float) -> None:
+        """Let one that is isolated join again, in a later incarnation; raises `ValueError`."""
+        ...
+
+    def learn_revocations(self, octets: bytes, now: float) -> bool:
+        """Take a signed revocation list; whether it is news; raises `ValueError`."""
+        ...
+
+    def load_secrets(self, secrets: Mapping[IPv6Address, bytes], now: float) -> None:
+        """Know mobile nodes by these pre-shared keys alone; raises `ValueError`."""
+        ...
+
+    @property
+    def isolated(self) -> Mapping[int, int]:
+        """Who is isolated: index → incarnation, for the next life of this agent."""
+        ...
+
     def paths(self) -> Any:
         """Return the paths to correspondents that this HA decides about, ready for JSON."""
         ...
@@ -150,6 +171,10 @@ class MobileNodeEngine(Engine, Protocol):
 
     def wish(self, wish: Wish, now: float) -> None:
         """Tell by which home agent the mobile node would like to be served; ValueError."""
+        ...
+
+    def load_secret(self, secret: bytes, now: float) -> None:
+        """Use another pre-shared key; raises `ValueError` where keys come from files."""
         ...
 
     def home(self, number: int, /) -> "MobileNodeEngine":

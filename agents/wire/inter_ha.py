@@ -18,16 +18,19 @@ from agents.wire.inter_ha_entries import (
     FieldType,
     FloorEntry,
     MemberEntry,
+    OctetsEntry,
     PathEntry,
     SaEntry,
 )
 from agents.wire.inter_ha_messages import (
     MESSAGES,
+    Accusation,
     BindingInformationAcknowledgement,
     BindingInformationRequest,
     BindingInformationUpdate,
     Hello,
     InterHaMessage,
+    IsolationAcknowledgement,
     Keepalive,
     Leave,
     LeaveAcknowledgement,
@@ -35,6 +38,7 @@ from agents.wire.inter_ha_messages import (
     PrimaryHaSwitch,
     PrimaryHaSwitchAcknowledgement,
     ReplayFloor,
+    Revocations,
     SaInformationAcknowledgement,
     SaInformationRenewRequest,
     SaInformationRequest,
@@ -46,13 +50,14 @@ from agents.wire.inter_ha_messages import (
 )
 from agents.wire.mobility import EXPERIMENTAL
 from agents.wire.mobility_header import open_header, seal_header
-from agents.wire.status import InterHaStatus
+from agents.wire.status import InterHaStatus, Misconduct
 from agents.wire.transforms import Mode, Transform
 
 __all__ = [
     "ENTRIES_LIMIT",
     "EVERYBODY",
     "MESSAGE_LIMIT",
+    "Accusation",
     "BindingEntry",
     "BindingInformationAcknowledgement",
     "BindingInformationRequest",
@@ -63,16 +68,20 @@ __all__ = [
     "Hello",
     "InterHaMessage",
     "InterHaStatus",
+    "IsolationAcknowledgement",
     "Keepalive",
     "Leave",
     "LeaveAcknowledgement",
     "MemberEntry",
+    "Misconduct",
     "Mode",
+    "OctetsEntry",
     "PathCosts",
     "PathEntry",
     "PrimaryHaSwitch",
     "PrimaryHaSwitchAcknowledgement",
     "ReplayFloor",
+    "Revocations",
     "SaEntry",
     "SaInformationAcknowledgement",
     "SaInformationRenewRequest",
@@ -83,6 +92,7 @@ __all__ = [
     "TableRequest",
     "TableSegment",
     "Transform",
+    "cut",
     "fit",
     "parse_inter_ha",
     "serialize_inter_ha",
@@ -94,6 +104,7 @@ MESSAGE_LIMIT = 1192
 _HEAD = struct.Struct("!6xBBHHxx")
 _SEGMENT_FIELD = 6
 ENTRIES_LIMIT = MESSAGE_LIMIT - _HEAD.size - _SEGMENT_FIELD
+_PART_FIELD = 18
 _FLAG = 0x01
 _SMALLEST = {EXPERIMENTAL: 16}
 
@@ -117,6 +128,22 @@ def fit(entries: Sequence[_EntryT], limit: int = ENTRIES_LIMIT) -> list[tuple[_E
     if start < len(entries):
         runs.append(tuple(entries[start:]))
     return runs
+
+
+def cut(octets: bytes) -> list[tuple[int, tuple[OctetsEntry, ...]]]:
+    """Cut octets into (offset, entries), each for one message of at most 1280 octets of ESP."""
+    size = tlv.MAX_VALUE
+    each = size * ((ENTRIES_LIMIT - _PART_FIELD) // (tlv.HEAD + size))
+    return [
+        (
+            offset,
+            tuple(
+                OctetsEntry(octets[start : min(start + size, offset + each)])
+                for start in range(offset, min(offset + each, len(octets)), size)
+            ),
+        )
+        for offset in range(0, len(octets), each)
+    ]
 
 
 def parse_inter_ha(data: bytes, source: IPv6Address, destination: IPv6Address) -> InterHaMessage:

@@ -1,4 +1,4 @@
-"""Entries of inter-HA messages: a binding, an SA, a replay floor, a path, a home agent."""
+"""Entries of inter-HA messages: a binding, an SA, a floor, a path, a home agent, octets."""
 
 import struct
 from dataclasses import dataclass, field
@@ -29,6 +29,10 @@ class FieldType(IntEnum):
     FLOOR_ENTRY = 18
     PATH_ENTRY = 19
     MEMBER_ENTRY = 20
+    PREVIOUS = 32
+    ACCUSED = 33
+    PART = 34
+    OCTETS = 35
 
 
 EVERYBODY = (1 << 64) - 1
@@ -37,6 +41,7 @@ EVERYBODY = (1 << 64) - 1
 _BINDING = struct.Struct("!16s16sHHLLLBBBxQ")
 _MULTI_SENDER = 0x80
 _DELETED = 0x40
+_UNORDERED = 0x20
 _SA = struct.Struct("!16s16s16sLLLQBBBx")
 _FLOOR = struct.Struct("!LHQB")
 _OUTBOUND = 0x80
@@ -57,8 +62,9 @@ class BindingEntry:
     `sequence` and `flags` are the Binding Update's, `remaining_ms` is what is left of the
     lifetime, `registration` the registration instance, `primary` the index of the primary home
     agent, `epoch` the version of that role, `multi_sender` and `priority` what the mobile node
-    said; `deleted` says that the binding has ended. Bit i of `known` says that the mobile node
-    takes packets of the HA with index i.
+    said; `deleted` says that the binding has ended, `unordered` that the sequence does
+    not show whether a Binding Update stands behind the role: numbers have come round. Bit i of
+    `known` says that the mobile node takes packets of the HA with index i.
     """
 
     home_address: IPv6Address
@@ -73,9 +79,15 @@ class BindingEntry:
     priority: int = 0
     deleted: bool = False
     known: int = EVERYBODY
+    unordered: bool = False
 
     def encode(self) -> tuple[FieldType, bytes]:
         """Return the field's type and value."""
+        bits = (
+            _MULTI_SENDER * self.multi_sender
+            | _DELETED * self.deleted
+            | _UNORDERED * self.unordered
+        )
         value = _BINDING.pack(
             self.home_address.packed,
             self.care_of_address.packed,
@@ -85,7 +97,7 @@ class BindingEntry:
             self.registration,
             self.epoch,
             self.primary,
-            _MULTI_SENDER * self.multi_sender | _DELETED * self.deleted,
+            bits,
             self.priority,
             self.known,
         )
@@ -110,6 +122,7 @@ class BindingEntry:
             priority,
             bool(bits & _DELETED),
             known,
+            bool(bits & _UNORDERED),
         )
 
 
@@ -261,13 +274,30 @@ class MemberEntry:
         return cls(index, unicast_address(octets, "home agent's address"))
 
 
-Entry = BindingEntry | SaEntry | FloorEntry | PathEntry | MemberEntry
+@dataclass(frozen=True, slots=True)
+class OctetsEntry:
+    """Octets of something that is longer than one field; at most 255."""
+
+    octets: bytes
+
+    def encode(self) -> tuple[FieldType, bytes]:
+        """Return the field's type and value."""
+        return FieldType.OCTETS, self.octets
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read the field's value."""
+        return cls(value)
+
+
+Entry = BindingEntry | SaEntry | FloorEntry | PathEntry | MemberEntry | OctetsEntry
 ENTRY_TYPES: dict[int, type[Entry]] = {
     FieldType.BINDING_ENTRY: BindingEntry,
     FieldType.SA_ENTRY: SaEntry,
     FieldType.FLOOR_ENTRY: FloorEntry,
     FieldType.PATH_ENTRY: PathEntry,
     FieldType.MEMBER_ENTRY: MemberEntry,
+    FieldType.OCTETS: OctetsEntry,
 }
 
 

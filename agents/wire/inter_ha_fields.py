@@ -12,7 +12,7 @@ from agents.wire.addresses import unicast_address
 from agents.wire.errors import Reason, WireError
 from agents.wire.inter_ha_entries import ENTRY_TYPES, Entry, FieldType
 from agents.wire.inter_ha_messages import ENTRIES, MESSAGES, InterHaMessage
-from agents.wire.status import InterHaStatus
+from agents.wire.status import InterHaStatus, Misconduct
 
 FLAG_ATTRIBUTES = ("ready", "response", "solicited", "mutual")
 """Attributes that are bit 0x01 of the flags octet; a message has at most one of them."""
@@ -41,6 +41,12 @@ def _decode_status(value: bytes) -> tuple[InterHaStatus]:
     return (InterHaStatus(value[0]),)
 
 
+def _decode_accused(value: bytes) -> tuple[int, int, Misconduct]:
+    accused, incarnation, misconduct = _ACCUSED.unpack(value)
+    return accused, incarnation, Misconduct(misconduct)
+
+
+_ACCUSED = struct.Struct("!BHB")
 _FIELDS = {
     FieldType.HOME_ADDRESS: _Field(
         ("home_address",), ADDRESS_LENGTH, lambda value: value.packed, _decode_home_address
@@ -53,6 +59,14 @@ _FIELDS = {
     FieldType.SEGMENT: _numbers("!L", "number"),
     FieldType.TOTAL: _numbers("!L", "segments"),
     FieldType.SUCCESSOR: _numbers("!B", "successor"),
+    FieldType.PREVIOUS: _numbers("!B", "previous"),
+    FieldType.ACCUSED: _Field(
+        ("accused", "accused_incarnation", "misconduct"),
+        _ACCUSED.size,
+        _ACCUSED.pack,
+        _decode_accused,
+    ),
+    FieldType.PART: _numbers("!QLL", "digest", "length", "offset"),
 }
 
 

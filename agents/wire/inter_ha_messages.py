@@ -13,10 +13,11 @@ from agents.wire.inter_ha_entries import (
     Entry,
     FloorEntry,
     MemberEntry,
+    OctetsEntry,
     PathEntry,
     SaEntry,
 )
-from agents.wire.status import InterHaStatus
+from agents.wire.status import InterHaStatus, Misconduct
 
 
 class Subtype(IntEnum):
@@ -40,6 +41,9 @@ class Subtype(IntEnum):
     PATH_COSTS = 16
     LEAVE = 17
     LEAVE_ACKNOWLEDGEMENT = 18
+    ACCUSATION = 32
+    REVOCATIONS = 33
+    ISOLATION_ACKNOWLEDGEMENT = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +162,16 @@ class ReplayFloor(InterHaMessage):
 
 @dataclass(frozen=True, slots=True)
 class PrimaryHaSwitch(InterHaMessage):
-    """The home agent of this index is primary for this mobile node, from this epoch on."""
+    """The home agent of this index is primary for this mobile node, from this epoch on.
+
+    `previous` is the index of the one whose role it takes.
+    """
 
     subtype = Subtype.PRIMARY_HA_SWITCH
     home_address: IPv6Address
     epoch: int
     index: int
+    previous: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +238,38 @@ class LeaveAcknowledgement(_Acknowledgement):
     subtype = Subtype.LEAVE_ACKNOWLEDGEMENT
 
 
+@dataclass(frozen=True, slots=True)
+class Accusation(InterHaMessage):
+    """The home agent `accused`, in this incarnation, has proved to the sender that it lies."""
+
+    subtype = Subtype.ACCUSATION
+    accused: int
+    accused_incarnation: int
+    misconduct: Misconduct
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations(InterHaMessage):
+    """A part of a revocation list that an issuer has signed; `inter_ha.cut` makes the parts.
+
+    `offset` is where the octets of `entries` stand in the whole, of `length` octets, and `digest`
+    the first 8 octets of its SHA-256, which tells parts of different lists apart.
+    """
+
+    subtype = Subtype.REVOCATIONS
+    digest: int
+    length: int
+    offset: int
+    entries: tuple[OctetsEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationAcknowledgement(_Acknowledgement):
+    """The Accusation, or the part of a revocation list, came."""
+
+    subtype = Subtype.ISOLATION_ACKNOWLEDGEMENT
+
+
 MESSAGES: dict[int, type[InterHaMessage]] = {
     message.subtype: message
     for message in (
@@ -251,6 +291,9 @@ MESSAGES: dict[int, type[InterHaMessage]] = {
         PathCosts,
         Leave,
         LeaveAcknowledgement,
+        Accusation,
+        Revocations,
+        IsolationAcknowledgement,
     )
 }
 
@@ -260,5 +303,6 @@ ENTRIES: dict[int, tuple[type[Entry], ...]] = {
     Subtype.REPLAY_FLOOR: (FloorEntry,),
     Subtype.TABLE_SEGMENT: (BindingEntry, SaEntry, MemberEntry),
     Subtype.PATH_COSTS: (PathEntry,),
+    Subtype.REVOCATIONS: (OctetsEntry,),
 }
 """Which entries a message may hold."""

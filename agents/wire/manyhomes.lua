@@ -26,14 +26,19 @@ local SUBTYPES = {
   [11] = "Primary HA Switch", [12] = "Primary HA Switch Acknowledgement",
   [13] = "Table Request", [14] = "Table Segment", [15] = "Table End",
   [16] = "Path Costs", [17] = "Leave", [18] = "Leave Acknowledgement",
+  [32] = "Accusation", [33] = "Revocations", [34] = "Isolation Acknowledgement",
 }
 -- What bit 0x01 of the flags octet says, by subtype.
 local FLAGS = { [1] = "ready", [2] = "response", [4] = "solicited", [7] = "solicited",
   [13] = "mutual" }
 local STATUS = {
-  [0] = "Accepted", [128] = "Reason unspecified", [129] = "Administratively prohibited",
+  [0] = "Accepted", [1] = "Role superseded", [128] = "Reason unspecified", [129] = "Administratively prohibited",
   [130] = "Insufficient resources", [131] = "SPI out of range", [132] = "Not found",
   [133] = "Superseded", [134] = "Not primary",
+}
+local MISCONDUCT = {
+  [1] = "SID of another", [2] = "Incarnation contradicts SID", [3] = "Role of another",
+  [4] = "Role without Update", [5] = "SA never made", [6] = "Floor beyond numbers",
 }
 local MODES = { [1] = "transport", [2] = "tunnel" }
 local TRANSFORMS = { [1] = "aes-128-gcm", [2] = "aes-128-cbc-hmac-sha2-256" }
@@ -57,6 +62,13 @@ local f = {
   index = ProtoField.uint8("manyhomes.index", "HA index"),
   successor = ProtoField.uint8("manyhomes.successor", "Successor's index"),
   member = ProtoField.ipv6("manyhomes.member", "HA's own address"),
+  previous = ProtoField.uint8("manyhomes.previous", "Previous primary's index"),
+  accused = ProtoField.uint8("manyhomes.accused", "Accused HA's index"),
+  misconduct = ProtoField.uint8("manyhomes.misconduct", "Misconduct", base.DEC, MISCONDUCT),
+  digest = ProtoField.uint64("manyhomes.part.digest", "Digest of the whole", base.HEX),
+  whole = ProtoField.uint32("manyhomes.part.length", "Length of the whole"),
+  offset = ProtoField.uint32("manyhomes.part.offset", "Offset of the part"),
+  part = ProtoField.bytes("manyhomes.part", "Part"),
   first_segment = ProtoField.uint32("manyhomes.first_segment", "First segment"),
   window = ProtoField.uint16("manyhomes.window", "Window"),
   number = ProtoField.uint32("manyhomes.segment", "Segment number"),
@@ -70,6 +82,7 @@ local f = {
   primary = ProtoField.uint8("manyhomes.primary", "Primary's index"),
   multi_sender = ProtoField.bool("manyhomes.multi_sender", "Multi-sender capable", 8, nil, 0x80),
   deleted = ProtoField.bool("manyhomes.deleted", "Deleted", 8, nil, 0x40),
+  unordered = ProtoField.bool("manyhomes.unordered", "Unordered", 8, nil, 0x20),
   priority = ProtoField.uint8("manyhomes.priority", "Priority"),
   known = ProtoField.uint64("manyhomes.known", "HA indexes that the MN knows", base.HEX),
   source = ProtoField.ipv6("manyhomes.sa.source", "SA source"),
@@ -115,7 +128,7 @@ manyhomes.experts = { e_short }
 local BINDING_ENTRY = {
   { f.home_address, 16 }, { f.care_of_address, 16 }, { f.sequence, 2 }, { f.bu_flags, 2 },
   { f.remaining, 4 }, { f.registration, 4 }, { f.epoch, 4 }, { f.primary, 1 },
-  { { f.multi_sender, f.deleted }, 1 }, { f.priority, 1 }, { false, 1 }, { f.known, 8 },
+  { { f.multi_sender, f.deleted, f.unordered }, 1 }, { f.priority, 1 }, { false, 1 }, { f.known, 8 },
 }
 local SA_ENTRY = {
   { f.home_address, 16 }, { f.source, 16 }, { f.destination, 16 }, { f.spi, 4 },
@@ -143,6 +156,10 @@ local FIELDS = {
   [18] = { "Replay floor", FLOOR_ENTRY },
   [19] = { "Path entry", PATH_ENTRY },
   [20] = { "Member entry", MEMBER_ENTRY },
+  [32] = { "Previous", { { f.previous, 1 } } },
+  [33] = { "Accused", { { f.accused, 1 }, { f.incarnation, 2 }, { f.misconduct, 1 } } },
+  [34] = { "Part", { { f.digest, 8 }, { f.whole, 4 }, { f.offset, 4 } } },
+  [35] = { "Octets", {}, "octets" },
 }
 
 local function add_fields(tree, value, layout)
@@ -174,6 +191,8 @@ local function add_value(tree, kind, whole, value)
   local read = add_fields(branch, value, known[2])
   if read and known[3] == "key" then
     branch:add(f.key_length, value(read), value:len() - read)
+  elseif read and known[3] == "octets" then
+    if value:len() > 0 then branch:add(f.part, value(read)) end
   elseif read and read ~= value:len() then
     branch:add_proto_expert_info(e_short)
   end

@@ -53,6 +53,7 @@ class InterHaStatus(_OpenStatus):
     """Status of an acknowledgement between home agents."""
 
     ACCEPTED = 0
+    ROLE_SUPERSEDED = 1  # taken, but the receiver knows a later primary
     REASON_UNSPECIFIED = 128
     ADMINISTRATIVELY_PROHIBITED = 129
     INSUFFICIENT_RESOURCES = 130
@@ -65,3 +66,22 @@ class InterHaStatus(_OpenStatus):
     def accepted(self) -> bool:
         """Whether the receiver did what was asked: values under 128."""
         return self < 128
+
+
+class Misconduct(_OpenStatus):
+    """What a home agent proved to another one by its own authentic messages (design §10, rule 13).
+
+    `agents.core.misconduct` says what makes each of them proof.
+    """
+
+    SID_OF_ANOTHER = 1
+    INCARNATION_CONTRADICTS_SID = 2
+    ROLE_OF_ANOTHER = 3
+    ROLE_WITHOUT_UPDATE = 4
+    SA_NEVER_MADE = 5
+    FLOOR_BEYOND_NUMBERS = 6
+
+    @property
+    def slug(self) -> str:
+        """The name in events and counters."""
+        return self.name.lower().replace("_", "-")

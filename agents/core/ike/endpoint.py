@@ -6,11 +6,12 @@ INITIAL_CONTACT (rule 8).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from agents.core.counters import Counters, Dropped
 from agents.core.ike.child_exchanges import ChildExchanges
-from agents.core.ike.config import ChildRequest, IkeConfig
+from agents.core.ike.config import ChildRequest, IkeConfig, IkePeerConfig
 from agents.core.ike.context import Datagram, IkeContext
 from agents.core.ike.events import IkeEvent
 from agents.core.ike.informational import DeleteIke
@@ -94,9 +95,17 @@ class IkeEndpoint:
         return [sa for sa in self._context.sas.values() if sa.state is not IkeState.DEAD]
 
     def initiate(
-        self, peer: Identity, local: IPv6Address, remote: IPv6Address, now: float
+        self,
+        peer: Identity,
+        local: IPv6Address,
+        remote: IPv6Address,
+        now: float,
+        *,
+        alone: bool = False,
     ) -> IkeSa:
         """Begin an IKE SA with `peer` at `remote`, and all that is configured under it.
+
+        `alone` asks the peer to drop all that it has with this end besides (rule 13).
 
         Raises:
             KeyError: the peer is not configured.
@@ -105,8 +114,13 @@ class IkeEndpoint:
         if config is None:
             raise KeyError(f"{peer} is not configured")
         sa = IkeSa(True, 0, local, remote, peer=peer, state=IkeState.INIT_SENT, config=config)
+        sa.alone = alone
         self._initiator.begin(sa, now)
         return sa
+
+    def know(self, peers: tuple[IkePeerConfig, ...]) -> None:
+        """Know these ends from now on, in place of those configured; nothing ends by that."""
+        self._context.config = replace(self._context.config, peers=peers)
 
     def create_child(self, sa: IkeSa, request: ChildRequest, now: float) -> None:
         """Begin one more Child SA; `ChildEstablished` or `ChildFailed` follows."""

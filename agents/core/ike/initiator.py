@@ -183,6 +183,8 @@ class Authenticate(Request):
             IdentityResponder(sa.config.identity),
             own_proof(context, sa, sa.config),
         ]
+        if sa.alone:
+            payloads.append(Notify(NotifyType.ONLY_THIS))
         if sa.config.children:
             self._spi = context.new_child_spi()
             payloads += offer(sa.config.children[0], self._spi)

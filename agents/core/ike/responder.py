@@ -170,6 +170,7 @@ class Responder:
         if find_notify(payloads, NotifyType.INITIAL_CONTACT) is not None:
             # Not acted on: home agents are replicated, and share Child SAs (rule 8).
             self._context.counters["received.initial-contact"] += 1
+        sa.alone = find_notify(payloads, NotifyType.ONLY_THIS) is not None
         self._context.establish(sa)
         answer = self._own_proof(sa, peer)
         child = self._grant(sa, payloads, peer, answer)

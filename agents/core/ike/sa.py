@@ -76,6 +76,8 @@ class IkeSa:
     """By which the other end has proven itself, if by one."""
     detail: str = ""
     """Why one end has refused the other, in a word."""
+    alone: bool = False
+    """The initiator wants no other to stand beside it, nor any SA from before (rule 13)."""
     silent: bool = False
     """Its failure is reported already."""
     successor: "IkeSa | None" = field(default=None, repr=False)

@@ -173,6 +173,8 @@ class NotifyType(IntEnum):
     """RFC 7427 §4."""
     REFUSAL_REASON = 40961
     """For private use (RFC 7296 §3.10.1), beside AUTHENTICATION_FAILED: one word of UTF-8."""
+    ONLY_THIS = 40962
+    """Private: the responder is to drop every other IKE SA and Child SA with this initiator."""
 
 
 FIRST_STATUS = 16384
