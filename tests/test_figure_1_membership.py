@@ -7,14 +7,20 @@ home agent that comes or goes.
 import contextlib
 import time
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 
 import pytest
 
 from tests.figure_1.inside import inside
-from tests.figure_1.lab import HOME_ADDRESS, Lab
+from tests.figure_1.lab import HOME_ADDRESS, HOME_PREFIX, Lab
 from tests.figure_1.streams import Streams
+from topologies.certification import Authority
+from topologies.network import RUNTIME
 
-pytestmark = pytest.mark.emulation
+pytestmark = [
+    pytest.mark.emulation,
+    pytest.mark.parametrize("figure_1", ["hardened+ike"], indirect=True, scope="module"),
+]
 
 PERIOD = 0.001
 
@@ -122,3 +128,43 @@ def test_a_fence_holds_against_the_node_and_against_heal(figure_1: Lab) -> None:
     assert "NO-CARRIER" in figure_1.run("HA3", "ip", "link", "show", "HA3-r3").stdout
     faults.unfence("HA3")
     figure_1.wait_settled()
+
+
+@pytest.mark.parametrize("why", ["prefix-not-delegated", "unknown-issuer"])
+@inside
+def test_a_rogue_gets_nothing_and_is_told_why(figure_1: Lab, why: str) -> None:
+    """Its certificate is for another prefix, or of a stranger's authority.
+
+    With one that its agent can see to be another's it would not even start.
+    """
+    network, honest = figure_1.network, list(figure_1.home_agents)
+    if why == "prefix-not-delegated":
+        authority, prefix = network.agents.authority, next(HOME_PREFIX.subnets())
+    else:
+        authority, prefix = Authority(RUNTIME / "stranger", "stranger"), HOME_PREFIX
+    address = IPv6Address("fd00:1:5::5")
+    credentials = authority.home_agent("HA5", 5, address, HOME_PREFIX[0x254], prefix)
+    begun = time.monotonic_ns()
+    network.add_home_agent("HA5", at="br", credentials=credentials)
+
+    def told() -> set[tuple[str, str]]:
+        failed = [
+            each for each in figure_1.events("HA5", begun) if each["kind"] == "peer-sa-failed"
+        ]
+        return {(each["peer"], each["detail"]) for each in failed}
+
+    figure_1.wait("all to have refused it", lambda: {(name, why) for name in honest} <= told())
+    figure_1.wait("it to give up", lambda: "notice" in figure_1.kinds("HA5", begun))
+    assert told() == {(name, why) for name in honest}
+    for name in honest:
+        assert figure_1.count(name, f"peer-ike.not-authorised.{why}") > 0
+        assert "HA5" not in figure_1.agent(name).ask("status")["peers"]
+    status = figure_1.agent("HA5").ask("status")
+    assert (status["bindings"], status["sas"], status["advertising"]) == (0, 0, False)
+    counters = figure_1.counters("HA5")
+    assert not any(n.startswith(("received.", "tunnel.")) for n in counters), counters
+    # Nor do packets come to it, nearest to the border though it is.
+    figure_1.pings("cn1", HOME_ADDRESS)
+    assert figure_1.home_route("br") == "br-r1"
+    figure_1.agent("HA5").kill()
+    network.remove_home_agent("HA5")

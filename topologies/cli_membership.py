@@ -22,7 +22,7 @@ class MembershipVerbs(LabVerbs):
         """
         if not 1 <= len(words) <= 2:
             raise UsageError("add HA [ROUTER], as in: add HA4 br")
-        self.network.add_home_agent(*words)
+        self.network.add_home_agent(words[0], words[1] if words[1:] else None)
         end = next(self.network.plan.ends_of(words[0]))
         output(f"{words[0]} ({end.address}) serves the home network, at {end.neighbour}\n")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from agents.config import CredentialFiles
 from topologies.newcomers import MembershipError, newcomer, picture_place
 from topologies.plan import HomeNetwork, LinkPlan, NodePlan, Plan, Role
 from topologies.plan_topo import NODE_CLASSES
@@ -32,19 +33,23 @@ class Membership:
     def _plan(self) -> Plan:
         return self._network.plan
 
-    def add(self, name: str, at: str | None = None) -> None:
+    def add(
+        self, name: str, at: str | None = None, credentials: CredentialFiles | None = None
+    ) -> None:
         """Add a home agent, at a router or where it draws no packets (`newcomers.newcomer`).
 
         Returns when its neighbours would notice if it failed, the other home agents take it for one
-        of them, and it advertises the home network. Raises MembershipError where the plan has no
-        place for it; RoutingError or AgentError where it does not come up, and then it is gone.
+        of them, and it advertises the home network. With ``credentials`` of the caller's, instead
+        of those that the operator's authority issues, it may never come to that, and is not waited
+        for. Raises MembershipError where the plan has no place for it; RoutingError or AgentError
+        where it does not come up, and then it is gone.
         """
         node, link = newcomer(self._plan, name, at, self._known.values())
         self._known[name] = node
         self._lay(node, link)
         try:
             self._network.routing.join(self._network.nodes[name])
-            self._network.agents.join(self._network.nodes[name])
+            self._network.agents.join(self._network.nodes[name], credentials)
         except Exception:
             self._take_down(name, self._plan.home_of(name))
             raise
@@ -107,10 +112,10 @@ class Membership:
             why = "is isolated already" if name in self.isolated else "is the last home agent"
             raise MembershipError(f"{name} {why}")
         begun = time.monotonic_ns()
-        self.isolated[name] = begun
         if fencing:
             self._network.faults.fence(name)
         self._network.agents.isolate(name, others)
+        self.isolated[name] = begun
         return begun
 
     def _check(self, name: str) -> None:

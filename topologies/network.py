@@ -14,6 +14,7 @@ from typing import Any
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 
+from agents.config import CredentialFiles
 from topologies import key_material
 from topologies.advertise import Advertiser
 from topologies.agents import AgentOptions, Agents
@@ -164,10 +165,12 @@ class Network:
         """Wait until silent neighbours will be noticed as fast as configured."""
         self.routing.wait_detection(self.record)
 
-    def add_home_agent(self, name: str, at: str | None = None) -> None:
+    def add_home_agent(
+        self, name: str, at: str | None = None, credentials: CredentialFiles | None = None
+    ) -> None:
         """Add a home agent while all goes on; see `Membership.add`."""
         with self._causes_first():
-            self.membership.add(name, at)
+            self.membership.add(name, at, credentials)
 
     def remove_home_agent(self, name: str) -> None:
         """Let a home agent leave while all goes on; see `Membership.remove`."""
