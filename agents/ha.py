@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+REVOCATION_EVENTS: Final = ("revocations-learned", "revocations-heard")
+
 HOME_METRIC: Final = 1
 """Below any routing daemon's: the own home link wins over the way to another home agent's."""
 
@@ -91,9 +93,11 @@ class HomeAgentProcess(Agent):
         journal: Journal,
         watchdog: Watchdog,
         egress: EgressFile | None = None,
+        credentials: "Credentials | None" = None,
     ) -> None:
         super().__init__(engine, journal, egress)
         self._config = config
+        self._credentials = credentials
         self._own = config.address.packed
         self._returns = config.directory / "returns"
         self._isolated = config.directory / "isolated"
@@ -153,8 +157,20 @@ class HomeAgentProcess(Agent):
             if not write_isolated(self._isolated, self.engine.isolated):
                 text = "who is isolated cannot be written down: isolate again after a restart"
                 self.journal.write("notice", {"text": text})
+        elif event.kind in REVOCATION_EVENTS:
+            self._keep_lists()
         elif event.kind == "metric-changed":
             self._metric_hook.run(event.fields()["metric"])
+
+    def _keep_lists(self) -> None:
+        """What is revoked stays so after a restart."""
+        from agents.credential_files import keep_lists
+
+        assert self._credentials is not None
+        try:
+            keep_lists(self._credentials, self._config.directory)
+        except OSError as error:
+            self.journal.write("notice", {"text": f"a revocation list is not kept: {error}"})
 
     def commands(self) -> dict[str, Command]:
         """Add a home agent's verbs."""
@@ -410,7 +426,9 @@ def prepare(
         isolated=read_isolated(config.directory / "isolated"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
-    agent = (process_class or HomeAgentProcess)(config, engine, devices, journal, watchdog, egress)
+    agent = (process_class or HomeAgentProcess)(
+        config, engine, devices, journal, watchdog, egress, credentials
+    )
     journal.write("agent-started", {"incarnation": incarnation, "pid": os.getpid()})
     if incarnation == 1:
         # Later ones cannot know how far an SA of the file has been used.
@@ -441,9 +459,10 @@ def _read_credentials(config: HomeAgentConfig) -> "Credentials | None":
     """Return what certificates there are, which have to be this home agent's."""
     if not config.credentials.given:
         return None
-    from agents.credential_files import check_own, read_credentials
+    from agents.credential_files import check_own, read_credentials, recall_lists
 
     credentials = read_credentials(config.credentials)
+    recall_lists(credentials, config.directory)
     check_own(credentials, config.credentials, config.address, config.home_agent_address)
     return credentials
 
