@@ -168,3 +168,28 @@ def test_a_rogue_gets_nothing_and_is_told_why(figure_1: Lab, why: str) -> None:
     assert figure_1.home_route("br") == "br-r1"
     figure_1.agent("HA5").kill()
     network.remove_home_agent("HA5")
+
+
+@inside
+def test_one_that_is_put_out_stays_out(figure_1: Lab) -> None:
+    """The operator's word reaches all; `heal` does not bring it back, its name may come again."""
+    figure_1.wait_settled()
+    network, before = figure_1.network, time.monotonic_ns()
+    known = figure_1.spis("HA3")
+    begun = network.isolate("HA3")
+    assert before <= begun <= time.monotonic_ns()
+    for name in ("HA1", "HA2"):
+        figure_1.wait("the end", lambda: "isolation-complete" in figure_1.kinds(name, begun))  # noqa: B023
+        assert not known & figure_1.spis(name)
+        assert "HA3" not in figure_1.agent(name).ask("status")["peers"]
+    assert network.faults.heal() == []
+    assert network.membership.isolated == {"HA3": begun}
+    figure_1.wait("r3 to route by r2", lambda: figure_1.home_route("r3") == "r3-r2")
+    figure_1.wait("the mobile node to know", lambda: table(figure_1) == {1, 2})
+    figure_1.pings("cn1", HOME_ADDRESS)
+    figure_1.pings("cn3", HOME_ADDRESS)
+    network.remove_home_agent("HA3")
+    network.add_home_agent("HA3")
+    figure_1.wait("the mobile node to know it", lambda: table(figure_1) == {1, 2, 3})
+    figure_1.wait_settled()
+    figure_1.pings("cn3", HOME_ADDRESS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,9 +92,9 @@ class Agents:
     ) -> None:  # fmt: skip
         self.plan, self.options = plan, options or AgentOptions()
         self._runtime, self._logs = runtime, logs
-        self._keys = runtime / "keys"
-        self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.authority = Authority(self._keys / "authority") if self.options.ike else None
+        self.keys = runtime / "keys"
+        self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.authority = Authority(self.keys / "authority") if self.options.ike else None
         """Whose certificates all have, where IKE is used."""
         self._generation = itertools.count(1)
         self.home_agents: dict[str, Agent] = {}
@@ -106,11 +106,13 @@ class Agents:
             self.mobile_nodes[node.name] = self._agent(nodes[node.name], "agents.mn")
         self.key_holders = {home.number: plan.home_agents(home)[0].name for home in plan.homes}
         """Which home agent of each home network is the first to know the mobile nodes' keys."""
+        self.put_out: set[str] = set()
+        """Home agents that others have dismissed, and would not let in by themselves."""
         self._joined: set[str] = set()
         """Home agents that came after the start: others served already."""
         self._pair_files: dict[frozenset[str], Path] = {}
         self._credentials: dict[str, CredentialFiles] = {}
-        self._mobile_files: dict[tuple[str, int], Path] = {}
+        self.mobile_files: dict[tuple[str, int], Path] = {}
         self._configure()
 
     def _agent(self, node: SixNode, module: str) -> Agent:
@@ -129,6 +131,7 @@ class Agents:
 
         Returns when it advertises the home network, which it does once it is in step with the
         others. With IKE these let it in by its certificate alone; without, they are told of it.
+        One that was put out before has to be let in by an operator's word as well.
         With ``credentials`` instead of the authority's it returns when it answers: who knows
         whether they let it in. Raises AgentError.
         """
@@ -141,22 +144,28 @@ class Agents:
             self._credentials[node.name] = credentials
         else:
             self._provide(plan, others)
-        self._configure_home_agents(home)
-        for each in others:
-            if self.home_agents[each.name].running and not self.options.ike:
-                self.home_agents[each.name].ask("add-peer", **self._introduction(each, plan))
+        self.configure_home_agents(home)
+        if node.name in self.put_out:
+            self.put_out.remove(node.name)
+            self.tell([each.name for each in others], "readmit", index=plan.index)
+            self._introduce(plan, others)
+        elif not self.options.ike:
+            self._introduce(plan, others)
         agent.start()
         what = "advertising" if credentials is None else "running"
         agent.wait(what, lambda status: bool(status["advertising"]) or credentials is not None)
         return agent
 
-    def _introduction(self, node: NodePlan, peer: NodePlan) -> dict[str, Any]:
-        """Return the arguments of `add-peer` by which ``node`` gets to know ``peer``."""
-        config = self._peer_config(node, peer)
-        return {
-            "name": config.name, "index": config.index, "address": str(config.address),
-            "key_file": str(config.key_file),
-        }  # fmt: skip
+    def _introduce(self, node: NodePlan, others: Iterable[NodePlan]) -> None:
+        """Let the others that run expect a home agent; those that do not read it when they do."""
+        for each in others:
+            config = self._peer_config(each, node)
+            told: dict[str, Any] = {"name": config.name, "index": config.index}
+            told["address"] = str(config.address)
+            if not self.options.ike:
+                told["key_file"] = str(config.key_file)
+            if self.home_agents[each.name].running:
+                self.home_agents[each.name].ask("add-peer", **told)
 
     def leave(self, name: str) -> None:
         """Let a home agent leave its peers and mobile nodes in good order, if it still can.
@@ -194,12 +203,13 @@ class Agents:
             (gone.directory / "returns").unlink(missing_ok=True)
         self._credentials.pop(name, None)
         left = [node.name for node in self.plan.home_agents(home)]
-        self.tell(left, "dismiss", name=name, reason="removed")
+        if len(self.tell(left, "dismiss", name=name, reason="removed")) < len(left):
+            self.put_out.add(name)
         for pair in [each for each in self._pair_files if name in each]:
             self._pair_files.pop(pair).unlink(missing_ok=True)
         if self.key_holders[home.number] == name:
             self.key_holders[home.number] = self.plan.home_agents(home)[0].name
-        self._configure_home_agents(home)
+        self.configure_home_agents(home)
 
     def start_home_agents(self) -> None:
         """Start all home agents; the routes that they advertise tell when they are ready."""
@@ -281,14 +291,14 @@ class Agents:
                 associations.append(
                     KeyedAssociation(spi, source, destination, mode, transform, _key(transform))
                 )
-        path = self._keys / f"{_of_home(mobile.name, network)}.toml"
+        path = self.keys / f"{_of_home(mobile.name, network)}.toml"
         write_key_file(path, associations)
         return path
 
     def _configure(self) -> None:
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
-        write = self._write_secret if self.options.ike else self.write_mobile_keys
-        self._mobile_files = {
+        write = self.write_secret if self.options.ike else self.write_mobile_keys
+        self.mobile_files = {
             (node.name, number): write(node, self.plan.nodes[holder])
             for node in mobiles
             for number, holder in self.key_holders.items()
@@ -297,9 +307,9 @@ class Agents:
             everyone = self.plan.home_agents(home)
             for node in everyone:
                 self._provide(node, [each for each in everyone if each.index < node.index])
-            self._configure_home_agents(home)
+            self.configure_home_agents(home)
         for node in mobiles:
-            self._configure_mobile(node, self._mobile_files)
+            self._configure_mobile(node, self.mobile_files)
 
     def _provide(self, node: NodePlan, others: Iterable[NodePlan]) -> None:
         """Give a home agent a certificate; or, without IKE, keys with each of the others."""
@@ -315,12 +325,15 @@ class Agents:
         path = self._pair_files.get(frozenset((node.name, peer.name)), Path())
         return PeerConfig(peer.name, peer.index, self.plan.address_of(peer.name), path)
 
-    def _configure_home_agents(self, home: HomeNetwork) -> None:
+    def configure_home_agents(self, home: HomeNetwork) -> None:
         """Write the configurations of all home agents of a home network, for their next start."""
         everyone = self.plan.home_agents(home)
-        own = [path for (_, number), path in self._mobile_files.items() if number == home.number]
+        own = [path for (_, number), path in self.mobile_files.items() if number == home.number]
         for node in everyone:
-            peers = tuple(self._peer_config(node, peer) for peer in everyone if peer is not node)
+            expected = [
+                each for each in everyone if each is not node and each.name not in self.put_out
+            ]
+            peers = tuple(self._peer_config(node, each) for each in expected)
             # Of secrets every home agent has a copy, of SAs one, which tells the others.
             holds = node.name == self.key_holders[home.number] or self.options.ike
             config = self.home_agent_config(node, peers, tuple(own) if holds else ())
@@ -423,7 +436,7 @@ class Agents:
         name = _of_home(node.name, home)
         return self.authority.mobile_node(name, home.home_address(node.index))
 
-    def _write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
+    def write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
         """Write a pre-shared key of a mobile node; every home agent of that home reads the file.
 
         Where mobile nodes have certificates there is none.
@@ -431,7 +444,7 @@ class Agents:
         if not self.options.mobile_secret:
             return Path()
         home = self.plan.home_of(holder.name)
-        path = self._keys / f"{_of_home(mobile.name, home)}.secret"
+        path = self.keys / f"{_of_home(mobile.name, home)}.secret"
         write_secret_file(path, {home.home_address(mobile.index): secrets.token_bytes(32)})
         return path
 
@@ -445,7 +458,7 @@ class Agents:
             )
             for sender, receiver in ((a, b), (b, a))
         ]  # fmt: skip
-        path = self._keys / f"{a.name}-{b.name}.toml"
+        path = self.keys / f"{a.name}-{b.name}.toml"
         write_key_file(path, associations)
         return path
 

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from agents.config import CredentialFiles
+from topologies.isolation import put_out
 from topologies.newcomers import MembershipError, newcomer, picture_place
 from topologies.plan import HomeNetwork, LinkPlan, NodePlan, Plan, Role
 from topologies.plan_topo import NODE_CLASSES
@@ -114,7 +115,7 @@ class Membership:
         begun = time.monotonic_ns()
         if fencing:
             self._network.faults.fence(name)
-        self._network.agents.isolate(name, others)
+        put_out(self._network.agents, name, others)
         self.isolated[name] = begun
         return begun
 
