@@ -88,7 +88,7 @@ def overview(isolations: Sequence[Row], flows: Sequence[Row]) -> list[list[str]]
                 _times(mine, "time_to_powerless_ms"),
                 _times(mine, "time_to_refused_ms"),
                 *lost,
-                f"{again} of {len(mine)}",
+                f"{again}/{len(mine)}",
             ]
         )
     return lines

@@ -204,5 +204,5 @@ def test_a_line_a_cell(tmp_path: Path) -> None:
     assert len(lines) == 8
     last = report.isolation(*tables).splitlines()[-1]
     assert last.startswith("| primary | detection | off | 2x not in 4 s | 2 (max 2) | 4000 |")
-    assert lines[0] == ["secondary", "verb", "on", "10 (max 11)", "2 (max 2)", "12", "12", "2 of 2"]
+    assert lines[0] == ["secondary", "verb", "on", "10 (max 11)", "2 (max 2)", "12", "12", "2/2"]
     assert lines[1][3:5] == ["2x not in 4 s", "2 (max 2)"]
