@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, RouteOptimisation, load_home_agent
 from agents.core.mtu import inner_mtu
+from agents.isolation_commands import IsolationCommands
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
@@ -33,8 +34,6 @@ from agents.runtime.watchdog import Watchdog, WatchdogDied
 if TYPE_CHECKING:
     from agents.core.home_agent import HomeAgent
     from agents.core.ike.credentials import Credentials
-
-Answer = TypeVar("Answer")
 
 REVOCATION_EVENTS: Final = ("revocations-learned", "revocations-heard")
 
@@ -180,10 +179,7 @@ class HomeAgentProcess(Agent):
             "add-peer": self._add_peer,
             "dismiss": self._dismiss,
             "leave": self._leave,
-            "isolate": self._isolate,
-            "readmit": self._readmit,
-            "revocations": self._revocations,
-            "load-secrets": self._load_secrets,
+            **IsolationCommands(self.engine, self._carry_out).commands(),
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
@@ -293,54 +289,10 @@ class HomeAgentProcess(Agent):
         self._check_connectivity(now)
         return "dismissed"
 
-    def _isolate(self, request: Mapping[str, Any], now: float) -> bool:
-        """Put the home agent `name`, or of `index`, out for good; whether that is news."""
-        index = request.get("index")
-        if not isinstance(index, int):
-            name = text_parameter(request, "name")
-            known = (each["index"] for each in self.engine.peers() if each["name"] == name)
-            index = next(known, None)
-        if not isinstance(index, int):
-            raise CommandError(f"name: {name} is no peer; give its index")
-        return self._judged(lambda: self.engine.isolate(index, "verb", now), now)
-
-    def _readmit(self, request: Mapping[str, Any], now: float) -> str:
-        """Let the home agent of `index` join again, in a later incarnation."""
-        index = request.get("index")
-        if not isinstance(index, int):
-            raise CommandError('"index": give the index of a home agent that is isolated')
-        self._judged(lambda: self.engine.readmit(index, now), now)
-        return "readmitted"
-
-    def _revocations(self, request: Mapping[str, Any], now: float) -> bool:
-        """Take the revocation list in `path`, in DER; whether it is news."""
-        path = Path(text_parameter(request, "path"))
-        try:
-            octets = path.read_bytes()
-        except OSError as error:
-            raise CommandError(f"{path}: {error.strerror}") from error
-        return self._judged(lambda: self.engine.learn_revocations(octets, now), now)
-
-    def _load_secrets(self, request: Mapping[str, Any], now: float) -> int:
-        """Know mobile nodes by the pre-shared keys in `path`, in place of all others."""
-        from agents.shared_secrets import read_secret_file
-
-        def load() -> int:
-            secrets = read_secret_file(Path(text_parameter(request, "path")))
-            self.engine.load_secrets(secrets, now)
-            return len(secrets)
-
-        return self._judged(load, now)
-
-    def _judged(self, verb: Callable[[], Answer], now: float) -> Answer:
-        """Do what an operator decided, and what follows; raises `CommandError`."""
-        try:
-            answer = verb()
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+    def _carry_out(self, now: float) -> None:
+        """An operator has decided something: what follows leaves at once."""
         self.pump(now)
         self._check_connectivity(now)
-        return answer
 
     def _leave(self, request: Mapping[str, Any], now: float) -> str:
         """Go for good; the process ends, with exit code 0, when all is handed over."""

@@ -97,7 +97,7 @@ class MobileNodeProcess(Agent):
         """Let new flows use another home; keep what is revoked for the next start."""
         if isinstance(event, HomeChosen):
             self._host.choose(event.home)
-        elif event.kind == "revocations-learned":
+        elif event.kind in ("revocations-learned", "revocations-heard"):
             self._keep_lists()
 
     def _keep_lists(self) -> None:

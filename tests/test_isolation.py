@@ -488,3 +488,24 @@ class FakeRevocations:
         return tuple(
             RevocationList(each, b"", 1, certified.today(), frozenset()) for each in self._lists
         )
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_who_may_come_back_needs_another_certificate(fresh: bool) -> None:
+    """Isolated by verb and readmitted: the certificate that it had then lets nobody in."""
+    world, authority, certificates = certified_world()
+    world.order = [2, 3, 1]
+    world.isolate(1)
+    world.run(1.0)
+    for index in (2, 3):
+        world.has[index].readmit(1, world.now)
+    if fresh:
+        certificates[1] = authority.home_agent("HA1", 1, own_address(1), ANYCAST, HOME)
+    world.kill(1)
+    world.start_ha(1)
+    world.run(3.0)
+    for index in (2, 3):
+        assert ("HA1" in world.has[index].status()["peers"]) is fresh  # type: ignore[operator]
+        refused = world.has[index].key_counters().get("peer-ike.not-authorised.isolated", 0)
+        assert (refused > 0) is not fresh
+    assert (spis(world, 1) == spis(world, 2)) is fresh
