@@ -1,7 +1,9 @@
 """Credentials in files: certificates in PEM, the private key in PEM of mode 0600, lists in DER."""
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from agents.core.ike.certificates import read_certificate
 from agents.core.ike.credentials import Credentials, NotAuthorised
 from agents.private_files import read_private_octets
 from agents.wire.ike.identity import Identity
+
+KEPT = "revocations"
+"""The folder of lists that others have handed on, in an agent's directory."""
 
 
 def time_of_day() -> datetime:
@@ -38,6 +43,24 @@ def read_credentials(
         except NotAuthorised as error:
             raise ConfigError(f"{files.revocations}: {error}; fetch a newer list") from None
     return credentials
+
+
+def keep_lists(credentials: Credentials, directory: Path) -> None:
+    """Write the newest revocation lists below `directory`, for the next start; raises `OSError`."""
+    folder = directory / KEPT
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for each in credentials.revocations.lists():
+        path = folder / f"{sha256(each.issuer).hexdigest()[:16]}.crl"
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(each.octets)
+        fresh.replace(path)
+
+
+def recall_lists(credentials: Credentials, directory: Path) -> None:
+    """Learn what an earlier life has kept; what cannot be believed any more is passed over."""
+    for path in sorted((directory / KEPT).glob("*.crl")):
+        with contextlib.suppress(NotAuthorised, OSError):
+            credentials.revocations.learn(path.read_bytes())
 
 
 def check_own(credentials: Credentials, files: CredentialFiles, *addresses: IPv6Address) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from agents.config import ConfigError, HomeAgentConfig, RouteOptimisation, load_home_agent
 from agents.core.mtu import inner_mtu
+from agents.isolation_commands import IsolationCommands
 from agents.runtime.agent import BATCH, Agent, log_to, one_line, text_parameter
 from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
@@ -33,7 +34,7 @@ from agents.runtime.watchdog import Watchdog, WatchdogDied
 if TYPE_CHECKING:
     from agents.core.ike.credentials import Credentials
 
-Answer = TypeVar("Answer")
+REVOCATION_EVENTS: Final = ("revocations-learned", "revocations-heard")
 
 HOME_METRIC: Final = 1
 """Below any routing daemon's: the own home link wins over the way to another home agent's."""
@@ -90,9 +91,11 @@ class HomeAgentProcess(Agent):
         journal: Journal,
         watchdog: Watchdog,
         egress: EgressFile | None = None,
+        credentials: "Credentials | None" = None,
     ) -> None:
         super().__init__(engine, journal, egress)
         self._config = config
+        self._credentials = credentials
         self._own = config.address.packed
         self._returns = config.directory / "returns"
         self._isolated = config.directory / "isolated"
@@ -152,8 +155,20 @@ class HomeAgentProcess(Agent):
             if not write_isolated(self._isolated, self.engine.isolated):
                 text = "who is isolated cannot be written down: isolate again after a restart"
                 self.journal.write("notice", {"text": text})
+        elif event.kind in REVOCATION_EVENTS:
+            self._keep_lists()
         elif event.kind == "metric-changed":
             self._metric_hook.run(event.fields()["metric"])
+
+    def _keep_lists(self) -> None:
+        """What is revoked stays so after a restart."""
+        from agents.credential_files import keep_lists
+
+        assert self._credentials is not None
+        try:
+            keep_lists(self._credentials, self._config.directory)
+        except OSError as error:
+            self.journal.write("notice", {"text": f"a revocation list is not kept: {error}"})
 
     def commands(self) -> dict[str, Command]:
         """Add a home agent's verbs."""
@@ -163,10 +178,7 @@ class HomeAgentProcess(Agent):
             "add-peer": self._add_peer,
             "dismiss": self._dismiss,
             "leave": self._leave,
-            "isolate": self._isolate,
-            "readmit": self._readmit,
-            "revocations": self._revocations,
-            "load-secrets": self._load_secrets,
+            **IsolationCommands(self.engine, self._carry_out).commands(),
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
@@ -276,54 +288,10 @@ class HomeAgentProcess(Agent):
         self._check_connectivity(now)
         return "dismissed"
 
-    def _isolate(self, request: Mapping[str, Any], now: float) -> bool:
-        """Put the home agent `name`, or of `index`, out for good; whether that is news."""
-        index = request.get("index")
-        if not isinstance(index, int):
-            name = text_parameter(request, "name")
-            known = (each["index"] for each in self.engine.peers() if each["name"] == name)
-            index = next(known, None)
-        if not isinstance(index, int):
-            raise CommandError(f"name: {name} is no peer; give its index")
-        return self._judged(lambda: self.engine.isolate(index, "verb", now), now)
-
-    def _readmit(self, request: Mapping[str, Any], now: float) -> str:
-        """Let the home agent of `index` join again, in a later incarnation."""
-        index = request.get("index")
-        if not isinstance(index, int):
-            raise CommandError('"index": give the index of a home agent that is isolated')
-        self._judged(lambda: self.engine.readmit(index, now), now)
-        return "readmitted"
-
-    def _revocations(self, request: Mapping[str, Any], now: float) -> bool:
-        """Take the revocation list in `path`, in DER; whether it is news."""
-        path = Path(text_parameter(request, "path"))
-        try:
-            octets = path.read_bytes()
-        except OSError as error:
-            raise CommandError(f"{path}: {error.strerror}") from error
-        return self._judged(lambda: self.engine.learn_revocations(octets, now), now)
-
-    def _load_secrets(self, request: Mapping[str, Any], now: float) -> int:
-        """Know mobile nodes by the pre-shared keys in `path`, in place of all others."""
-        from agents.shared_secrets import read_secret_file
-
-        def load() -> int:
-            secrets = read_secret_file(Path(text_parameter(request, "path")))
-            self.engine.load_secrets(secrets, now)
-            return len(secrets)
-
-        return self._judged(load, now)
-
-    def _judged(self, verb: Callable[[], Answer], now: float) -> Answer:
-        """Do what an operator decided, and what follows; raises `CommandError`."""
-        try:
-            answer = verb()
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+    def _carry_out(self, now: float) -> None:
+        """An operator has decided something: what follows leaves at once."""
         self.pump(now)
         self._check_connectivity(now)
-        return answer
 
     def _leave(self, request: Mapping[str, Any], now: float) -> str:
         """Go for good; the process ends, with exit code 0, when all is handed over."""
@@ -402,7 +370,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
         isolated=read_isolated(config.directory / "isolated"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
-    agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress)
+    agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress, credentials)
     journal.write("agent-started", {"incarnation": incarnation, "pid": os.getpid()})
     if incarnation == 1:
         # Later ones cannot know how far an SA of the file has been used.
@@ -433,9 +401,10 @@ def _read_credentials(config: HomeAgentConfig) -> "Credentials | None":
     """Return what certificates there are, which have to be this home agent's."""
     if not config.credentials.given:
         return None
-    from agents.credential_files import check_own, read_credentials
+    from agents.credential_files import check_own, read_credentials, recall_lists
 
     credentials = read_credentials(config.credentials)
+    recall_lists(credentials, config.directory)
     check_own(credentials, config.credentials, config.address, config.home_agent_address)
     return credentials
 

@@ -42,13 +42,16 @@ class MobileNodeProcess(Agent):
         engine: MobileNodeEngine,
         journal: Journal,
         egress: EgressFile | None = None,
+        credentials: "Sequence[Credentials | None]" = (),
     ) -> None:
         """Open devices and sockets and set up the host; raises `OSError` and `ConfigError`.
 
-        `homes` are the configurations of `engine`, or of the engines that it stands for, in order.
+        `homes` are the configurations of `engine`, or of the engines that it stands for, in order;
+        `credentials` are theirs.
         """
         super().__init__(engine, journal, egress)
         self._homes = homes
+        self._credentials = credentials
         self._netlink = Netlink()
         self._monitor = Monitor()
         self._tuns = {each.home_address.packed: Tun(each.tun) for each in homes}
@@ -91,9 +94,22 @@ class MobileNodeProcess(Agent):
                 tun.write(own)
 
     def on_event(self, event: EngineEvent, now: float) -> None:
-        """Let new flows use another home."""
+        """Let new flows use another home; keep what is revoked for the next start."""
         if isinstance(event, HomeChosen):
             self._host.choose(event.home)
+        elif event.kind in ("revocations-learned", "revocations-heard"):
+            self._keep_lists()
+
+    def _keep_lists(self) -> None:
+        """What is revoked stays so after a restart."""
+        from agents.credential_files import keep_lists
+
+        try:
+            for home, credentials in zip(self._homes, self._credentials, strict=True):
+                if credentials is not None:
+                    keep_lists(credentials, home.directory)
+        except OSError as error:
+            self.journal.write("notice", {"text": f"a revocation list is not kept: {error}"})
 
     def commands(self) -> dict[str, Command]:
         """Add a mobile node's verbs."""
@@ -247,13 +263,14 @@ def _prepare(paths: Sequence[Path]) -> MobileNodeProcess:
     from agents.keys import read_key_file
 
     egress = EgressFile(first.directory / "egress.bin") if first.egress_record else None
-    engine = _make_engine(homes, egress.record if egress is not None else None)
+    credentials = [_credentials(each) for each in homes]
+    engine = _make_engine(homes, credentials, egress.record if egress is not None else None)
     keys = {
         each.key_file: read_key_file(each.key_file) for each in homes if each.key_file != Path()
     }
     engine.load_keys([each for own in keys.values() for each in own], time.monotonic())
     journal = Journal(first.directory / "events.jsonl", first.name)
-    agent = MobileNodeProcess(homes, engine, journal, egress)
+    agent = MobileNodeProcess(homes, engine, journal, egress, credentials)
     for path, own in keys.items():
         claim_keys(first.directory / "used-keys", own, path)
     journal.write("agent-started", {"pid": os.getpid()})
@@ -265,13 +282,16 @@ def _prepare(paths: Sequence[Path]) -> MobileNodeProcess:
 
 
 def _make_engine(
-    homes: Sequence[MobileNodeConfig], record: Callable[[int, int, int], None] | None
+    homes: Sequence[MobileNodeConfig],
+    credentials: "Sequence[Credentials | None]",
+    record: Callable[[int, int, int], None] | None,
 ) -> MobileNodeEngine:
     """Return the engine of one home, or what stands for those of several."""
     from agents.core.mobile_node import MobileNode
 
     engines = [
-        MobileNode(each, os.urandom, record, _secret(each), _credentials(each)) for each in homes
+        MobileNode(each, os.urandom, record, _secret(each), own)
+        for each, own in zip(homes, credentials, strict=True)
     ]
     if len(engines) == 1:
         return engines[0]
@@ -296,9 +316,10 @@ def _credentials(config: MobileNodeConfig) -> "Credentials | None":
     """Return what certificates there are, whose own has to be of the home address."""
     if not config.credentials.given:
         return None
-    from agents.credential_files import check_own, read_credentials
+    from agents.credential_files import check_own, read_credentials, recall_lists
 
     credentials = read_credentials(config.credentials)
+    recall_lists(credentials, config.directory)
     check_own(credentials, config.credentials, config.home_address)
     return credentials
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 
-from agents.config import Mode, PeerConfig, dump, load_home_agent
+from agents.config import Mode, PeerConfig, dump, load_home_agent, load_mobile_node
 from tests import runtime_lab as lab
 from tests.figure_1.keys import found_in
 from tests.runtime_lab import ask, await_true, events, request, run, spawn, start
@@ -99,8 +99,16 @@ def revocation_and_what_is_refused(directory: Path) -> None:
 
 
 def either_restarts(directory: Path) -> None:
-    """The mobile node with the same certificate; then the home agent, which has lost all SAs."""
+    """The mobile node with the same certificate; then the home agent, which has lost all SAs.
+
+    The mobile node has no revocation list; it learns one, and keeps it for its next start.
+    """
     pair = Pair(directory)
+    path = directory / "mn.toml"
+    config = load_mobile_node(path)
+    path.write_text(
+        dump(replace(config, credentials=replace(config.credentials, revocations=Path())))
+    )
     pair.mn.kill()
     pair.mn.wait()
     pair.mn = start(directory, "mn")
@@ -115,6 +123,9 @@ def either_restarts(directory: Path) -> None:
     pair.mn = start(directory, "mn")
     pair.await_bound()
     pair.check()
+    assert [each["kind"] for each in events(directory, "mn")].count("revocations-learned") == 1
+    (kept,) = (directory / "mn" / "revocations").iterdir()
+    assert kept.read_bytes() == (directory / "authority" / "revocations.crl").read_bytes()
 
 
 def unreachables() -> int:

@@ -1,6 +1,7 @@
 """Certificates, their chains and lists of revocation: what is believed, and why not."""
 
 import contextlib
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -22,7 +23,7 @@ from agents.core.home_agent_certificate import HomeAgentCertificate
 from agents.core.ike.certificates import Certificate, read_certificate
 from agents.core.ike.credentials import Credentials, Verified
 from agents.core.ike.not_authorised import NotAuthorised
-from agents.credential_files import read_credentials
+from agents.credential_files import keep_lists, read_credentials, recall_lists
 from agents.wire.address_blocks import (
     EXTENSION,
     AddressRange,
@@ -199,14 +200,38 @@ def test_what_a_list_says_holds_whatever_the_clock_says(operator: Authority) -> 
 
 def test_strict_wants_a_list_that_is_up_to_date(operator: Authority) -> None:
     files = of_ha(operator)
-    assert believe(files, operator).leaf
+    now = [datetime.now(UTC)]
+
+    def strict(**changes: Path) -> Credentials:
+        wanted = replace(operator.trust(), strict_revocation=True, **changes)
+        return read_credentials(wanted, lambda: now[0])
+
+    chain = chain_of(files)
+    assert believe(files, operator, revocations=Path()).leaf
     with pytest.raises(NotAuthorised, match="revocation-unknown"):
-        believe(files, operator, strict_revocation=True)
-    mine = read_credentials(replace(files, strict_revocation=True))
-    chain = [read_certificate(each) for each in mine.chain]
+        strict(revocations=Path()).verify(chain, Identity.of(OWN))
+    with_list = strict()
+    assert with_list.verify(chain, Identity.of(OWN)).leaf is chain[0]
+    (held,) = with_list.revocations.lists()
+    now[0] = held.next_update + timedelta(seconds=1)
     with pytest.raises(NotAuthorised, match="revocation-unknown"):
-        # The issuing authority has a list; the root above it has none.
-        mine.verify(chain, Identity.of(OWN))
+        with_list.verify(chain, Identity.of(OWN))
+    assert read_credentials(operator.trust(), lambda: now[0]).verify(chain, Identity.of(OWN)).leaf
+
+
+def test_what_was_learnt_is_kept_for_the_next_start(operator: Authority, tmp_path: Path) -> None:
+    files = without_list(of_ha(operator))
+    mine = read_credentials(files)
+    recall_lists(mine, tmp_path)  # nothing there: the first start
+    assert mine.revocations.lists() == ()
+    mine.revocations.learn(operator.revoke("HA2").read_bytes())
+    keep_lists(mine, tmp_path)
+    keep_lists(mine, tmp_path)
+    (tmp_path / "revocations" / "cut.crl").write_bytes(b"\x30\x82")
+    again = read_credentials(files)
+    recall_lists(again, tmp_path)
+    assert again.revocations.revoked(operator.serials["HA2"])
+    assert len(again.revocations.lists()) == 1
 
 
 # Certificates that nobody should issue
@@ -368,6 +393,36 @@ def test_openssl_agrees(operator: Authority, tmp_path: Path) -> None:
             chain = chain_of(files)
             with pytest.raises(NotAuthorised, match=case):
                 mine.verify(chain, Identity.of(OWN))
+
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "certificates.md"
+
+
+@pytest.mark.skipif(OPENSSL is None, reason="no openssl here to ask")
+def test_what_the_page_for_operators_makes_is_believed(tmp_path: Path) -> None:
+    """Every shell block of docs/certificates.md, in order, in one directory."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 4
+    script = "set -e\n" + "".join(blocks)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    names = {"chain": "HA1.pem", "key": "HA1.key", "anchors": "root.pem", "revocations": "list.crl"}
+    files = CredentialFiles(**{key: tmp_path / name for key, name in names.items()})
+    mine = read_credentials(files)
+    own = mine.verify(chain_of(files), Identity.of(ANYCAST))
+    read = HomeAgentCertificate.of(own)
+    assert (read.name, read.index, read.prefixes) == ("HA1", 1, (HOME,))
+    assert read.address == IPv6Address("fd00:1:1::1")
+    mobile = replace(files, chain=tmp_path / "mn.pem", key=tmp_path / "mn.key")
+    theirs = chain_of(mobile)
+    assert theirs[0].blocks is not None
+    with pytest.raises(NotAuthorised, match="revoked"):
+        mine.verify(theirs, Identity.of(HOA))
+    unaware = read_credentials(without_list(files))
+    assert unaware.verify(theirs, Identity.of(HOA)).delegates(IPv6Network(HOA))
 
 
 # Files

@@ -34,6 +34,9 @@ VALID: Lifetime = (timedelta(hours=-1), timedelta(days=365))
 EXPIRED: Lifetime = (timedelta(days=-2), timedelta(days=-1))
 NOT_YET: Lifetime = (timedelta(days=1), timedelta(days=2))
 
+NEXT_LIST = timedelta(days=30)
+"""When a list's successor is due, from its making."""
+
 ALL = (IPv6Network("fd00::/8"),)
 """What the root has to give: the addresses of all topologies."""
 
@@ -140,7 +143,7 @@ class Authority:
             x509.CertificateRevocationListBuilder()
             .issuer_name(self._issuer)
             .last_update(now + VALID[0])
-            .next_update(now + VALID[1])
+            .next_update(now + NEXT_LIST)
             .add_extension(x509.CRLNumber(self._number), critical=False)
             .add_extension(_key_name(self._key), critical=False)
         )

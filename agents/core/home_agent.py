@@ -471,6 +471,7 @@ class HomeAgent:
             **status_report.status(self._context),
             "advertising": self._membership.advertising,
             "metric": self._metric.metric,
+            "isolated": sorted(self._context.isolated),
             "leaving": str(self._leaving.stage),
         }
 

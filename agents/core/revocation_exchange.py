@@ -50,15 +50,18 @@ class Assembly:
         """Take one part; return the list with the last. Raises `Dropped` for what cannot be."""
         if not 0 < message.length <= MOST_OCTETS:
             raise Dropped("revocations-too-long")
-        partial = self._partial.setdefault(message.digest, _Partial(message.length))
         octets = b"".join(each.octets for each in message.entries)
-        if message.offset + len(octets) > partial.length:
+        on_grid = message.offset % inter_ha.PART_LIMIT == 0 and len(octets) <= inter_ha.PART_LIMIT
+        if not on_grid or message.offset + len(octets) > message.length:
+            raise Dropped("revocations-misfit")
+        partial = self._partial.setdefault(message.digest, _Partial(message.length))
+        if len(self._partial) > MOST_PARTIAL:
+            self._partial.popitem(last=False)
+        if partial.length != message.length:
             raise Dropped("revocations-misfit")
         partial.parts[message.offset] = octets
         whole = partial.whole()
         if whole is None:
-            if len(self._partial) > MOST_PARTIAL:
-                self._partial.popitem(last=False)
             return None
         del self._partial[message.digest]
         if _digest(whole) != message.digest or len(whole) != partial.length:

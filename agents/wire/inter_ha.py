@@ -57,6 +57,7 @@ __all__ = [
     "ENTRIES_LIMIT",
     "EVERYBODY",
     "MESSAGE_LIMIT",
+    "PART_LIMIT",
     "Accusation",
     "BindingEntry",
     "BindingInformationAcknowledgement",
@@ -105,6 +106,8 @@ _HEAD = struct.Struct("!6xBBHHxx")
 _SEGMENT_FIELD = 6
 ENTRIES_LIMIT = MESSAGE_LIMIT - _HEAD.size - _SEGMENT_FIELD
 _PART_FIELD = 18
+PART_LIMIT = tlv.MAX_VALUE * ((ENTRIES_LIMIT - _PART_FIELD) // (tlv.HEAD + tlv.MAX_VALUE))
+"""Octets of something longer that go in one message; parts begin at multiples of it."""
 _FLAG = 0x01
 _SMALLEST = {EXPERIMENTAL: 16}
 
@@ -133,16 +136,15 @@ def fit(entries: Sequence[_EntryT], limit: int = ENTRIES_LIMIT) -> list[tuple[_E
 def cut(octets: bytes) -> list[tuple[int, tuple[OctetsEntry, ...]]]:
     """Cut octets into (offset, entries), each for one message of at most 1280 octets of ESP."""
     size = tlv.MAX_VALUE
-    each = size * ((ENTRIES_LIMIT - _PART_FIELD) // (tlv.HEAD + size))
     return [
         (
             offset,
             tuple(
-                OctetsEntry(octets[start : min(start + size, offset + each)])
-                for start in range(offset, min(offset + each, len(octets)), size)
+                OctetsEntry(octets[start : start + size])
+                for start in range(offset, min(offset + PART_LIMIT, len(octets)), size)
             ),
         )
-        for offset in range(0, len(octets), each)
+        for offset in range(0, len(octets), PART_LIMIT)
     ]
 
 

@@ -70,7 +70,7 @@ class Credentials:
         leaf = chain[0]
         verified = verify_chain(leaf, chain[1:], self.anchors, self.wall_time())
         for each in verified.chain[:-1]:
-            self.revocations.check(each)
+            self.revocations.check(each, end=each is leaf)
         if leaf.authority or not leaf.proves:
             raise NotAuthorised("wrong-usage", str(leaf))
         if identity not in leaf.identities:

@@ -47,7 +47,8 @@ class Revocations:
     ) -> None:
         """`authorities` stand between anchors and others, and sign lists too.
 
-        `strict`: a certificate is taken only with a list of its issuer that is not out of date.
+        `strict`: the certificate of an end is taken only with a list of its issuer that is not out
+        of date.
         """
         self._anchors = tuple(anchors)
         self._authorities = tuple(authorities)
@@ -80,12 +81,15 @@ class Revocations:
         self._lists[fresh.issuer] = fresh
         return True
 
-    def check(self, certificate: Certificate) -> None:
-        """Raise `NotAuthorised`: `revoked`, or, if strict, `revocation-unknown`."""
+    def check(self, certificate: Certificate, *, end: bool) -> None:
+        """Raise `NotAuthorised` for one that is not to be believed.
+
+        `revoked`, or, if strict, `revocation-unknown`: of an `end`, not of an authority.
+        """
         held = self._lists.get(certificate.issuer)
         if held is not None and certificate.serial in held.serials:
             raise NotAuthorised("revoked", str(certificate))
-        if self._strict and (held is None or self._wall_time() > held.next_update):
+        if end and self._strict and (held is None or self._wall_time() > held.next_update):
             raise NotAuthorised("revocation-unknown", str(certificate))
 
     def revoked(self, serial: int, issuer: bytes | None = None) -> bool:
