@@ -235,6 +235,18 @@ def test_one_that_joins_waits_until_it_is_let_in() -> None:
     assert 3 in world.advertising
 
 
+def test_one_that_joins_meets_those_that_are_far_too() -> None:
+    world = registered()
+    world.kill(3)
+    world.last_advertised[3] = None
+    far = own_address(1).packed
+    world.delay = lambda packet: 0.2 if far in (packet[8:24], packet[24:40]) else 0.001
+    world.start_ha(3, joins=True)
+    while 3 not in world.advertising:
+        world.run(0.01)
+    assert world.has[3].status()["peers"] == {"HA1": "up", "HA2": "up"}
+
+
 def test_cut_off_home_agent_withdraws_and_learns_before_it_returns() -> None:
     world = registered()
     world.has[1].connectivity(False, world.now)

@@ -22,7 +22,10 @@ FIRST_PEER_INTERVALS = 3
 
 
 MEETING_TIME = 1.0
-"""Seconds for which a starting HA waits for one that it knows from the tables of others alone."""
+"""Seconds for which a starting HA waits for one that it knows from the tables of others alone.
+
+One that joins waits so long for each that it is told of.
+"""
 
 
 class Membership:
@@ -68,6 +71,9 @@ class Membership:
         """Begin to speak to the peers, and to wait for them."""
         self._started = True
         self._wait_for_peers(now)
+        if not self._may_be_alone:
+            for peer in self._context.peers:
+                self.await_member(peer.index, now)
         self._detector.start(now)
 
     def introduce(self, peer: Peer, now: float) -> None:
