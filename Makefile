@@ -103,8 +103,9 @@ setup: $(READY)  ## install what is missing (every verb does that by itself, the
 doctor:  ## what this machine can and cannot do, with the cure; exit code 0, 1 or 2
 	+@$(DOCTOR)
 
+# Two workers: emulations on one, all else on the other (tests/side_by_side.py).
 test: $(READY)  ## unit, property and emulation tests [ARGS='-k word']
-	@exec $(PYTHON) -m pytest $(ARGS)
+	@exec $(PYTHON) -m pytest -n 2 $(ARGS)
 
 test-long: $(READY)  ## what takes longer: soak, chaos, fuzzing, a clean root [ARGS='-k word']
 	@exec $(PYTHON) -m pytest -m long $(ARGS)

@@ -6,7 +6,7 @@ routing follows, and the home agent wished for becomes primary. Then the two dis
 belongs to the prefix, so the greater weight moves both. 1,000 numbered packets a second in every
 direction tell what each move costs.
 
-    make metric [TRIALS=5] [QUICK=1] [SET='penalty=100 detection=bfd-50x3']
+    make metric [TRIALS=5] [QUICK=1] [SET='penalty=100 part=move detection=bfd-50x3']
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ KNOWN = Known(
     topologies=("single_as",),
     trials=5,
     quick_trials=1,
-    settings={"penalty": whole_number(1, 10000), "detection": one_of(DETECTIONS)},
+    settings={
+        "penalty": whole_number(1, 10000),
+        "part": one_of(PARTS),
+        "detection": one_of(DETECTIONS),
+    },
 )
 
 
@@ -61,6 +65,7 @@ class Metric:
         self.folder, self.parameters, self.console = folder, parameters, console
         settings = parameters.settings
         self.detection = settings.get("detection", DETECTION)
+        self.parts = [settings["part"]] if "part" in settings else list(PARTS)
         self.agents = AgentOptions(
             lifetime=LIFETIME_S,
             metric_penalty=settings.get("penalty", PENALTY),
@@ -68,7 +73,7 @@ class Metric:
         )
 
     def run(self) -> int:
-        """Run all trials of both parts, write everything; return the exit code."""
+        """Run all trials of the parts, write everything; return the exit code."""
         self.folder.event(EventName.RUN_BEGIN, experiment=NAME, seed=self.parameters.seed)
         routing = RoutingOptions(detection=DETECTIONS[self.detection])
         network = Network(
@@ -90,15 +95,15 @@ class Metric:
         wanted = self.parameters.trials
         valid = {
             (part, step, flow.number): 0
-            for part, steps in PARTS.items()
-            for step in range(1, len(steps) + 1)
+            for part in self.parts
+            for step in range(1, len(PARTS[part]) + 1)
             for flow in FLOWS
         }
         number = 0
         with progress_bar(self.console) as progress:
             bar = progress.add_task("streams", total=wanted * len(valid))
             for _ in range(wanted * ATTEMPTS):
-                for part in PARTS:
+                for part in self.parts:
                     if all(count >= wanted for key, count in valid.items() if key[0] == part):
                         continue
                     number += 1

@@ -3,10 +3,10 @@
 A change at one home agent goes to its n - 1 peers, each of which acknowledges, and the number of
 the Binding Update follows in a Replay Floor: 3(n - 1) messages; 2(n - 1) for SAs. A home agent
 that returns after a restart fetches a table of s segments from each peer, in s + 1 messages and a
-request for each 16 segments begun, and each peer asks for its table, which is empty still, in 2
-messages. (On paths of unequal delay some of it may be there by then: at most (n - 1)s segments
-more.) The detectors send n(n - 1) HELLOs an interval, or twice as many keepalives. Sizes come from
-the formats.
+request for each 16 segments begun, and each peer asks for its table, which only says who its peers
+are, in 3 messages. (On paths of unequal delay some of it may be there by then: at most (n - 1)s
+segments more.) The detectors send n(n - 1) HELLOs an interval, or twice as many keepalives. Sizes
+come from the formats.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.config import HomeAgentTimers
-from agents.core.table_transfer import WINDOW
+from agents.core.table_transfer import WINDOW, TableEntry
 from agents.wire import inter_ha, ipv6
-from agents.wire.inter_ha import BindingEntry, FloorEntry, SaEntry
+from agents.wire.inter_ha import BindingEntry, FloorEntry, MemberEntry, SaEntry
 from agents.wire.transforms import Mode, Transform
 from experiments.simulation.configuration import own_address
 from topologies import addressing
@@ -42,7 +42,7 @@ CHANGES: Mapping[str, str] = {
 FORMULAS: Mapping[str, str] = {
     **dict.fromkeys(("registration", "move", "deregistration"), "3(n - 1)"),
     "sa-update": "2(n - 1)",
-    "rejoin": "(n - 1)(s + 4)",
+    "rejoin": "(n - 1)(s + 5)",
     "hello": "n(n - 1) / interval",
     "keepalive": "2n(n - 1) / interval",
 }
@@ -86,7 +86,7 @@ def model(
         acknowledgement = inter_ha.SaInformationAcknowledgement(identifier=1)
         return _times(peers, *updates, *[acknowledgement] * len(updates))
     if change == "rejoin":
-        return _times(peers, *_table(mobiles), *_table(0))
+        return _times(peers, *_table(mobiles, peers), *_table(0, peers))
     pairs = home_agents * peers
     if change == "hello":
         each = round(DETECTION_SECONDS / timers.hello_interval)
@@ -106,6 +106,7 @@ _SA = SaEntry(
     Transform.AES_128_GCM,
     bytes(Transform.AES_128_GCM.key_length),
 )
+_MEMBER = MemberEntry(1, own_address(1))
 
 
 def _updates(associations: int) -> list[inter_ha.InterHaMessage]:
@@ -115,8 +116,10 @@ def _updates(associations: int) -> list[inter_ha.InterHaMessage]:
     ]
 
 
-def _table(mobiles: int) -> Sequence[inter_ha.InterHaMessage]:
-    entries: list[BindingEntry | SaEntry] = [_SA] * (ASSOCIATIONS * mobiles)
+def _table(mobiles: int, members: int) -> Sequence[inter_ha.InterHaMessage]:
+    """Return the messages of one table: who the sender's peers are, all SAs, all bindings."""
+    entries: list[TableEntry] = [_MEMBER] * members
+    entries += [_SA] * (ASSOCIATIONS * mobiles)
     segments = inter_ha.fit([*entries, *[_BINDING] * mobiles])
     requests = math.ceil((len(segments) + 1) / WINDOW)
     return [

@@ -13,6 +13,7 @@ from hypothesis import settings
 from leftovers import MARK, await_none, end, snapshot
 from people import Person, ordinary_user, root
 
+from tests import side_by_side
 from tests.figure_1.inside import Remote
 from tests.strongswan.configuration import missing
 from topologies.sandbox import launcher_command
@@ -30,6 +31,18 @@ for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(
             number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With several workers (`make test`): emulations on one of them; see side_by_side.py."""
+    return side_by_side.scheduler(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A worker has emulations first: they are the longest piece of work that is handed out."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: side_by_side.rank(item.nodeid))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import serialize_chain, serialize_message
 from agents.wire.ike.numbers import (
     AuthMethod,
+    CertificateEncoding,
     Encryption,
     Esn,
     ExchangeType,
@@ -132,6 +133,18 @@ CHAINS: dict[str, tuple[Payload, ...]] = {
         SelectorsInitiator((TrafficSelector.of(HOA, 135),)),
         SelectorsResponder((TrafficSelector(135, HA, HA, 0x0500, 0x05FF), ANYWHERE)),
     ),
+    "IKE_AUTH response with certificates, inside SK": (
+        IdentityResponder(Identity.of(HA)),
+        Certificate(CertificateEncoding.X509_SIGNATURE, b"a certificate in DER"),
+        Certificate(CertificateEncoding.REVOCATION_LIST, b"a list in DER"),
+        Authentication(
+            AuthMethod.DIGITAL_SIGNATURE, bytes.fromhex("0c300a06082a8648ce3d040302") + b"signature"
+        ),
+    ),
+    "IKE_AUTH response that refuses, inside SK": (
+        Notify(NotifyType.AUTHENTICATION_FAILED),
+        Notify(NotifyType.REFUSAL_REASON, b"expired"),
+    ),
     "CREATE_CHILD_SA request that rekeys, inside SK": (
         Notify(NotifyType.REKEY_SA, b"", ProtocolId.ESP, bytes.fromhex("01000001")),
         SecurityAssociationPayload((ESP_GCM,)),
@@ -147,7 +160,7 @@ CHAINS: dict[str, tuple[Payload, ...]] = {
 """What stands inside SK."""
 
 OTHERS: tuple[Payload, ...] = (
-    Certificate(4, b"a certificate"),
+    Certificate(11, b"hash and URL"),
     OpaquePayload(47, b"\x01\0\0\0"),
     OpaquePayload(200, b"unknown", critical=True),
     IdentityInitiator(Identity.of("who@home.example")),

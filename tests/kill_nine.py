@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from leftovers import MARK, await_none, end, files_of, labs_of, marked, snapshot
+from leftovers import MARK, await_no_lab, await_none, end, files_of, marked, snapshot
 from people import Person
 
 Moment = Callable[[str], bool]
@@ -63,7 +63,7 @@ def left_by(
     end(alive)
     left = [f"process {pid}: {words}" for pid, words in alive]
     left += [entry for entry in snapshot(folders).since(before) if not_kept(entry, keep)]
-    left += [f"lab: {name}" for name in labs_of(person.user) if played]
+    left += [f"lab: {name}" for name in (await_no_lab(person.user) if played else [])]
     if played:
         own = [path for path in files_of(person.user) if Path(path) != person.home]
         left += [entry for path in own if not_kept(entry := f"files: {path}", keep)]

@@ -96,6 +96,16 @@ def end(processes: Iterable[tuple[int, str]]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def labs_of(user: int) -> list[str]:
-    """Return the names of a user's labs."""
+def await_no_lab(user: int, seconds: float = 2.0) -> list[str]:
+    """Wait until a user has no lab; return the names of those that are still there.
+
+    A process that ends has lost its environment, by which it is known, before it closes its files.
+    """
+    deadline = time.monotonic() + seconds
+    while (there := _labs_of(user)) and time.monotonic() < deadline:
+        time.sleep(0.01)  # of this, too, the kernel tells nobody
+    return there
+
+
+def _labs_of(user: int) -> list[str]:
     return re.findall(rf"@manyhomes/{user}/(\S+)", read("/proc/net/unix"))

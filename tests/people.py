@@ -16,7 +16,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 AS_USER = Path(__file__).with_name("as_user.py")
-_user_ids = itertools.count(3_000_000 + os.getpid() % 100_000 * 10)
+_user_ids = itertools.count(3_000_000 + os.getpid() % 1_000_000 * 1_000)
+"""Its own thousand for each process: two that test at once play different users."""
 
 
 @dataclass(frozen=True)

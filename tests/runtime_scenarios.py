@@ -82,7 +82,8 @@ def tunnel_in_each_mode(directory: Path, mode: Mode) -> None:
     for node, target in (("cn", lab.HOME_ADDRESS), ("mn", lab.CORRESPONDENT)):
         fits = run(node, *PING, "-M", "do", "-s", str(size - 48), str(target))
         assert fits.returncode == 0, fits.stdout
-        larger = run(node, *PING, "-M", "do", "-s", str(size - 47), str(target))
+        # No answer is to come: its sender is told at once.
+        larger = run(node, *PING, "-W", "0.5", "-M", "do", "-s", str(size - 47), str(target))
         assert larger.returncode != 0
         # Without "do" the sender fragments: its kernel has learnt the size.
         assert run(node, *PING, "-M", "dont", "-s", "4000", str(target)).returncode == 0
@@ -182,8 +183,7 @@ def mobile_node_stays_silent_and_closed(directory: Path) -> None:
     # A neighbour that knows the home address reaches nothing by it.
     link_local = re.findall(r"inet6 (fe80::\S+)/64", ip("mn", "addr", "show", "dev", "wire"))[0]
     ip("r", "route", "add", str(lab.HOME_ADDRESS), "via", link_local, "dev", "to-mn")
-    short = ("ping", "-c", "2", "-i", "0.01", "-W", "1", "-q")
-    assert run("r", *short, str(lab.HOME_ADDRESS)).returncode != 0
+    assert run("r", *PING, "-W", "0.5", str(lab.HOME_ADDRESS)).returncode != 0
     ip("r", "route", "del", str(lab.HOME_ADDRESS), "dev", "to-mn")
     pair.check()
 

@@ -205,10 +205,10 @@ def test_routing_sends_with_traffic_class_cs6(distance: Lab) -> None:
     assert found == {"OSPFv3": {0xC0}, "BFD": {0xC0}, "BGP": {0xC0}}
 
 
-def lost_session(distance: Lab, seconds: float) -> Observation | None:
+def lost_session(distance: Lab, seconds: float, **where: str) -> Observation | None:
     """Await a BFD session that goes down; None if there is none for so long."""
     return distance.watcher.wait_for(
-        EventName.BFD, time.monotonic_ns(), seconds, outgoing=True, state="Down"
+        EventName.BFD, time.monotonic_ns(), seconds, outgoing=True, state="Down", **where
     )
 
 
@@ -245,9 +245,8 @@ def test_routing_passes_a_full_queue_and_would_not_without_its_class(distance: L
             assert routing.startswith("0,"), said
         for node, interface in ends:
             nodes[node].run(["tc", "filter", "del", "dev", interface, "parent", "1:"], check=True)
-        lost = lost_session(distance, 10.0)
-        assert lost is not None
-        assert lost.fields["node"] in ("y", "z")
+        # Either end goes down with the other; a busy machine may lose a session elsewhere as well.
+        assert lost_session(distance, 10.0, node="y", interface="y-z") is not None
     finally:
         loaded.end()
         for node, interface in ends:

@@ -142,8 +142,9 @@ def test_a_virtual_environment_that_cannot_be_reached(user: Person, tmp_path: Pa
     (closed / "python3").symlink_to("/usr/bin/python3")
     (tmp_path / "venv/pyvenv.cfg").write_text("home = /usr/bin\n")
     (tmp_path / "venv/bin/python").symlink_to(closed / "python3")
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o755)
     result = user.run([*COMMAND[:3], str(tmp_path / "venv")], cwd=REPOSITORY)
     assert findings(result.stdout)["virtual environment"] == "cannot", result.stdout
     assert "`make clean setup`" in result.stdout

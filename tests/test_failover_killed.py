@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from kill_nine import Moment, left_by, process_like
-from people import Person
+from people import Person, root
 
 pytestmark = [pytest.mark.emulation, pytest.mark.timeout(300)]
 
@@ -45,12 +45,13 @@ def test_nothing_is_left(user: Person, moment: str) -> None:
     assert set(states) <= {"aborted"}
 
 
-def test_nothing_is_left_of_roots(person: Person) -> None:
-    results = person.home / "results"
-    left = left_by(
-        person, RUNNER, event(results, "fault"), ONE_TRIAL, seconds=120, keep=[results]
-    )  # fmt: skip
-    assert left == []
+def test_nothing_is_left_of_roots() -> None:
+    with root() as person:
+        results = person.home / "results"
+        left = left_by(
+            person, RUNNER, event(results, "fault"), ONE_TRIAL, seconds=120, keep=[results]
+        )
+        assert left == []
 
 
 def test_ctrl_c_marks_the_run_aborted(user: Person) -> None:

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from leftovers import MARK, await_none, files_of, labs_of, snapshot
+from leftovers import MARK, await_no_lab, await_none, files_of, snapshot
 from people import Person
 
 from tests.figure_1.endings import a_stop_ends_everything, traffic_passes
@@ -21,7 +21,7 @@ def test_ordinary_user_runs_it_and_leaves_nothing(user: Person) -> None:
     finally:
         remote.close()
     assert await_none(os.environ[MARK]) == []
-    assert labs_of(user.user) == []
+    assert await_no_lab(user.user) == []
     assert snapshot().since(before) == []
     # Only its run folder; others than a root that plays a user have files of their own elsewhere.
     if os.geteuid() == 0:

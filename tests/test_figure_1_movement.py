@@ -7,6 +7,7 @@ import pytest
 from tests.figure_1.inside import inside
 from tests.figure_1.lab import CARE_OF, CORRESPONDENTS, HOME_ADDRESS, HOME_AGENT_ADDRESS, Lab
 from tests.figure_1.tshark import decode
+from topologies.faults import FaultError
 
 pytestmark = pytest.mark.emulation
 
@@ -45,6 +46,12 @@ def test_move_to_another_network(figure_1: Lab, origin: str, target: str) -> Non
     journal = figure_1.events("mn", moved - 1_000_000_000)
     assert "registration-ended" not in [each["kind"] for each in journal]
     assert {each.spi for each in protected} <= {each.spi for each in figure_1.own_associations()}
+
+
+@inside
+def test_no_way_to_a_network_that_is_not_there(figure_1: Lab) -> None:
+    with pytest.raises(FaultError, match="it can to v1, v2"):
+        figure_1.network.faults.move("mn", "v9")
 
 
 @inside

@@ -270,6 +270,7 @@ def test_no_key_in_logs_or_answers(figure_1: Lab) -> None:
     """I7: not in the run folder, not on the control sockets, in no usual notation."""
     keys = figure_1.keys()
     assert len(keys) == 4 + 3 * 2
+    assert all(file.stat().st_mode & 0o077 == 0 for file in (RUNTIME / "keys").iterdir())
     assert not files_with_keys(figure_1.logs, keys)
     for agent in (*figure_1.home_agents.values(), figure_1.agent("mn")):
         for command in ("status", "bindings", "sas", "peers", "counters"):

@@ -10,8 +10,13 @@ from itertools import combinations
 import pytest
 from world import COA, COA2, HOA, World
 
+from agents.config import HomeAgentTimers
+from agents.core.events import Left
+from agents.core.home_agent_list import LEFT
+from agents.core.leaving import LeaveImpossible
 from agents.core.renewal import RenewalImpossible
 
+LEAVING = HomeAgentTimers(leave_least=0.3, leave_quiet=0.1, leave_most=1.0)
 STEPS = 40
 SETTLED = 3.0
 COMES_BACK = 60.0
@@ -31,6 +36,7 @@ class History:
             sequence_soft_limit=60,
             sequence_limit=2000,
             peer_soft_limit=150,
+            timers=LEAVING,
         )
         self.world.start_all()
         self.world.start_mn(key_management=True, lifetime=20.0)
@@ -45,6 +51,8 @@ class History:
         random = self.world.random
         moves = [self.kill, self.restart, self.cut, self.heal, self.move, self.weather]
         moves += [self.renew, self.renew, self.isolate]
+        if self.world.peer_ike:
+            moves += [self.join, self.leave]
         for _ in range(STEPS):
             random.choice(moves)()
             for _ in range(random.randrange(20)):
@@ -90,9 +98,47 @@ class History:
         """
         self.put_out.discard(index)
         self.world.start_ha(index)
-        for each in self.world.indexes:
+        for each in range(1, 5):
             if each not in self.put_out:
                 self.world.readmit(each)
+
+    def join(self) -> None:
+        """By its certificate; where an operator has dismissed it, also by an operator's word."""
+        gone = [each for each in (1, 2, 3, 4) if each not in self.world.indexes]
+        if not gone:
+            return
+        index = gone[0]
+        unwanted = [
+            other
+            for other, engine in self.world.has.items()
+            if engine._context.peers.dismissed.get(index, (None, LEFT))[1] != LEFT
+        ]
+        self.world.join(index, introduce=unwanted)
+
+    def leave(self) -> None:
+        """One goes; those that do not hear of it have an operator."""
+        world = self.world
+        index = world.random.choice(sorted(world.has))
+        if len(world.indexes) < 3:
+            return
+        try:
+            world.leave(index)
+        except LeaveImpossible:
+            return
+        for _ in range(80):
+            self.traffic()
+            world.run(0.1)
+            if world.found(index, Left):
+                break
+        if not world.found(index, Left):
+            assert world.has[index].status()["leaving"] == "here"  # nobody else is left
+            return
+        world.events[index].clear()
+        world.gone(index)
+        for engine in world.has.values():
+            with contextlib.suppress(ValueError):
+                engine.dismiss(index, "operator", world.now)
+        world._collect()
 
     def cut(self) -> None:
         pairs = [frozenset(pair) for pair in combinations(self.world.indexes, 2)]
@@ -108,7 +154,7 @@ class History:
 
     def weather(self) -> None:
         self.loss, self.twice = self.world.random.choice([(0, 0), (0.1, 0), (0, 0.1), (0.1, 0.1)])
-        self.world.order = self.world.random.sample(self.world.indexes, 3)
+        self.world.order = self.world.random.sample(self.world.indexes, len(self.world.indexes))
 
     def renew(self) -> None:
         world = self.world
@@ -163,14 +209,18 @@ def test_histories_with_ike(seed: int, peer_ike: bool) -> None:
     held = [
         {(each["spi"], each["state"]) for each in world.has[index].sas()} for index in world.indexes
     ]
-    assert held[0] == held[1] == held[2]
+    assert all(each == held[0] for each in held)
     assert len(held[0]) == 4
     before = len(world.at_mobile), len(world.at_correspondent)
     for index in world.indexes:
         world.down(index)
     world.up()
     world.run(0.1)
-    assert (len(world.at_mobile), len(world.at_correspondent)) == (before[0] + 3, before[1] + 1)
+    arrived = len(world.at_mobile) - before[0], len(world.at_correspondent) - before[1]
+    assert arrived == (len(world.indexes), 1)
+    for index in world.indexes:
+        peers = world.has[index].status()["peers"]
+        assert peers == {f"HA{each}": "up" for each in world.indexes if each != index}
     assert max(world.sealed.values()) == 1
     assert all(engine.status()["open_exchanges"] == 0 for engine in world.has.values())
 

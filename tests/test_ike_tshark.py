@@ -4,17 +4,23 @@ import json
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
+import certified
 import pytest
-from ike_world import DELAY, HOA, IkeWorld, home_config, mobile_config
+from ike_world import COA, DELAY, HA, HOA, MN_ID, PAYLOAD, IkeWorld, home_config, mobile_config
 
+from agents.core.ike.config import IkeConfig, IkePeerConfig
 from agents.core.ike.endpoint import Datagram
 from agents.core.ike.sa import IkeSa
 from agents.wire import ipv6
 from agents.wire.checksum import pseudo_header_checksum
+from agents.wire.ike.identity import Identity
 from agents.wire.ike.numbers import NotifyType
+from topologies.certification import EXPIRED, Authority
 
 RAW_IP = 101
 _UDP = struct.Struct("!HHHH")
@@ -111,3 +117,36 @@ def test_a_whole_conversation_decrypts(tmp_path: Path, encapsulation: bool) -> N
     assert deleted == [
         [spi.to_bytes(4).hex(":")] for spi in (child.inbound_spi, child.outbound_spi)
     ]
+
+
+def test_certificates_are_read_and_why_one_is_refused(tmp_path: Path) -> None:
+    """Without lists of revocation, which tshark takes for certificates."""
+    operator, home = Authority(tmp_path), IPv6Network("fd00:192:168:1::/64")
+    own = operator.mobile_node("mn", HOA)
+    other = operator.home_agent("HA1", 1, IPv6Address("fd00:1:1::1"), HA, home, lifetime=EXPIRED)
+    ends = [certified.credentials(replace(each, revocations=Path())) for each in (own, other)]
+    identity = Identity.of(HA)
+    ours = (IkePeerConfig(identity, children=(PAYLOAD,)),)
+    world = IkeWorld(
+        IkeConfig(MN_ID, ours, credentials=ends[0], fragment_size=0),
+        IkeConfig(identity, (IkePeerConfig(MN_ID),), credentials=ends[1], fragment_size=0),
+    )
+    sa = world.mn.engine.initiate(identity, COA, HA, world.now)
+    world.run(1.0)
+    layers = decode(tmp_path, world.log, sa)
+    text = json.dumps(layers)
+    assert "alformed" not in text
+    assert "ecryption failed" not in text
+    init, request, answer, refusal = (fields(layers[place]) for place in (1, 2, 3, 4))
+    assert init["isakmp.certreq.type"] == ["4"]
+    for proof in (request, answer):
+        assert proof["isakmp.cert.encoding"] == ["4", "4"]
+        assert proof["isakmp.auth.method"] == ["14"]
+        assert proof["pkix1explicit.addressFamily"] == ["00:02"] * 2
+    serial = operator.serials["HA1"].to_bytes(20).lstrip(b"\0").hex(":")
+    assert answer["x509af.serialNumber"][0].removeprefix("00:") == serial
+    assert "HA1" in answer["x509sat.uTF8String"]
+    assert refusal["isakmp.notify.msgtype"] == [
+        str(each.value) for each in (NotifyType.AUTHENTICATION_FAILED, NotifyType.REFUSAL_REASON)
+    ]
+    assert b"expired".hex(":") in json.dumps(layers[4])

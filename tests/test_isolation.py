@@ -226,7 +226,7 @@ def test_it_comes_back_only_by_verb_and_in_another_incarnation() -> None:
 # The operator's word: a signed revocation list.
 
 
-def certified_world(**options: object) -> tuple[World, Authority, dict[int, CredentialFiles]]:
+def certified_world(**options: object) -> tuple[World, Authority, dict[int | str, CredentialFiles]]:
     """Three HAs and a mobile node with certificates of an authority that revokes here alone."""
     authority = Authority(certified.directory(), "revoking")
     world = World(3, ike=True, peer_ike=True, mobile_secret=False, **options)  # type: ignore[arg-type]
@@ -234,7 +234,7 @@ def certified_world(**options: object) -> tuple[World, Authority, dict[int, Cred
         world.certificates[index] = authority.home_agent(
             f"HA{index}", index, own_address(index), ANYCAST, HOME
         )
-    world.mobile_certificates[1] = authority.mobile_node("mn", HOA)
+    world.certificates["mn"] = authority.mobile_node("mn", HOA)
     world.start_all()
     world.start_mn()
     assert world.primaries() == {"HA1"}

@@ -1,10 +1,11 @@
 """IKEv2 between a mobile node and its home agents, end to end: from nothing to renewal."""
 
 from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 from test_renewal import Streams, generations, held, last_number, settled
-from world import ANYCAST, COA, COA2, HOA, World, own_address
+from world import ANYCAST, COA, COA2, HOA, HOME, World, own_address
 
 from agents.config import Mode
 from agents.core.events import (
@@ -20,6 +21,7 @@ from agents.wire import ipv6
 from agents.wire.ike.message import parse_message
 from agents.wire.ike.numbers import ExchangeType
 from agents.wire.udp import parse_udp
+from topologies.certification import Authority
 
 MODES = [Mode.HARDENED, Mode.DRAFT, Mode.DRAFT_CBC]
 
@@ -84,6 +86,32 @@ def test_a_mobile_node_by_secret_and_home_agents_by_certificate() -> None:
     streams.run(3.0)
     streams.assert_nothing_lost()
     assert len(world.found(2, IkeEstablished)) == 1
+
+
+def test_a_mobile_node_whose_certificate_is_revoked_gets_no_new_sas(tmp_path: Path) -> None:
+    """What it has stays until it is used up; a renewal by rekey would go on for ever."""
+    operator = Authority(tmp_path)
+    world = World(2, ike=True)
+    for index in (1, 2):
+        own = own_address(index)
+        world.certificates[index] = operator.home_agent(f"HA{index}", index, own, ANYCAST, HOME)
+    world.certificates["mn"] = operator.mobile_node("mn", HOA)
+    world.start_all()
+    world.start_mn()
+    settled(world, 1)
+    endpoint = world.has[1]._keys._endpoint  # type: ignore[union-attr]
+    credentials = endpoint._context.config.credentials
+    assert credentials is not None
+    assert credentials.revocations.learn(operator.revoke("mn").read_bytes())
+    world.seen.clear()
+    world.has[1].renew(HOA, world.now)
+    world.run(3.0)
+    assert exchanges(world)[:4] == [34, 34, 35, 35]
+    assert {each.fields()["detail"] for each in world.found(1, IkeFailed)} == {"revoked"}
+    assert {each.generation for each in held(world, 1)} == {1}
+    streams = Streams(world)
+    streams.run(0.1)
+    streams.assert_nothing_lost()
 
 
 def test_a_mobile_node_without_the_secret_gets_nothing() -> None:

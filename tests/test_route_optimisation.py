@@ -11,10 +11,11 @@ import pytest
 from distant_world import ANYCAST, FAR, NEAR, DistantWorld
 from world import COA, COA2, HOA, own_address
 
-from agents.config import Mode, OptimisationSettings, RouteOptimisation
+from agents.config import HomeAgentTimers, Mode, OptimisationSettings, RouteOptimisation
 from agents.core.correspondent_map import HeldMap
 from agents.core.counters import Dropped
 from agents.core.esp_processing import MAX_MEANT
+from agents.core.events import Left
 from agents.core.failure_detection import detection_bound
 from agents.core.path_choice import Path, best, is_better, mean_costs
 from agents.core.path_costs import PATIENCE
@@ -544,6 +545,32 @@ def test_the_home_agent_of_the_map_dies() -> None:
     assert 0 < len(missing) <= bound
     assert world.choices()[-1] == (FAR, "HA1", "peer-gone")
     assert world.via(FAR) == 1
+
+
+def test_the_home_agent_of_the_map_leaves() -> None:
+    """Its HELLO says that it serves no more, long before it goes."""
+    world = optimised(timers=HomeAgentTimers(leave_least=2.5, leave_quiet=0.2))
+    world.passed.clear()
+    world.after(0.5, lambda: world.leave(2))
+    sent = stream(world, 4.5)
+    assert sorted(map(int, arrivals(world))) == sorted(map(int, sent))
+    assert len(world.found(2, Left)) == 1
+    assert world.choices()[-1][:2] == (FAR, "HA1")
+    assert world.via(FAR) == 1
+
+
+def test_a_home_agent_that_joins_comes_into_the_map() -> None:
+    """Once it advertises; the mobile node takes the entry, since the table has it as well."""
+    world = optimised(settings=OptimisationSettings(hold=1.0))
+    for end, distance in (("mn", 5.0), ("far", 4.0), (1, 25.0), (2, 25.0), (3, 25.0)):
+        world.set(end, {4: distance})
+    world.passed.clear()
+    world.after(0.5, lambda: world.join(4))
+    sent = stream(world, 6.0)
+    assert sorted(map(int, arrivals(world))) == sorted(map(int, sent))
+    assert (FAR, "HA4", "cost") in world.choices()
+    assert world.via(FAR) == 4
+    assert "map-entries-refused" not in world.mn.counters  # type: ignore[union-attr]
 
 
 def test_the_primary_dies_under_a_map() -> None:

@@ -121,9 +121,8 @@ class World:
         self.ike, self.peer_ike = ike, peer_ike
         self.secret = self.random.randbytes(32) if ike and mobile_secret else None
         """Of the mobile nodes, in place of certificates."""
-        self.certificates: dict[int, CredentialFiles] = {}
-        """Of home agents, where they are others than those that they should have."""
-        self.mobile_certificates: dict[int, CredentialFiles] = {}
+        self.certificates: dict[int | str, CredentialFiles] = {}
+        """Of home agents by index, and mobile nodes by name, where they are other than usual."""
         self._spis = itertools.count(0x8000, 16)
         self._queue: list[tuple[float, int, bytes | Callable[[], None]]] = []
         self._order = itertools.count()
@@ -223,6 +222,8 @@ class World:
         """An operator has every HA that put one out let it join again."""
         for each in [each for each in self.has if index in self.has[each].isolated]:
             self.has[each].readmit(index, self.now)
+            if index not in self.indexes:
+                continue
             keys = () if self.peer_ike else self.peer_keys[each][index]
             self.has[each].add_peer(self.peer_config(index), keys, self.now)
         self._collect()
@@ -405,8 +406,8 @@ class World:
             return None
         if self.secret is not None:
             return certified.credentials(certified.authority().trust())
-        own = self.mobile_certificates.get(number)
-        return certified.credentials(own or certified.mobile_node(home_address(number)))
+        files = self.certificates.get(mobile_name(number))
+        return certified.credentials(files or certified.mobile_node(home_address(number)))
 
     def mn_config(self, number: int = 1) -> MobileNodeConfig:
         return MobileNodeConfig(

@@ -52,6 +52,8 @@ class Context:
         """Home agents that are put out for good: index → incarnation (rule 13)."""
         self.readmitted: dict[int, int] = {}
         """Those that may come back: index → the incarnation in which they were put out."""
+        self.spent_certificates: dict[int, int] = {}
+        """By index the serial number of the certificate with which an HA was put out."""
         self.due: dict[SecurityAssociation, None] = {}
         """SAs that are to be looked at: their numbers, or their time, come to an end."""
         self.mobile_esp = EspProcessor(

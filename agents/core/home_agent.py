@@ -221,7 +221,11 @@ class HomeAgent:
             self._word,
         )
         self._leaving = Leaving(
-            context, self._membership.leave, lambda: self._drawn, self._hand_over
+            context,
+            self._membership.leave,
+            self._membership.stay,
+            lambda: self._drawn,
+            self._hand_over,
         )
         self._now = 0.0
         self._drawn = 0.0
@@ -360,6 +364,8 @@ class HomeAgent:
     def introduce_peer(self, peer: Peer, now: float) -> None:
         """Take another home agent in; `ValueError` where its index or address is taken (rule 6)."""
         self._now = now
+        # Whoever introduces it answers for the certificate that it has (rule 13).
+        self._context.spent_certificates.pop(peer.index, None)
         self._list.introduce(peer, now)
 
     def add_peer(self, peer: PeerConfig, keys: Sequence[KeyedAssociation], now: float) -> None:

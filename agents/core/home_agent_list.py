@@ -20,6 +20,9 @@ from agents.wire.inter_ha import Leave, LeaveAcknowledgement, MemberEntry
 LEFT = "left"
 """Why an HA is dismissed that goes by itself."""
 
+ISOLATED = "isolated"
+"""Why a peer is dismissed that turned (rule 13)."""
+
 FAREWELL_TIME = 2.0
 """Seconds for which a peer that left may repeat it: as long as it does (rule 6)."""
 
@@ -78,12 +81,10 @@ class HomeAgentList:
         if taken is not None or index == config.index or own == config.address:
             raise NotAuthorised("index-taken", f"{index} or {own} is not {name}'s here")
         before = peers.dismissed.get(index)
-        known = None if before is None else before.peer.proof
-        same = known is not None and known.leaf.serial == certificate.serial
-        readmitted = index in self._context.readmitted
-        if index in self._context.isolated or (readmitted and same):
+        spent = self._context.spent_certificates.get(index) == certificate.serial
+        if index in self._context.isolated or spent:
             raise NotAuthorised("isolated", name)
-        if before is not None and before.reason != LEFT and not readmitted:
+        if before is not None and before.reason not in (LEFT, ISOLATED):
             raise NotAuthorised("dismissed", name)
         return Peer(name, index, own)
 
@@ -106,7 +107,9 @@ class HomeAgentList:
         peers.say_farewell(peer)
         self._context.timers.schedule(now + FAREWELL_TIME, lambda then: self.end_farewell(peer))
         named = peers.by_index(message.successor)
-        serves = message.successor == self._context.config.index or (named and named.valid)
+        serves = message.successor == self._context.config.index or (
+            named is not None and named is not peer and named.valid
+        )
         self.dismiss(peer.index, LEFT, now, message.successor if serves else None)
 
     def end_farewell(self, peer: Peer) -> None:

@@ -16,7 +16,7 @@ from agents.core.events import (
 )
 from agents.core.exposed_associations import ExposedAssociations
 from agents.core.failure_detection import detection_bound
-from agents.core.home_agent_list import HomeAgentList
+from agents.core.home_agent_list import ISOLATED, HomeAgentList
 from agents.core.misconduct import Proven
 from agents.core.peers import Peer
 from agents.core.primary_role import PrimaryRole
@@ -61,12 +61,14 @@ class Isolation:
         name = peer.name if peer is not None else f"HA index {index}"
         known = peer.incarnation if peer is not None else 0
         context.isolated[index] = known
+        if peer is not None and peer.proof is not None:
+            context.spent_certificates[index] = peer.proof.leaf.serial
         self._last = index
         context.counters["isolation.isolated"] += 1
         context.report(PeerIsolated(name, index, cause))
         self._exposed.mark(now)
         if peer is not None:
-            self._home_agents.dismiss(index, "isolated", now)
+            self._home_agents.dismiss(index, ISOLATED, now)
         for leaver in context.peers.leavers():
             if leaver.index == index:
                 self._home_agents.end_farewell(leaver)

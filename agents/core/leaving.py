@@ -36,16 +36,18 @@ class Leaving:
         self,
         context: Context,
         withdraw: Callable[[float], None],
+        stay: Callable[[float], None],
         last_drawn: Callable[[], float],
         hand_over: Callable[[int, int, float], None],
     ) -> None:
-        """`withdraw(now)` takes the prefix away for ever.
+        """`withdraw(now)` takes the prefix away for ever, unless `stay(now)` undoes it.
 
         `last_drawn()` is when a packet last came by the home prefix. `hand_over(holder, successor,
         now)`, by index, has this HA regard the roles of `holder` as its successor's.
         """
         self._context = context
         self._withdraw = withdraw
+        self._stay = stay
         self._last_drawn = last_drawn
         self._hand_over = hand_over
         self._began = 0.0
@@ -82,8 +84,13 @@ class Leaving:
         nothing is sent from here to a mobile node with one window (rule 7): the successor's numbers
         are higher.
         """
-        if not candidates:
-            self._context.report(Notice("leaving, and no other home agent hears of it"))
+        if not candidates and holder == self._context.config.index:
+            self.stage = Stage.HERE
+            self._context.report(Notice("staying: no other home agent serves any more"))
+            self._stay(now)
+            return
+        if not candidates:  # one of them may have heard it, and taken over
+            self._context.report(Notice("leaving, though no other home agent answers"))
             self._linger(now)
             return
         successor, *others = sorted(candidates, key=lambda each: each.index)

@@ -22,10 +22,8 @@ FIRST_PEER_INTERVALS = 3
 
 
 MEETING_TIME = 1.0
-"""Seconds for which a starting HA waits for one that it knows from the tables of others alone.
-
-One that joins waits so long for each that it is told of.
-"""
+"""Seconds for which a starting HA waits for those that it knows from the tables of others alone, and
+one that joins for those that it is told of."""
 
 
 class Membership:
@@ -60,6 +58,8 @@ class Membership:
         self._started = False
         self._leaving = False
         self._awaited: set[int] = set()
+        """Members that are to be met before this HA advertises."""
+        self._met_enough = False
         self.advertising = False
         self.lost: Callable[[Peer, float], None] = lambda peer, now: None
         """Told of a peer that is gone, or that was started anew."""
@@ -89,17 +89,23 @@ class Membership:
 
     def await_member(self, index: int, now: float) -> None:
         """A peer's table lists one that is to be met first: before that its own is not here."""
-        if not self.advertising and index not in self._awaited:
-            self._awaited.add(index)
-            self._context.timers.schedule(
-                now + MEETING_TIME, lambda then: self.not_met(index, then)
-            )
+        if self.advertising or self._met_enough:
+            return
+        if not self._awaited:
+            self._context.timers.schedule(now + MEETING_TIME, self._stop_meeting)
+        self._awaited.add(index)
 
     def not_met(self, index: int, now: float) -> None:
         """It is waited for no longer."""
         if index in self._awaited:
             self._awaited.discard(index)
             self.check_ready(now)
+
+    def _stop_meeting(self, now: float) -> None:
+        """However many a table lists, and however often: nobody is held up for longer."""
+        self._met_enough = True
+        self._awaited.clear()
+        self.check_ready(now)
 
     def dismissed(self, peer: Peer, now: float) -> None:
         """`peer` is none any more: expect nothing of it, and wait for no answer."""
@@ -108,8 +114,13 @@ class Membership:
         self.lost(peer, now)
         self.check_ready(now)
 
+    def stay(self, now: float) -> None:
+        """Advertise again: nobody could take over."""
+        self._leaving = False
+        self.check_ready(now)
+
     def leave(self, now: float) -> None:
-        """Withdraw the prefix, and never advertise it again; peers hear of it at once."""
+        """Withdraw the prefix, and advertise it no more; peers hear of it at once."""
         self._leaving = True
         self._withdraw("leaving")
         for peer in self._context.peers:

@@ -232,7 +232,9 @@ class Optimiser:
                 self._send(peer, run)
 
     def _reconsider(self, served: Served, path: Path, now: float) -> None:
-        valid = {peer.index for peer in self._context.peers.valid()} | {self._own}
+        # One that does not advertise yet, or leaves, is no better way for anybody.
+        serving = (each.index for each in self._context.peers.valid() if each.ready)
+        valid = {*serving, self._own}
         known = path.known(now, self._settings.interval)
         costs = {index: cost for index, cost in known.items() if index in valid}
         chosen = best(path, costs, self._own, len(valid), self._settings, now)
@@ -345,7 +347,10 @@ class Optimiser:
             )
 
     def _name(self, index: int) -> str:
-        peer = self._context.peers.by_index(index)
+        peers = self._context.peers
+        peer = peers.by_index(index)
+        if peer is None and index in peers.dismissed:
+            peer = peers.dismissed[index].peer
         return self._context.config.name if peer is None else peer.name
 
     def paths(self, now: float) -> list[dict[str, object]]:

@@ -17,6 +17,7 @@ from agents.core.ike.events import IkeEvent
 from agents.core.ike.informational import DeleteIke
 from agents.core.ike.initiator import Initiator
 from agents.core.ike.key_exchange import MakePrivateKey, private_keys
+from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.receiver import Receiver
 from agents.core.ike.requests import Liveness
 from agents.core.ike.responder import Responder
@@ -84,11 +85,25 @@ class IkeEndpoint:
         self._context.timers.run(now)
 
     def find(self, peer: Identity) -> IkeSa | None:
-        """Return the newest established IKE SA with `peer`, or None."""
+        """Return the newest established IKE SA with `peer`, or None.
+
+        One by a certificate that is over, or revoked, does not count: the peer has to prove itself
+        anew.
+        """
         for sa in reversed(self._context.by_peer.get(peer, [])):
-            if sa.established and sa.successor is None:
+            if sa.established and sa.successor is None and self._believed(sa, peer):
                 return sa
         return None
+
+    def _believed(self, sa: IkeSa, peer: Identity) -> bool:
+        credentials = self._context.config.credentials
+        if sa.certificate is None or credentials is None:
+            return True
+        try:
+            credentials.verify(sa.certificate.chain, peer)
+        except NotAuthorised:
+            return False
+        return True
 
     def sas(self) -> list[IkeSa]:
         """Return all IKE SAs that are not over, old ones first."""
