@@ -22,7 +22,10 @@ FIRST_PEER_INTERVALS = 3
 
 
 MEETING_TIME = 1.0
-"""Seconds for which a starting HA waits for those that it knows from the tables of others alone."""
+"""Seconds for which a starting HA waits for those that it knows from the tables of others alone.
+
+One that joins waits so long for those that it is told of.
+"""
 
 
 class Membership:
