@@ -78,7 +78,7 @@ synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents e
 hijack: $(READY)  ## who may announce the prefix: ROAs, filters, a hijacker; a plot (4 minutes)
 	@exec $(PYTHON) -m experiments.hijack
 
-isolation: $(READY)  ## a home agent turns hostile: time until it is powerless; a plot (15 minutes)
+isolation: $(READY)  ## a home agent turns hostile: time until it is powerless; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.isolation
 
 ##@ Look around
