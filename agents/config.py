@@ -41,12 +41,29 @@ class Mode(StrEnum):
         """The ESP transform that this mode uses between a mobile node and its home agents."""
         return "aes-128-cbc-hmac-sha2-256" if self is Mode.DRAFT_CBC else "aes-128-gcm"
 
+    @property
+    def transforms(self) -> tuple[str, ...]:
+        """All that it takes from key files and other home agents.
+
+        ChaCha20-Poly1305 has the same 64 bits of IV as AES-GCM, in which the SID stands (rule 3).
+        """
+        others = ("chacha20-poly1305",) if self is Mode.HARDENED else ()
+        return (self.transform, *others)
+
 
 class Detector(StrEnum):
     """How a home agent notices that another one is gone (draft §3.3.3)."""
 
     HELLO = "hello"
     KEEPALIVE = "keepalive"
+
+
+class IkeGroup(StrEnum):
+    """A key exchange method of IKEv2. MODP-2048 costs far more than a curve: for who needs it."""
+
+    X25519 = "x25519"
+    P256 = "p-256"
+    MODP_2048 = "modp-2048"
 
 
 class RouteOptimisation(StrEnum):
@@ -160,6 +177,9 @@ class HomeAgentConfig:
     A mobile node's SAs are renewed when one of their numbers reaches `sequence_soft_limit`, or
     after `sa_lifetime` seconds (0: never); no number beyond `sequence_limit` is sent. SAs with
     peers that come from IKEv2 have limits of their own, `peer_soft_limit` and `peer_sa_lifetime`.
+    An IKE SA with a mobile node is renewed itself, by the home agent that has it, at an age of
+    `ike_sa_lifetime` seconds at most (0: never).
+    `ike_groups`, for all of IKE, in order of preference.
 
     `metric` is the one with which it advertises the home prefix; `metric_penalty` (0: never) is
     added while mobile nodes would rather be served by another home agent. `metric_command` tells
@@ -189,6 +209,8 @@ class HomeAgentConfig:
     sa_lifetime: float = 0.0
     peer_soft_limit: int = SOFT_LIMIT
     peer_sa_lifetime: float = 28800.0
+    ike_sa_lifetime: float = 28800.0
+    ike_groups: tuple[IkeGroup, ...] = (IkeGroup.X25519, IkeGroup.P256)
     detector: Detector = Detector.HELLO
     metric: int = 1
     metric_penalty: int = 0
@@ -250,6 +272,8 @@ class MobileNodeConfig:
     No number beyond `sequence_limit` is sent. The home agents see a mobile node's numbers and
     renew in time: their `sequence_soft_limit` must lie below it.
 
+    `ike_groups`: key exchange methods of IKEv2, in order of preference.
+
     `wished_home_agent` is the index of the home agent that it would like to be served by, 0 for
     any; `wish_weight`, 1 to 4, how much that matters.
 
@@ -271,6 +295,7 @@ class MobileNodeConfig:
     key_management: bool = False
     lifetime: float = 420.0
     sequence_limit: int = MAX_SEQUENCE
+    ike_groups: tuple[IkeGroup, ...] = (IkeGroup.X25519, IkeGroup.P256)
     wished_home_agent: int = 0
     wish_weight: int = 1
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
@@ -292,6 +317,7 @@ def load_home_agent(path: Path) -> HomeAgentConfig:
             "a home agent's own address belongs to its own link"
         )
     _check_limits(path, config)
+    _check_groups(path, config.ike_groups)
     for key in ("hello_interval", "hello_misses", "keepalive_interval", "keepalive_misses"):
         if not getattr(config.timers, key):
             raise ConfigError(f"{path}: timers.{key}: 0 watches nobody; use more than zero")
@@ -334,6 +360,7 @@ def load_mobile_node(path: Path) -> MobileNodeConfig:
     """Read and check a mobile node's configuration; raise `ConfigError`."""
     config = _load(path, MobileNodeConfig)
     _check_home(path, config.home_prefix, config.home_agent_address)
+    _check_groups(path, config.ike_groups)
     if config.home_address not in config.home_prefix:
         raise ConfigError(
             f"{path}: home_address: {config.home_address} is not in the home prefix "
@@ -365,6 +392,11 @@ def _check_home(path: Path, prefix: IPv6Network, address: IPv6Address) -> None:
             f"{path}: home_agent_address: {address} is not in the home prefix {prefix}; "
             "the home agents' shared address is part of the home network"
         )
+
+
+def _check_groups(path: Path, groups: tuple[IkeGroup, ...]) -> None:
+    if not groups:
+        raise ConfigError(f"{path}: ike_groups: none is left to agree on keys with; name one")
 
 
 def _check_limits(path: Path, config: HomeAgentConfig) -> None:

@@ -396,10 +396,14 @@ def mobile_nodes_host() -> Run:
 
 
 def ike_messages() -> list[bytes]:
-    """Whole messages: the golden ones, and those of an establishment."""
-    world = IkeWorld()
-    world.establish()
-    said = [each.payload for each in world.log]
+    """Whole messages: the golden ones, and those of an establishment, uncut and in fragments."""
+    said = list(ike_samples.fragments())
+    for size in (1280, 220):
+        world = IkeWorld(
+            ike_world.mobile_config(fragment_size=size), ike_world.home_config(fragment_size=size)
+        )
+        world.establish()
+        said += [each.payload for each in world.log]
     return [serialize_message(*each) for each in ike_samples.MESSAGES.values()] + said
 
 
@@ -435,6 +439,9 @@ def ike_endpoint() -> Run:
 
 
 GCM = make_cipher(Transform.AES_128_GCM, samples.SA.key)
+CHACHA = make_cipher(
+    Transform.CHACHA20_POLY1305, samples.ESP_SAMPLES["ChaCha20-Poly1305, tunnel"].key
+)
 CBC = make_cipher(Transform.AES_128_CBC_HMAC_SHA2_256, samples.CBC_SA.key)
 
 TARGETS: dict[str, Target] = {
@@ -449,6 +456,7 @@ TARGETS: dict[str, Target] = {
     "address blocks": Target(address_blocks, parser(parse_address_blocks)),
     "ESP head": Target(esp_packets, parser(peek)),
     "ESP, AES-GCM": Target(esp_packets, parser(GCM.open)),
+    "ESP, ChaCha20-Poly1305": Target(esp_packets, parser(CHACHA.open)),
     "ESP, AES-CBC": Target(esp_packets, parser(CBC.open)),
     "ICMPv6 errors": Target(whole_packets, parser(errors_about)),
     "Packet Too Big": Target(whole_packets, parser(packet_too_big)),

@@ -4,6 +4,7 @@ from ike_world import ANYWHERE, HA, HOA
 
 from agents.core.ike.ciphers import IkeCipher, SealingKey
 from agents.core.ike.fragmentation import seal_within
+from agents.core.ike.negotiation import offer_ike
 from agents.core.ike.protection import FRAGMENT_OVERHEAD, seal
 from agents.wire.ike.header import Header
 from agents.wire.ike.identity import Identity
@@ -43,6 +44,7 @@ from agents.wire.ike.proposals import Proposal, ProposalTransform
 from agents.wire.ike.selectors import OPAQUE_PORT, OtherSelector, TrafficSelector
 
 SPI_I, SPI_R = 0x1122334455667788, 0x99AABBCCDDEEFF00
+NEW_SPI = bytes.fromhex("0102030405060708")
 NONCE_I, NONCE_R = bytes(range(32)), bytes(range(32, 64))
 
 IKE_PROPOSAL = Proposal(
@@ -151,6 +153,11 @@ CHAINS: dict[str, tuple[Payload, ...]] = {
         Nonce(NONCE_I),
         SelectorsInitiator((TrafficSelector.of(HOA),)),
         SelectorsResponder((ANYWHERE,)),
+    ),
+    "CREATE_CHILD_SA request that renews the IKE SA, inside SK": (
+        SecurityAssociationPayload(offer_ike((Group.X25519,), tuple(IkeCipher), NEW_SPI)),
+        Nonce(NONCE_I),
+        KeyExchange(Group.X25519, bytes(range(100, 132))),
     ),
     "IKE INFORMATIONAL that deletes, inside SK": (
         Delete(ProtocolId.ESP, (bytes.fromhex("01000001"), bytes.fromhex("01000002"))),

@@ -178,6 +178,8 @@ def test_credentials_that_do_not_go_together(
         ("sequence_limit = 4294967295", "sequence_limit = 4294967296", ["sequence_limit", "32"]),
         ("sequence_limit = 4294967295", "sequence_limit = 9", ["sequence_soft_limit", "leaves"]),
         ("sa_lifetime = 0.0", "sa_lifetime = -1.0", ["sa_lifetime", "negative"]),
+        ('["x25519", "p-256"]', '["x25519", "modp-1024"]', ["ike_groups[1]", "modp-1024"]),
+        ('["x25519", "p-256"]', "[]", ["ike_groups", "name one"]),
     ],
 )
 def test_home_agent_mistakes(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
@@ -204,6 +206,7 @@ def test_mobile_node_outside_home(tmp_path: Path) -> None:
     [
         ("wished_home_agent = 0", "wished_home_agent = 64", "wished_home_agent.*1 to 63"),
         ("wish_weight = 1", "wish_weight = 5", "wish_weight.*1 to 4"),
+        ('["x25519", "p-256"]', "[]", "ike_groups.*name one"),
     ],
 )
 def test_wishes_out_of_range(tmp_path: Path, old: str, new: str, words: str) -> None:

@@ -5,7 +5,7 @@ from ipaddress import IPv6Address
 import pytest
 from world import ANYCAST, CN, COA, COA2, HOA, World, opened, own_address, udp
 
-from agents.config import Mode
+from agents.config import ConfigError, Mode
 from agents.core.events import (
     AdvertisePrefix,
     BindingAccepted,
@@ -18,6 +18,7 @@ from agents.core.events import (
     WithdrawPrefix,
 )
 from agents.wire import inter_ha, ipv6
+from agents.wire.transforms import Transform
 
 MODES = [Mode.HARDENED, Mode.DRAFT, Mode.DRAFT_CBC]
 
@@ -56,6 +57,27 @@ def test_every_home_agent_tunnels_straight_to_the_mobile_node(mode: Mode) -> Non
     world.up(b"reply")
     world.run(0.1)
     assert world.at_correspondent == [(1, udp(HOA, CN, b"reply"))]
+
+
+def test_chacha20_poly1305_shared_by_all_in_hardened_mode() -> None:
+    """RFC 7634 §2: its IV has 64 bits, too, for the SID to stand in. Draft mode takes it not."""
+    world = World()
+    world.transform = Transform.CHACHA20_POLY1305
+    world.start_all()
+    world.start_mn()
+    for index in (1, 2, 3):
+        world.down(index, bytes([index]))
+    world.kill(1)
+    world.up(b"after")
+    world.run(0.1)
+    assert len(world.at_mobile) == 3
+    assert world.at_correspondent == [(2, udp(HOA, CN, b"after"))]
+    assert {each["transform"] for each in world.has[2].sas()} == {"chacha20-poly1305"}
+    draft = World(mode=Mode.DRAFT)
+    draft.transform = Transform.CHACHA20_POLY1305
+    draft.start_all()
+    with pytest.raises(ConfigError, match="does not fit mode draft; use aes-128-gcm"):
+        draft.start_mn()
 
 
 @pytest.mark.parametrize("mode", MODES)

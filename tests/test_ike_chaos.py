@@ -28,13 +28,15 @@ from agents.core.ike.events import (
     IkeDeleted,
     IkeEstablished,
     IkeFailed,
+    IkeRekeyed,
 )
 from agents.core.ike.sa import IkeSa
-from agents.core.ike.states import ChildState
+from agents.core.ike.states import ChildState, IkeState
 from agents.wire.errors import WireError
 from agents.wire.ike.message import parse_chain, parse_message, serialize_chain, serialize_message
 
 ROUNDS = 25
+VERBS = ("create", "rekey", "rekey", "delete", "live", "both", "end", "renew", "both-renew")
 
 
 class Chaos:
@@ -71,12 +73,16 @@ class Chaos:
                 end.engine.initiate(peer, local, remote, world.now)
             return
         child = self.chance.choice(sa.children) if sa.children else None
-        verb = self.chance.choice(["create", "rekey", "rekey", "delete", "live", "both", "end"])
+        verb = self.chance.choice(VERBS)
         if verb == "create" and len(sa.children) < 8:
             wanted = self.chance.choice([PAYLOAD, SIGNALLING])
             end.engine.create_child(sa, wanted if end is world.mn else mirrored(wanted), world.now)
         elif verb == "live":
             end.engine.check_liveness(sa, world.now)
+        elif verb == "renew":
+            end.engine.rekey_ike(sa, world.now)
+        elif verb == "both-renew":
+            self.both_renew()
         elif verb == "end" and self.chance.random() < 0.2:
             end.engine.delete(sa, world.now)
         elif child is not None and verb == "rekey":
@@ -85,6 +91,12 @@ class Chaos:
             end.engine.delete_child(sa, child.inbound_spi, world.now)
         elif child is not None and verb == "both":
             self.both_rekey(child.inbound_spi, child.outbound_spi, end)
+
+    def both_renew(self) -> None:
+        for each in (self.world.mn, self.world.ha):
+            for sa in each.engine.sas():
+                if sa.established:
+                    each.engine.rekey_ike(sa, self.world.now)
 
     def both_rekey(self, ours: int, theirs: int, end: End) -> None:
         other = self.world.ha if end is self.world.mn else self.world.mn
@@ -102,7 +114,7 @@ def reported(end: End, sa: IkeSa) -> set[int]:
     """Return the inbound SPIs that the host believes to be there, from events alone."""
     there: set[int] = set()
     for event in end.events:
-        if event.sa is not sa:
+        if event.sa.heir is not sa:
             continue
         if isinstance(event, ChildEstablished | ChildRekeyed):
             assert event.child.inbound_spi not in there
@@ -110,6 +122,20 @@ def reported(end: End, sa: IkeSa) -> set[int]:
         elif isinstance(event, ChildDeleted):
             assert event.spi in there
             there.remove(event.spi)
+    return there
+
+
+def living(end: End) -> list[IkeSa]:
+    """Return the IKE SAs that the host believes to be there, from events alone."""
+    there: list[IkeSa] = []
+    for event in end.events:
+        if isinstance(event, IkeEstablished):
+            there.append(event.sa)
+        elif isinstance(event, IkeRekeyed):
+            assert event.successor not in there
+            there.append(event.successor)
+        elif isinstance(event, IkeDeleted):
+            there.remove(event.sa)
     return there
 
 
@@ -140,10 +166,16 @@ def check(world: IkeWorld) -> int:
         assert context.child_spis == {
             child.inbound_spi for sa in context.sas.values() for child in sa.children
         }
-        assert not context.half_open
+        assert len(context.half_open) == 0
+        left = [sa for sa in context.sas.values() if sa.state is not IkeState.DEAD]
+        assert left == end.engine.sas()
+        assert len(context.reassembly) == 0
         for event in end.events:
             assert not isinstance(event, IkeFailed) or event.reason == "timeout"
-            assert not isinstance(event, IkeDeleted) or event.reason in ("deleted", "by-peer")
+            if isinstance(event, IkeDeleted):
+                over = ("deleted", "by-peer") if event.sa.successor is None else ("rekeyed",)
+                assert event.reason in over
+        assert set(map(str, living(end))) == pairs(end).keys()
     return count
 
 
@@ -155,7 +187,7 @@ def test_both_ends_agree_after_anything(seed: int) -> None:
         chaos.act()
         world.run(chaos.chance.choice([0.0, 0.0, 0.02, 0.3, 5.0]))
     world.filter = lambda datagram: [(0.0, datagram)]
-    world.run(120.0)
+    world.run(300.0)  # longer than a request is repeated
     check(world)
     assert world.mn.of(IkeEstablished)
     assert keys(world.mn)
@@ -186,6 +218,7 @@ def test_a_million_damaged_messages() -> None:
     """Each is a message or a refusal, whatever was changed, cut or put together."""
     chance = random.Random(4306)
     whole = [serialize_message(*message) for message in samples.MESSAGES.values()]
+    whole += samples.fragments()
     chains = [serialize_chain(chain) for chain in (*samples.CHAINS.values(), samples.OTHERS)]
     taken = 0
     for _ in range(500_000):

@@ -1,6 +1,7 @@
 """IKE_SA_INIT and IKE_AUTH between two endpoints: what succeeds, and how failure is told."""
 
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 import ike_samples as samples
 import pytest
@@ -24,6 +25,7 @@ from ike_world import (
 )
 
 from agents.core.ike import initiator
+from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.config import ChildRequest, IkeTimers
 from agents.core.ike.context import IkeContext
 from agents.core.ike.endpoint import Datagram
@@ -35,8 +37,10 @@ from agents.core.ike.events import (
 )
 from agents.core.ike.initial_exchange import init_message
 from agents.core.ike.initiator import Authenticate
+from agents.core.ike.key_exchange import GROUPS
 from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState
+from agents.wire.ike.header import Header
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import parse_message, serialize_message
 from agents.wire.ike.numbers import AuthMethod, ExchangeType, Group, NotifyType, TransformType
@@ -126,12 +130,36 @@ def test_the_same_seed_gives_the_same_octets() -> None:
     assert first.log != other.log
 
 
-@pytest.mark.parametrize("group", [Group.X25519, Group.P256])
-def test_either_group_at_first_go(group: Group) -> None:
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_group_at_first_go(group: Group) -> None:
     world = IkeWorld(mobile_config(groups=(group,)), home_config(groups=(group,)))
     world.establish()
     assert len(pairs(world)) == 2
     assert len(world.log) == 6
+
+
+def test_modp_2048_for_who_asks_for_it_alone() -> None:
+    """It takes long, so nobody makes an end that is not told of it do that work."""
+    modp = (Group.MODP_2048,)
+    world = IkeWorld(mobile_config(groups=modp, timers=FAST), home_config(timers=FAST))
+    world.establish()
+    assert [each.reason for each in world.mn.of(IkeFailed)] == ["no-proposal-chosen"]
+    world = IkeWorld(mobile_config(groups=modp), home_config(groups=(Group.X25519, *modp)))
+    world.establish()
+    assert len(pairs(world)) == 2
+
+
+@pytest.mark.parametrize("cipher", IkeCipher)
+def test_each_cipher_of_the_ike_sa(cipher: IkeCipher) -> None:
+    """The responder's order counts; keys of both ends are the same, and each has its own."""
+    world = IkeWorld(home=home_config(ciphers=(cipher, *IkeCipher)))
+    world.establish()
+    assert len(pairs(world)) == 2
+    assert world.mn.sa.sealing_key() == world.ha.sa.opening_key() != world.ha.sa.sealing_key()
+    assert world.mn.sa.sealing_key().cipher is cipher
+    only = IkeWorld(mobile_config(ciphers=(cipher,)))
+    only.establish()
+    assert only.ha.sa.sealing_key().cipher is cipher
 
 
 def test_another_group_is_asked_for() -> None:
@@ -208,7 +236,7 @@ def test_nothing_is_kept_for_who_brings_no_cookie() -> None:
 
 
 def test_half_open_sas_are_bounded_and_end() -> None:
-    """Many that begin and do not go on: cookies from 4 on, none beyond 6, all gone in time."""
+    """Many that begin and do not go on: cookies from 4 on, never more than 6, all gone in time."""
     timers = IkeTimers(cookie_threshold=4, half_open_limit=6, half_open_timeout=10.0)
     world = IkeWorld(home=home_config(timers=timers))
     world.filter = lambda datagram: [(0.0, datagram)] if is_init(datagram.payload) else []
@@ -217,12 +245,72 @@ def test_half_open_sas_are_bounded_and_end() -> None:
     world.run(1.0)
     assert len(world.ha.engine.sas()) == 6
     assert world.ha.engine.counters["cookies-sent"] >= 16
-    assert world.ha.engine.counters["dropped.half-open-limit"] >= 14
+    assert world.ha.engine.counters["half-open-crowded-out"] >= 14
     world.run(400.0)
     assert world.ha.engine.sas() == []
     assert world.ha.events == []
     assert world.ha.engine.counters["half-open-expired"] >= 6
     assert {event.reason for event in world.mn.of(IkeFailed)} == {"timeout"}
+
+
+ATTACKER = IPv6Address("fd00:bad:1::")
+
+
+@pytest.mark.parametrize("cookies", [False, True])
+def test_an_honest_end_gets_through_a_flood(cookies: bool) -> None:
+    """2000 IKE_SA_INITs in 2 s, from addresses that are another's or, `cookies`, one's own network.
+
+    RFC 7296 §2.6: what the responder keeps is bounded, and who is not of the flood's network is
+    served as ever.
+    """
+    world = IkeWorld()
+    engine = world.ha.engine
+    head, payloads = parsed_init()
+
+    def attack(number: int, cookie: bytes = b"") -> None:
+        first = (Notify(NotifyType.COOKIE, cookie),) if cookie else ()
+        octets = serialize_message(replace(head, spi_initiator=1 + number), (*first, *payloads))
+        engine.receive(Datagram(ATTACKER + number, 500, HA, 500, octets), world.now)
+        (answer,) = engine.datagrams_to_send()
+        found = parse_message(answer.payload).payloads[0]
+        if cookies and not cookie and isinstance(found, Notify):
+            attack(number, found.data)
+
+    for number in range(2000):
+        attack(number)
+        world.run(0.001)
+        if number % 1000 == 500:
+            world.begin()
+        assert len(engine.sas()) <= 256 + 2
+    assert len(world.mn.of(IkeEstablished)) == len(world.ha.of(IkeEstablished)) == 2
+    for each in world.mn.of(IkeEstablished):
+        assert each.sa.retries == 1  # the cookie, and nothing beside it
+    half_open = len(engine._context.half_open)
+    assert half_open == (256 if cookies else 16)
+    assert len(engine._context.inits) <= 256 + 2
+    assert engine.counters["half-open-crowded-out"] == (2000 - 256 if cookies else 0)
+    world.run(31.0)
+    assert len(engine._context.half_open) == 0
+    assert len(engine._context.sas) == len(engine._context.inits) == 2
+
+
+def parsed_init() -> tuple[Header, tuple[Payload, ...]]:
+    """Return an IKE_SA_INIT request as our engine makes it."""
+    world = IkeWorld()
+    world.begin()
+    message = parse_message(world.log[0].payload)
+    return message.header, message.payloads
+
+
+def test_a_long_init_is_not_kept() -> None:
+    world = IkeWorld()
+    head, payloads = parsed_init()
+    for length in (3000, 5000):
+        octets = serialize_message(head, (*payloads, VendorId(bytes(length))))
+        world.inject(Datagram(COA, 500, HA, 500, octets))
+    world.run(0.1)
+    assert world.ha.engine.counters["dropped.init-too-long"] == 1
+    assert len(world.ha.engine._context.half_open) == 1
 
 
 def is_init(octets: bytes) -> bool:

@@ -30,6 +30,7 @@ from agents.core.ike.events import (
     ChildRekeyed,
     IkeEstablished,
     IkeFailed,
+    IkeRekeyed,
 )
 from agents.core.ike.states import IkeState
 from agents.wire.ike.message import parse_message, serialize_message
@@ -40,7 +41,7 @@ FAST = IkeTimers(retransmit_first=0.1, tries=4, half_open_timeout=5.0)
 
 
 def conversation(world: IkeWorld) -> None:
-    """Establish, rekey from each end, delete the old ones, ask for life, delete the IKE SA."""
+    """Establish; each end renews a child, deletes the old one, renews the IKE SA; life, delete."""
     world.begin()
     world.run(60.0)
     for end in (world.mn, world.ha):
@@ -48,6 +49,8 @@ def conversation(world: IkeWorld) -> None:
         end.engine.rekey_child(end.sa, child.inbound_spi, world.now)
         world.run(60.0)
         end.engine.delete_child(end.sa, child.inbound_spi, world.now)
+        world.run(60.0)
+        end.engine.rekey_ike(end.sa, world.now)
         world.run(60.0)
     world.mn.engine.check_liveness(world.mn.sa, world.now)
     world.run(60.0)
@@ -69,6 +72,7 @@ def plain(world: IkeWorld) -> tuple[list[tuple[str, ...]], int]:
     assert world.mn.kinds()[0] == "ike-established"
     assert world.mn.kinds()[-1] == "ike-deleted"
     assert len(world.mn.of(ChildRekeyed)) == len(world.mn.of(ChildDeleted)) == 2
+    assert len(world.mn.of(IkeRekeyed)) == len(world.ha.of(IkeRekeyed)) == 2
     return outcome(world), len(world.log)
 
 

@@ -5,6 +5,7 @@ import hmac
 import random
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import dh
 
 from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.key_exchange import GROUPS, P256Key, X25519Key, private_keys
@@ -18,6 +19,7 @@ from agents.core.ike.keys import (
     shared_key_proof,
     signed_octets,
 )
+from agents.core.ike.modp import LENGTH, MODULUS, Modp2048Key
 from agents.wire.ike.numbers import Group
 
 octets = bytes.fromhex
@@ -48,6 +50,52 @@ def test_p256_as_in_rfc_5903() -> None:
     assert initiator.shared(responder.public) == responder.shared(initiator.public) == shared
 
 
+def test_modp_2048_as_in_rfc_3526() -> None:
+    """§3: 2^2048 - 2^1984 - 1 + 2^64 ( [2^1918 pi] + 124476 ), and p and (p - 1) / 2 are prime."""
+    pi = pi_times_a_power_of_two(1918)
+    assert 2**2048 - 2**1984 - 1 + 2**64 * (pi + 124476) == MODULUS
+    for number in (MODULUS, MODULUS // 2):
+        assert all(pow(base, number - 1, number) == 1 for base in (2, 3, 5, 7))
+
+
+def pi_times_a_power_of_two(bits: int) -> int:
+    """Return floor(2^bits pi), by Machin: 16 arctan(1/5) - 4 arctan(1/239)."""
+    spare = 64
+
+    def arctan(inverse: int) -> int:
+        term = total = (1 << bits + spare) // inverse
+        divisor, sign = 1, 1
+        while term:
+            term //= inverse * inverse
+            divisor, sign = divisor + 2, -sign
+            total += sign * (term // divisor)
+        return total
+
+    return (16 * arctan(5) - 4 * arctan(239)) >> spare
+
+
+@pytest.mark.filterwarnings("ignore:Diffie-Hellman over finite fields")
+def test_modp_2048_against_the_library() -> None:
+    """The other end is OpenSSL's, while `cryptography` still has it."""
+    group = dh.DHParameterNumbers(MODULUS, 2)
+    ours = private_keys(random.Random(5).randbytes)(Group.MODP_2048)
+    theirs = group.parameters().generate_private_key()
+    public = dh.DHPublicNumbers(int.from_bytes(ours.public), group).public_key()
+    value = theirs.public_key().public_numbers().y.to_bytes(LENGTH)
+    assert ours.shared(value) == theirs.exchange(public)
+    assert len(ours.public) == len(ours.shared(value)) == LENGTH
+
+
+@pytest.mark.parametrize("value", [0, 1, MODULUS - 1, MODULUS, MODULUS + 1, 2**2048 - 1])
+def test_modp_2048_and_values_out_of_range(value: int) -> None:
+    """RFC 6989 §2.1; and the smallest and largest good ones are taken."""
+    key = Modp2048Key(bytes(40))
+    with pytest.raises(ValueError, match="range"):
+        key.shared(value.to_bytes(LENGTH))
+    for good in (2, MODULUS - 2):
+        assert len(key.shared(good.to_bytes(LENGTH))) == LENGTH
+
+
 def test_hmac_sha2_256_as_in_rfc_4231() -> None:
     """Test cases 1 and 2."""
     assert prf(b"\x0b" * 20, b"Hi There") == octets(
@@ -75,8 +123,8 @@ def test_keys_come_from_the_given_randomness_alone() -> None:
         assert first.group == group
         assert first.shared(other.public) == other.shared(again.public)
         assert "0x" not in repr(first).replace(" object at 0x", "")
-    with pytest.raises(ValueError, match="group 14"):
-        private_keys(random.Random(1).randbytes)(14)
+    with pytest.raises(ValueError, match="group 15"):
+        private_keys(random.Random(1).randbytes)(15)
 
 
 # RFC 7296 §2.13 and §2.14 once more, written with Python's own hmac

@@ -4,8 +4,11 @@ import ike_samples as samples
 from ike_world import ANYWHERE, HOA
 from scapy.contrib import ikev2
 
+from agents.core.ike.ciphers import IkeCipher
+from agents.core.ike.negotiation import offer_ike
 from agents.wire.ike.message import parse_chain, parse_message, serialize_chain, serialize_message
-from agents.wire.ike.numbers import PayloadType
+from agents.wire.ike.numbers import Group, PayloadType
+from agents.wire.ike.payloads import SecurityAssociationPayload
 
 
 def scapy_init() -> ikev2.IKEv2:
@@ -134,3 +137,37 @@ def test_scapy_and_deletes() -> None:
     assert [bytes.fromhex("01000001"), bytes.fromhex("01000002")] == decoded.SPI
     theirs = ikev2.IKEv2_Delete(next_payload=0, proto=1, SPIsize=0, SPInum=0)
     assert serialize_chain([chain[1]])[1] == bytes(theirs)
+
+
+def test_scapy_and_fragments() -> None:
+    """RFC 7383 §2.5: number, total, and a next payload in fragment 1 alone."""
+    for number, octets in enumerate(samples.fragments(), 1):
+        decoded = ikev2.IKEv2(octets)
+        assert decoded.next_payload == PayloadType.SKF
+        fragment = decoded[ikev2.IKEv2_Encrypted_Fragment]
+        assert (fragment.frag_number, fragment.frag_total) == (number, 2)
+        assert fragment.next_payload == (PayloadType.DELETE if number == 1 else PayloadType.NONE)
+        ours = parse_message(octets).fragment
+        assert ours is not None
+        assert bytes(fragment.load) == ours.data
+        theirs = ikev2.IKEv2_Encrypted_Fragment(
+            next_payload=ours.first, frag_number=number, frag_total=2, load=ours.data
+        )
+        assert bytes(theirs) == octets[28:]
+
+
+def test_scapy_reads_a_proposal_of_the_other_suites() -> None:
+    (proposal,) = offer_ike((Group.MODP_2048,), (IkeCipher.CHACHA20_POLY1305,), bytes(range(8)))
+    chain = serialize_chain([SecurityAssociationPayload((proposal,))])[1]
+    decoded = ikev2.IKEv2_SA(chain).prop
+    assert (decoded.SPIsize, decoded.SPI, decoded.trans_nb) == (8, bytes(range(8)), 3)
+    assert decoded.trans.key_length is None
+    assert [each.transform_id for each in layers(decoded.trans)] == [28, 5, 14]
+
+
+def layers(transform: ikev2.IKEv2_Transform) -> list[ikev2.IKEv2_Transform]:
+    found = []
+    while isinstance(transform, ikev2.IKEv2_Transform):
+        found.append(transform)
+        transform = transform.payload
+    return found

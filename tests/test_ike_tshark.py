@@ -13,13 +13,14 @@ import certified
 import pytest
 from ike_world import COA, DELAY, HA, HOA, MN_ID, PAYLOAD, IkeWorld, home_config, mobile_config
 
+from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.config import IkeConfig, IkePeerConfig
 from agents.core.ike.endpoint import Datagram
 from agents.core.ike.sa import IkeSa
 from agents.wire import ipv6
 from agents.wire.checksum import pseudo_header_checksum
 from agents.wire.ike.identity import Identity
-from agents.wire.ike.numbers import NotifyType
+from agents.wire.ike.numbers import Encryption, Group, NotifyType
 from topologies.certification import EXPIRED, Authority
 
 RAW_IP = 101
@@ -38,15 +39,28 @@ def packet(datagram: Datagram) -> bytes:
     return ipv6.build(*ends, ipv6.UDP, _UDP.pack(*ports, checksum) + datagram.payload)
 
 
-def decode(folder: Path, log: list[Datagram], sa: IkeSa) -> list[dict[str, Any]]:
-    """Return each packet as tshark's JSON has it, decrypted."""
+def decode(folder: Path, log: list[Datagram], sa: IkeSa | None) -> list[dict[str, Any]]:
+    """Return each packet as tshark's JSON has it, decrypted if there are keys for AES-128-GCM."""
     capture = folder / "ike.pcap"
     octets = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0xFFFF, RAW_IP)
     for second, each in enumerate(packet(datagram) for datagram in log):
         octets += struct.pack("<IIII", second, 0, len(each), len(each)) + each
     capture.write_bytes(octets)
+    options = [] if sa is None else ["-o", f"uat:ikev2_decryption_table:{key_row(sa)}"]
+    run = subprocess.run(
+        ["tshark", "-r", str(capture), "-T", "json", "--no-duplicate-keys", *options],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return [each["_source"]["layers"] for each in json.loads(run.stdout)]
+
+
+def key_row(sa: IkeSa) -> str:
+    """Return what tshark has to know of an IKE SA."""
     assert sa.keys is not None
-    row = ",".join(
+    return ",".join(
         (
             f"{sa.spi_initiator:016x}",
             f"{sa.spi_responder:016x}",
@@ -58,17 +72,6 @@ def decode(folder: Path, log: list[Datagram], sa: IkeSa) -> list[dict[str, Any]]
             '"NONE [RFC4306]"',
         )
     )
-    run = subprocess.run(
-        [
-            *("tshark", "-r", str(capture), "-T", "json", "--no-duplicate-keys"),
-            *("-o", f"uat:ikev2_decryption_table:{row}"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return [each["_source"]["layers"] for each in json.loads(run.stdout)]
 
 
 def fields(tree: Any, found: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
@@ -97,10 +100,13 @@ def test_a_whole_conversation_decrypts(tmp_path: Path, encapsulation: bool) -> N
     world.run(4 * DELAY)
     world.mn.engine.check_liveness(sa, world.now)
     world.run(4 * DELAY)
+    world.mn.engine.rekey_ike(sa, world.now)
+    world.run(4 * DELAY)
+    old, renewed = len(world.log), world.mn.sa
     world.ha.engine.delete(world.ha.sa, world.now)
     world.run(1.0)
-    layers = decode(tmp_path, world.log, sa)
-    assert len(layers) == len(world.log) >= 14
+    layers = decode(tmp_path, world.log[:old], sa) + decode(tmp_path, world.log[old:], renewed)
+    assert len(layers) == len(world.log) >= 18
     for each in layers:
         text = json.dumps(each)
         for complaint in ("alformed", "_ws.expert", "ecryption failed"):
@@ -113,10 +119,56 @@ def test_a_whole_conversation_decrypts(tmp_path: Path, encapsulation: bool) -> N
     assert auth["isakmp.notify.msgtype"] == [str(NotifyType.USE_TRANSPORT_MODE.value)]
     assert rekey["isakmp.notify.msgtype"][0] == str(NotifyType.REKEY_SA.value)
     assert int(rekey["isakmp.spi"][0].replace(":", ""), 16) == child.inbound_spi
+    renewal = fields(layers[12])
+    assert renewal["isakmp.key_exchange.dh_group"] == [str(Group.X25519.value)]
+    assert int(renewal["isakmp.spi"][0].replace(":", ""), 16) == renewed.local_spi
     deleted = [fields(each).get("isakmp.delete.spi") for each in layers[8:10]]
     assert deleted == [
         [spi.to_bytes(4).hex(":")] for spi in (child.inbound_spi, child.outbound_spi)
     ]
+
+
+def test_a_conversation_in_fragments_is_put_together(tmp_path: Path) -> None:
+    """RFC 7383: each fragment decrypts, and tshark puts together what we have cut."""
+    world = IkeWorld(mobile_config(fragment_size=220), home_config(fragment_size=220))
+    world.establish()
+    sa = world.mn.sa
+    layers = decode(tmp_path, world.log, sa)
+    assert len(layers) == len(world.log)
+    for each in layers:
+        text = json.dumps(each)
+        for complaint in ("alformed", "_ws.expert", "ecryption failed"):
+            assert complaint not in text
+    found = [fields(each) for each in layers]
+    assert [each.get("isakmp.frag.number") for each in found[:5]] == [
+        None,
+        None,
+        ["1"],
+        ["2"],
+        ["3"],
+    ]
+    whole = found[4]
+    assert whole["isakmp.fragment.count"] == ["3"]
+    assert whole["isakmp.id.data.ipv6_addr"] == [str(HOA)]
+    assert whole["isakmp.notify.msgtype"] == [str(NotifyType.USE_TRANSPORT_MODE.value)]
+    assert "isakmp.ts.start_ipv6" not in found[3]
+
+
+def test_the_other_suites_are_known(tmp_path: Path) -> None:
+    """MODP-2048 and ChaCha20-Poly1305 in the proposals, under the numbers of IANA."""
+    groups, ciphers = (Group.MODP_2048,), (IkeCipher.CHACHA20_POLY1305,)
+    world = IkeWorld(
+        mobile_config(groups=groups, ciphers=ciphers), home_config(groups=groups, ciphers=ciphers)
+    )
+    world.establish()
+    layers = decode(tmp_path, world.log, None)
+    for each in layers[:2]:
+        assert "alformed" not in json.dumps(each)
+        found = fields(each)
+        assert found["isakmp.tf.id.encr"] == [str(Encryption.CHACHA20_POLY1305.value)]
+        assert found["isakmp.tf.id.dh"] == [str(Group.MODP_2048.value)]
+        assert found["isakmp.key_exchange.dh_group"] == [str(Group.MODP_2048.value)]
+        assert str(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED.value) in found["isakmp.notify.msgtype"]
 
 
 def test_certificates_are_read_and_why_one_is_refused(tmp_path: Path) -> None:

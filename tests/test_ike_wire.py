@@ -10,12 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ike_world import HA, HOA
 
+from agents.core.ike.ciphers import IkeCipher, SealingKey
 from agents.core.ike.protection import open_message, open_sealed, seal
 from agents.wire.errors import Reason, WireError
-from agents.wire.ike.header import has_higher_version, parse_header
+from agents.wire.ike.header import Header, has_higher_version, parse_header
 from agents.wire.ike.identity import Identity
 from agents.wire.ike.message import parse_chain, parse_message, serialize_chain, serialize_message
-from agents.wire.ike.numbers import IdType, NotifyType, PayloadType, exchange_slug, slug
+from agents.wire.ike.numbers import (
+    ExchangeType,
+    IdType,
+    NotifyType,
+    PayloadType,
+    exchange_slug,
+    slug,
+)
 from agents.wire.ike.payloads import (
     Encrypted,
     Nonce,
@@ -81,6 +89,22 @@ def test_the_documented_fragments_open() -> None:
         chain += open_sealed(samples.KEY, octets, fragment)
         first = first or fragment.first
     assert parse_chain(first, chain) == samples.CHAINS[samples.DELETES]
+
+
+def test_chacha20_poly1305_as_in_rfc_7634() -> None:
+    """Appendix B: a whole IKE message, which says SET_WINDOW_SIZE."""
+    key = SealingKey(
+        IkeCipher.CHACHA20_POLY1305, bytes(range(0x80, 0xA0)) + bytes.fromhex("a0a1a2a3")
+    )
+    spis = (int.from_bytes(bytes(range(start, start + 8))) for start in (0xC0, 0xD0))
+    head = Header(*spis, ExchangeType.INFORMATIONAL, 9, initiator=False, response=False)
+    payloads = (Notify(16385, (10).to_bytes(4)),)
+    octets = bytes.fromhex(
+        "c0c1c2c3c4c5c6c7d0d1d2d3d4d5d6d72e202500000000090000004529000029"
+        "1011121314151617610394701f8d017f7c129248896b71bfe25236efd7cdc67066906315b2"
+    )
+    assert seal(key, 0x1011121314151617, head, payloads) == octets
+    assert open_message(key, octets, parse_message(octets)) == payloads
 
 
 @pytest.mark.parametrize("payload", samples.OTHERS)

@@ -1,5 +1,6 @@
 """IKEv2 between a mobile node and its home agents, end to end: from nothing to renewal."""
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from test_renewal import Streams, generations, held, last_number, settled
 from world import ANYCAST, COA, COA2, HOA, HOME, World, own_address
 
-from agents.config import Mode
+from agents.config import IkeGroup, MobileNodeConfig, Mode
 from agents.core.events import (
     AssociationsRenewed,
     BindingAccepted,
@@ -15,7 +16,7 @@ from agents.core.events import (
     RenewalBegan,
     RenewalFailed,
 )
-from agents.core.ike.events import ChildRekeyed, IkeDeleted, IkeEstablished, IkeFailed
+from agents.core.ike.events import ChildRekeyed, IkeDeleted, IkeEstablished, IkeFailed, IkeRekeyed
 from agents.core.mobile_events import KeysRenewed, RegistrationAcknowledged
 from agents.wire import ipv6
 from agents.wire.ike.message import parse_message
@@ -145,6 +146,78 @@ def test_renewal_by_rekey_loses_nothing(mode: Mode) -> None:
     assert exchanges(world) == [36] * 4 + [37] * 4
     assert len(world.found(1, ChildRekeyed)) == 2
     assert len(world.found(1, IkeEstablished)) == 1
+
+
+def test_the_ike_sa_is_renewed_when_it_is_old() -> None:
+    """By the home agent that has it, again and again; a renewal of the SAs works on every one."""
+    world = registered(ike_sa_lifetime=10.0)
+    streams = Streams(world)
+    streams.run(0.1)
+    world.seen.clear()
+    for generation in (2, 3, 4):
+        world.run(10.0)
+        world.has[1].renew(HOA, world.now)
+        streams.run(3.0)
+        streams.assert_nothing_lost()
+        settled(world, generation)
+    renewed = world.found(1, IkeRekeyed)
+    assert 3 <= len(renewed) <= 4
+    assert all(each.fields()["initiator"] for each in renewed)
+    assert {each.fields()["reason"] for each in world.found("mn", IkeDeleted)} == {"rekeyed"}
+    assert len(world.found(1, ChildRekeyed)) == 6
+    assert 34 not in exchanges(world)
+
+
+def test_key_exchange_methods_by_configuration() -> None:
+    """The home agents' first choice counts; MODP-2048 where both ends name it."""
+
+    class Old(World):
+        def mn_config(self, number: int = 1) -> MobileNodeConfig:
+            groups = (IkeGroup.X25519, IkeGroup.MODP_2048)
+            return replace(super().mn_config(number), ike_groups=groups)
+
+    for kind, wanted in ((World, IkeGroup.P256), (Old, IkeGroup.MODP_2048)):
+        world = kind(1, ike=True, ike_groups=(wanted,))
+        world.start_all()
+        world.start_mn()
+        assert world.binding(1) is not None
+        management = world.has[1]._keys
+        assert management is not None
+        (sa,) = management._endpoint.sas()
+        assert sa.group == {IkeGroup.P256: 19, IkeGroup.MODP_2048: 14}[wanted]
+
+
+def test_an_old_ike_sa_is_renewed_by_way_of_the_nearest_home_agent() -> None:
+    """Rule 8: whose the new IKE SA is can be seen from its SPI, too."""
+    world = registered(ike_sa_lifetime=10.0)
+    world.order = [2, 1, 3]
+    world.run(11.0)
+    (renewed,) = world.found(1, IkeRekeyed)
+    assert isinstance(renewed, IkeRekeyed)
+    assert renewed.successor.local_spi >> 56 == 1
+    assert [each.fields()["reason"] for each in world.found("mn", IkeDeleted)] == ["rekeyed"]
+    assert world.has[2].counters["ike.relayed"] >= 2
+    world.has[1].renew(HOA, world.now)
+    world.run(5.0)
+    settled(world)
+
+
+def test_a_renewal_of_the_sas_that_waits_for_one_of_the_ike_sa() -> None:
+    """Its requests move to the new IKE SA; both ends know what they are about."""
+    world = registered()
+    streams = Streams(world)
+    streams.run(0.1)
+    management = world.has[1]._keys
+    assert management is not None
+    (sa,) = management._endpoint.sas()
+    management._endpoint.rekey_ike(sa, world.now)
+    world.has[1].renew(HOA, world.now)
+    assert len(sa.queue) == 2
+    streams.run(3.0)
+    streams.assert_nothing_lost()
+    settled(world)
+    assert [each.sa for each in world.found(1, ChildRekeyed)] == [sa.heir] * 2
+    assert sa.heir is not sa
 
 
 @pytest.mark.parametrize("mode", MODES)

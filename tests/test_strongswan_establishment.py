@@ -18,6 +18,11 @@ from tests.strongswan.network import INNER_OURS, INNER_THEIRS, OURS, THEIRS
 pytestmark = pytest.mark.emulation
 
 CURVES = {"x25519": Group.X25519, "ecp256": Group.P256}
+ESP_PROPOSALS = {
+    Transform.AES_128_GCM: "aes128gcm16",
+    Transform.AES_128_CBC_HMAC_SHA2_256: "aes128-sha256",
+    Transform.CHACHA20_POLY1305: "chacha20poly1305",
+}
 NAMES = {"x25519": "CURVE_25519", "ecp256": "ECP_256"}
 
 
@@ -80,7 +85,7 @@ def test_another_group_is_asked_for(swan: Lab, beginner: str) -> None:
 @BEGINNERS
 @pytest.mark.parametrize("transform", Transform)
 def test_esp_transforms(swan: Lab, beginner: str, transform: Transform) -> None:
-    name = {Transform.AES_128_GCM: "aes128gcm16"}.get(Transform(transform), "aes128-sha256")
+    name = ESP_PROPOSALS[Transform(transform)]
     ours = swan.meet(
         children=[replace(PAYLOAD, transform=Transform(transform))],
         their_children={"payload": {**THEIR_PAYLOAD, "esp_proposals": [name]}},

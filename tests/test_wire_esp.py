@@ -12,7 +12,7 @@ KEY = samples.SA.key
 
 
 def refusal(transform: Transform, packet: bytes) -> Reason:
-    key = KEY if transform is Transform.AES_128_GCM else samples.CBC_SA.key
+    key = next(s.key for s in samples.ESP_SAMPLES.values() if s.transform is transform)
     with pytest.raises(WireError) as refused:
         make_cipher(transform, key).open(packet)
     assert refused.value.pointer is None
@@ -42,8 +42,8 @@ def test_any_one_wrong_bit(transform: Transform) -> None:
 @pytest.mark.parametrize("transform", Transform)
 def test_every_truncation(transform: Transform) -> None:
     packet = sample(transform)
-    smallest = {Transform.AES_128_GCM: 36, Transform.AES_128_CBC_HMAC_SHA2_256: 56}[transform]
-    unit = {Transform.AES_128_GCM: 4, Transform.AES_128_CBC_HMAC_SHA2_256: 16}[transform]
+    cbc = transform is Transform.AES_128_CBC_HMAC_SHA2_256
+    smallest, unit = (56, 16) if cbc else (36, 4)
     head = len(packet) % unit
     for length in range(len(packet)):
         if length < smallest:
@@ -154,3 +154,20 @@ def test_a_cipher_shows_no_key(transform: Transform) -> None:
     assert "secret" not in f"{cipher!r} {cipher}"
     assert b"secret".hex() not in f"{cipher!r} {cipher}"
     assert not hasattr(cipher, "__dict__")
+
+
+def test_chacha20_poly1305_as_in_rfc_7634() -> None:
+    """Appendix A: an ICMP echo of IPv4 (next header 4) in tunnel mode."""
+    inner = bytes.fromhex(
+        "45000054a6f200004001e778c6336405c000020508005b7a3a080000553bec100007362708090a0b0c0d0e0f"
+        "101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f3031323334353637"
+    )
+    packet = bytes.fromhex(
+        "0102030400000005101112131415161724039428b97f417e3c13753a4f05087b67c352e6a7fab1b982d466ef"
+        "407ae5c614ee8099d52844eb61aa95dfab4c02f72aa71e7c4c4f64c9befe2facc638e8f3cbec163fac469b50"
+        "2773f6fb94e664da9165b82829f641e076aaa8266b7fb0f7b11b369907e1ad43"
+    )
+    key = bytes(range(0x80, 0xA0)) + bytes.fromhex("a0a1a2a3")
+    cipher = make_cipher(Transform.CHACHA20_POLY1305, key)
+    assert cipher.seal(0x01020304, 5, bytes(range(0x10, 0x18)), inner, 4) == packet
+    assert cipher.open(packet) == (inner, 4)

@@ -147,6 +147,7 @@ def test_options_to_skip_and_padding_of_scapy() -> None:
 
 SCAPY_ALGORITHMS = {
     Transform.AES_128_GCM: {"crypt_algo": "AES-GCM", "split": 20},
+    Transform.CHACHA20_POLY1305: {"crypt_algo": "CHACHA20-POLY1305", "split": 36},
     Transform.AES_128_CBC_HMAC_SHA2_256: {
         "crypt_algo": "AES-CBC",
         "auth_algo": "SHA2-256-128",

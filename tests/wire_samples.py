@@ -231,6 +231,15 @@ ESP_SAMPLES = {
     "AES-128-CBC with HMAC-SHA2-256-128, tunnel": EspSample(
         Transform.AES_128_CBC_HMAC_SHA2_256, CBC_SA.key, 0x303A, 2, bytes(range(16)), INNER, 41
     ),
+    "ChaCha20-Poly1305, tunnel": EspSample(
+        Transform.CHACHA20_POLY1305,
+        bytes(range(36)),
+        0x303B,
+        4,
+        bytes.fromhex("0801000000000004"),
+        INNER,
+        41,
+    ),
     "AES-128-GCM, transport, Binding Update": EspSample(
         Transform.AES_128_GCM,
         SA.key,

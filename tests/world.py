@@ -89,6 +89,8 @@ class World:
     ) -> None:
         self.now = 1000.0
         self.mode = mode
+        self.transform = Transform(mode.transform)
+        """Of the mobile node's SAs from key files."""
         self.random = random.Random(seed)
         self.options = home_agent
         self.indexes = list(range(1, has + 1))
@@ -430,7 +432,7 @@ class World:
         return self.keys_from(index << 24 | next(self._spis), home)
 
     def keys_from(self, first_spi: int, home: IPv6Address) -> tuple[KeyedAssociation, ...]:
-        transform = Transform(self.mode.transform)
+        transform = self.transform
         made = []
         spis = itertools.count(first_spi)
         for mode in (SaMode.TRANSPORT, SaMode.TUNNEL):

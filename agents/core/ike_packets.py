@@ -4,8 +4,10 @@ IKE runs between the care-of address and the home agent address (RFC 4877 §4); 
 the home address as its selector (RFC 3776 §4.2). Home agents use their own addresses for both.
 """
 
+from collections.abc import Iterable
 from ipaddress import IPv6Address
 
+from agents.config import IkeGroup
 from agents.core.counters import Dropped
 from agents.core.ike.child_sa import ChildSa
 from agents.core.ike.config import ChildRequest
@@ -14,7 +16,7 @@ from agents.keys import KeyedAssociation
 from agents.wire import ipv6
 from agents.wire.errors import WireError
 from agents.wire.ike.header import parse_header
-from agents.wire.ike.numbers import IKE_PORT, NAT_PORT, NON_ESP_MARKER
+from agents.wire.ike.numbers import IKE_PORT, NAT_PORT, NON_ESP_MARKER, Group
 from agents.wire.ike.selectors import TrafficSelector
 from agents.wire.transforms import Mode as SaMode
 from agents.wire.transforms import Transform
@@ -30,6 +32,18 @@ PEER = "peer"
 """Name of the Child SA between two home agents."""
 
 _ANYWHERE = TrafficSelector(0, IPv6Address(0), IPv6Address(2**128 - 1))
+
+
+_GROUPS = {
+    IkeGroup.X25519: Group.X25519,
+    IkeGroup.P256: Group.P256,
+    IkeGroup.MODP_2048: Group.MODP_2048,
+}
+
+
+def groups(configured: Iterable[IkeGroup]) -> tuple[Group, ...]:
+    """Return the numbers of what a configuration names."""
+    return tuple(_GROUPS[each] for each in configured)
 
 
 def mobile_children(

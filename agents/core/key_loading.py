@@ -59,10 +59,10 @@ def mobile_association(keyed: KeyedAssociation, config: HomeAgentConfig) -> Secu
             f"key file: spi: {keyed.spi:#010x} is not of {config.name}'s range; its top octet "
             f"must be {config.index:#04x}"
         )
-    if keyed.transform != config.mode.transform:
+    if keyed.transform not in config.mode.transforms:
         raise ConfigError(
             f"key file: transform: {keyed.transform}, but mode {config.mode} uses "
-            f"{config.mode.transform}; use the same mode everywhere"
+            f"{' or '.join(config.mode.transforms)}; use the same mode everywhere"
         )
     return SecurityAssociation(
         spi=keyed.spi,

@@ -14,7 +14,7 @@ from agents.core.binding_cache import Binding
 from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.ike.child_sa import ChildSa
-from agents.core.ike.config import IkeConfig, IkePeerConfig
+from agents.core.ike.config import IkeConfig, IkePeerConfig, IkeTimers
 from agents.core.ike.endpoint import IkeEndpoint
 from agents.core.ike.events import (
     ChildDeleted,
@@ -25,10 +25,12 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    IkeRekeyed,
     RevocationsLearned,
 )
 from agents.core.ike.sa import IkeSa
 from agents.core.ike_packets import (
+    groups,
     keyed,
     mirrored,
     mobile_children,
@@ -118,6 +120,8 @@ class KeyManagement:
         config = IkeConfig(
             Identity.of(own),
             tuple(self._peer(home, secret) for home, secret in secrets.items()),
+            IkeTimers(rekey_after=context.config.ike_sa_lifetime),
+            groups(context.config.ike_groups),
             spi_prefix=context.config.index,
             credentials=credentials,
             holder=self._holder if credentials is not None else None,
@@ -273,6 +277,9 @@ class KeyManagement:
                 self._take(event.sa, home_address, event.child, now, ours=event.initiator)
             case ChildDeleted():
                 self._child_deleted(event, now)
+            case IkeRekeyed():
+                if (fresh := self._fresh.pop(event.sa, None)) is not None:
+                    self._fresh[event.successor] = fresh
             case ChildFailed() | IkeFailed() | IkeDeleted():
                 self._give_up(event.sa, event.reason, now)
 
@@ -320,8 +327,8 @@ class KeyManagement:
             self._failed(fresh.home_address, reason, now)
 
     def _time_out(self, sa: IkeSa, fresh: _Fresh, now: float) -> None:
-        if self._fresh.get(sa) is fresh:
-            self._give_up(sa, "timeout", now)
+        if self._fresh.get(sa.heir) is fresh:
+            self._give_up(sa.heir, "timeout", now)
             self._endpoint.forget(sa)
 
     def _failed(self, home_address: IPv6Address, reason: str, now: float) -> None:

@@ -137,8 +137,8 @@ class MobileAssociations:
                 f"{association.destination} is not between {config.home_address} and "
                 f"{config.home_agent_address}; correct its source and destination"
             )
-        if association.transform != config.mode.transform:
+        if association.transform not in config.mode.transforms:
             raise ConfigError(
                 f"{config.key_file}: SPI {association.spi:#010x}: {association.transform} does "
-                f"not fit mode {config.mode}; use {config.mode.transform}"
+                f"not fit mode {config.mode}; use {' or '.join(config.mode.transforms)}"
             )

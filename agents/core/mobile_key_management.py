@@ -25,11 +25,12 @@ from agents.core.ike.events import (
     IkeEstablished,
     IkeEvent,
     IkeFailed,
+    IkeRekeyed,
     RevocationsLearned,
 )
 from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.sa import IkeSa
-from agents.core.ike_packets import keyed, mobile_children, to_datagram, to_packet
+from agents.core.ike_packets import groups, keyed, mobile_children, to_datagram, to_packet
 from agents.core.revocation_exchange import Assembly
 from agents.core.timers import Timer, TimerQueue
 from agents.keys import KeyedAssociation
@@ -106,6 +107,8 @@ class MobileKeyManagement:
         children = mobile_children(self._home, self._home_agent, transform)
         self._credentials = credentials
         self._assembly = Assembly()
+        self._told = b""
+        """The list that a home agent told of last."""
         self._peer = IkePeerConfig(
             self._identity,
             secret,
@@ -114,7 +117,12 @@ class MobileKeyManagement:
             prefix=config.home_prefix,
         )
         self._endpoint = IkeEndpoint(
-            IkeConfig(Identity.of(self._home), (self._peer,), credentials=credentials),
+            IkeConfig(
+                Identity.of(self._home),
+                (self._peer,),
+                groups=groups(config.ike_groups),
+                credentials=credentials,
+            ),
             timers,
             random_bytes,
             lambda: int.from_bytes(random_bytes(4)),
@@ -193,8 +201,8 @@ class MobileKeyManagement:
         self.pump(now)
 
     def _time_out(self, attempt: IkeSa, now: float) -> None:
-        if attempt is self._attempt:
-            self._give_up(attempt, now)
+        if attempt.heir is self._attempt:
+            self._give_up(attempt.heir, now)
             self.pump(now)
 
     def load_secret(self, secret: bytes) -> None:
@@ -214,40 +222,47 @@ class MobileKeyManagement:
         if whole is None:
             return
         try:
-            news = self._credentials.revocations.learn(whole)
+            self._credentials.revocations.learn(whole)
         except NotAuthorised as refused:
             raise Dropped(f"revocations-{refused.reason}") from refused
-        if news:
+        # IKE_AUTH may have brought it before; an old one changes nothing.
+        known = any(each.octets == whole for each in self._credentials.revocations.lists())
+        if known and whole != self._told:
+            self._told = whole
             self._report(RevocationsHeard("home-agent", self._newest_number(whole)))
-            self._heed_revocations(now)
+            self._heed_revocations(now, told=True)
 
     def _newest_number(self, octets: bytes) -> int:
         assert self._credentials is not None
         lists = self._credentials.revocations.lists()
         return next((each.number for each in lists if each.octets == octets), 0)
 
-    def _heed_revocations(self, now: float) -> None:
+    def _heed_revocations(self, now: float, *, told: bool) -> None:
         """End what was made with a home agent that is none any more (rule 13).
 
         Its IKE SA at once. The SAs of that moment it knows too, whoever made them: whoever told us
-        is about to replace them, and if not, there is a time for it.
+        is about to replace them, and if not, there is a time for it. A list that came in IKE_AUTH,
+        not `told` for that purpose, may concern anybody: there only that IKE SA shows it.
         """
         assert self._credentials is not None
         revocations = self._credentials.revocations
+        exposed = told
         for sa in self._endpoint.sas():
             proof = sa.certificate.chain[:-1] if sa.certificate is not None else ()
             if any(revocations.revoked(each.serial, each.issuer) for each in proof):
+                exposed = True
                 self._fresh.pop(sa, None)
                 self._endpoint.forget(sa)
-        exposed = self._user.held_keys()
-        self._timers.schedule(
-            now + EXPOSED_TIME, lambda then: self._user.delete_keys(exposed, then)
-        )
+        if exposed:
+            held = self._user.held_keys()
+            self._timers.schedule(
+                now + EXPOSED_TIME, lambda then: self._user.delete_keys(held, then)
+            )
 
     def _handle(self, event: IkeEvent, now: float) -> None:
         match event:
             case RevocationsLearned():
-                self._heed_revocations(now)
+                self._heed_revocations(now, told=False)
             case IkeEstablished():
                 for other in self._endpoint.sas():
                     if other is not event.sa and other.established:
@@ -258,6 +273,11 @@ class MobileKeyManagement:
                 self._take(event.sa, event.child, now, alone=False)
             case ChildDeleted(reason="by-peer"):
                 self._user.delete_keys((event.spi,), now)
+            case IkeRekeyed():
+                if event.sa in self._fresh:
+                    self._fresh[event.successor] = self._fresh.pop(event.sa)
+                if event.sa is self._attempt:
+                    self._attempt = event.successor
             case ChildFailed() | IkeFailed() | IkeDeleted():
                 self._give_up(event.sa, now)
 

@@ -35,7 +35,7 @@ from agents.core.ike.events import (
 from agents.core.ike.not_authorised import NotAuthorised
 from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import IkeState
-from agents.core.ike_packets import peer_child, to_datagram, to_packet
+from agents.core.ike_packets import groups, peer_child, to_datagram, to_packet
 from agents.core.peer_associations import OVERLAP, PeerAssociation
 from agents.core.peers import Peer
 from agents.core.replay_window import SidWindows
@@ -139,6 +139,7 @@ class PeerKeyManagement:
                     retransmit_longest=LONGEST_REPETITION,
                     tries=TRIES,
                 ),
+                groups(config.ike_groups),
                 credentials=credentials,
                 holder=self._holder,
                 admit=self._admit,
@@ -315,6 +316,8 @@ class PeerKeyManagement:
                 for each in peering.peer.associations:
                     if each.ike_sa is event.sa:
                         each.ike_sa = event.successor
+                if event.sa is peering.attempt:
+                    peering.attempt = event.successor
             case ChildDeleted():
                 pair = peering.peer.associations.find(event.spi)
                 if pair is not None:

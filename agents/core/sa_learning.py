@@ -114,7 +114,7 @@ class AssociationLearning:
         selectors = {entry.source, entry.destination}
         if selectors != {entry.home_address, config.home_agent_address}:
             return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
-        if entry.transform != config.mode.transform or entry.state not in STATES:
+        if entry.transform not in config.mode.transforms or entry.state not in STATES:
             return InterHaStatus.ADMINISTRATIVELY_PROHIBITED
         if entry.generation > LAST_GENERATION:
             return InterHaStatus.ADMINISTRATIVELY_PROHIBITED

@@ -1,5 +1,6 @@
-"""ESP packets (RFC 4303): AES-128-GCM (RFC 4106), AES-128-CBC with HMAC-SHA2-256-128 (RFC 4868).
+"""ESP packets (RFC 4303) with AES-128-GCM, ChaCha20-Poly1305, or AES-128-CBC and HMAC-SHA2-256-128.
 
+These are of RFC 4106, RFC 7634, and RFC 3602 with RFC 4868.
 Sequence numbers, windows and the choice of IVs are the caller's business.
 """
 
@@ -8,7 +9,7 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import ciphers, hashes, hmac
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.constant_time import bytes_eq
@@ -23,6 +24,7 @@ LOWEST_SPI = 256  # RFC 4303 §2.1: 0 is local, 1 to 255 are reserved
 
 Octets = bytes | bytearray | memoryview
 
+_SALT_LENGTH = 4
 _IPV6 = 41
 _HEAD = struct.Struct("!LL")
 _PEEK = struct.Struct("!LL8s")
@@ -59,13 +61,17 @@ def make_cipher(transform: Transform, key: bytes) -> Cipher:
     """
     if len(key) != transform.key_length:
         raise ValueError(f"a key of {len(key)} octets; {transform} takes {transform.key_length}")
-    return _Gcm(key) if transform is Transform.AES_128_GCM else _Cbc(key)
+    if transform is Transform.AES_128_CBC_HMAC_SHA2_256:
+        return _Cbc(key)
+    bare, salt = key[:-_SALT_LENGTH], key[-_SALT_LENGTH:]
+    aead = AESGCM(bare) if transform is Transform.AES_128_GCM else ChaCha20Poly1305(bare)
+    return _Aead(aead, salt)
 
 
 def peek(packet: Octets) -> tuple[int, int, bytes]:
     """Return (SPI, sequence number, first 8 octets of the IV) of what is not yet authenticated.
 
-    With AES-GCM these 8 octets are the whole IV.
+    With AES-GCM and ChaCha20-Poly1305 these 8 octets are the whole IV.
 
     Raises:
         WireError: `truncated`, `reserved-spi`, `sequence-zero`.
@@ -98,17 +104,17 @@ def _strip(plain: bytes) -> tuple[bytes, int]:
     return plain[:inner], next_header
 
 
-class _Gcm:
-    """AES-128-GCM with a 16-octet ICV; the nonce is the key's salt and the packet's IV."""
+class _Aead:
+    """AES-128-GCM or ChaCha20-Poly1305, used alike: ICV of 16 octets, nonce of salt and IV."""
 
     __slots__ = ("_aead", "_salt")
 
     _IV = slice(8, 16)
     _SMALLEST = 16 + 4 + ICV_LENGTH
 
-    def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key[:16])
-        self._salt = key[16:]
+    def __init__(self, aead: AESGCM | ChaCha20Poly1305, salt: bytes) -> None:
+        self._aead = aead
+        self._salt = salt
 
     def seal(self, spi: int, sequence: int, iv: bytes, payload: Octets, next_header: int) -> bytes:
         head = _HEAD.pack(spi, sequence)

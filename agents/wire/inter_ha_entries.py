@@ -50,7 +50,11 @@ _MEMBER = struct.Struct("!Bx16s")
 _UNKNOWN_TIME = 0xFFFF_FFFF
 
 _MODE_NUMBERS = {Mode.TRANSPORT: 1, Mode.TUNNEL: 2}
-_TRANSFORM_NUMBERS = {Transform.AES_128_GCM: 1, Transform.AES_128_CBC_HMAC_SHA2_256: 2}
+_TRANSFORM_NUMBERS = {
+    Transform.AES_128_GCM: 1,
+    Transform.AES_128_CBC_HMAC_SHA2_256: 2,
+    Transform.CHACHA20_POLY1305: 3,
+}
 _MODES = {number: mode for mode, number in _MODE_NUMBERS.items()}
 _TRANSFORMS = {number: transform for transform, number in _TRANSFORM_NUMBERS.items()}
 

@@ -41,7 +41,9 @@ local MISCONDUCT = {
   [4] = "Role without Update", [5] = "SA never made", [6] = "Floor beyond numbers",
 }
 local MODES = { [1] = "transport", [2] = "tunnel" }
-local TRANSFORMS = { [1] = "aes-128-gcm", [2] = "aes-128-cbc-hmac-sha2-256" }
+local TRANSFORMS = {
+  [1] = "aes-128-gcm", [2] = "aes-128-cbc-hmac-sha2-256", [3] = "chacha20-poly1305",
+}
 local STATES = { [0] = "larval", [1] = "mature", [2] = "dying", [3] = "dead" }
 local OPTIONS = {
   [1] = "Multi-sender capable", [2] = "Priority", [3] = "SID table", [4] = "CN to HA map",

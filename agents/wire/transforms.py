@@ -8,16 +8,24 @@ class Transform(StrEnum):
 
     AES_128_GCM = "aes-128-gcm"
     AES_128_CBC_HMAC_SHA2_256 = "aes-128-cbc-hmac-sha2-256"
+    CHACHA20_POLY1305 = "chacha20-poly1305"
 
     @property
     def key_length(self) -> int:
-        """Octets: AES key and salt (RFC 4106 §8.1), or AES key and HMAC key (RFC 4868)."""
-        return 20 if self is Transform.AES_128_GCM else 48
+        """Octets: key and salt (RFC 4106 §8.1, RFC 7634 §2), or AES and HMAC key (RFC 4868)."""
+        return _LENGTHS[self][0]
 
     @property
     def iv_length(self) -> int:
-        """Octets of the explicit IV."""
-        return 8 if self is Transform.AES_128_GCM else 16
+        """Octets of the explicit IV; 8 where it is a counter, which must not repeat."""
+        return _LENGTHS[self][1]
+
+
+_LENGTHS = {
+    Transform.AES_128_GCM: (20, 8),
+    Transform.AES_128_CBC_HMAC_SHA2_256: (48, 16),
+    Transform.CHACHA20_POLY1305: (36, 8),
+}
 
 
 class Mode(StrEnum):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agents.core.ike.child_sa import ChildSa
+from agents.core.ike.ciphers import IkeCipher
 from agents.core.ike.config import ChildRequest, IkeConfig, IkePeerConfig, IkeTimers
 from agents.core.ike.credentials import Credentials
 from agents.wire.ike.identity import Identity
@@ -30,6 +31,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "hasty": {"retransmit_timeout": "0.2", "retransmit_base": "1.3", "retransmit_tries": "4"},
     "certificates": {"load": f"{PLUGINS} x509 pubkey pem pkcs8 constraints revocation"},
     "cookies": {"cookie_threshold": "1", "cookie_threshold_ip": "1"},
+    "fragments": {"fragment_size": "260", "retransmit_timeout": "0.5"},
 }
 """Settings of charon by the lab's mode."""
 TIMERS = IkeTimers(retransmit_first=2.0, tries=4, half_open_timeout=10.0)
@@ -119,6 +121,8 @@ class Lab:
         prefix: IPv6Network | None = None,
         children: Sequence[ChildRequest] = (PAYLOAD,),
         groups: Sequence[int] = (Group.X25519, Group.P256),
+        ciphers: Sequence[IkeCipher] = tuple(IkeCipher),
+        fragment_size: int = 1280,
         timers: IkeTimers = TIMERS,
         their_children: dict[str, Any] | None = None,
         swan: str = SWAN,
@@ -152,7 +156,9 @@ class Lab:
             (peer,),
             timers,
             tuple(groups),
+            tuple(ciphers),
             encapsulation=True,
+            fragment_size=fragment_size,
             credentials=credentials,
         )
         self._ours = Ours(config, self.charon, frozenset(self._past))

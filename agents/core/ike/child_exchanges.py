@@ -5,7 +5,7 @@ from agents.core.ike.children import BadAnswer, accept, grant, offer
 from agents.core.ike.config import ChildRequest
 from agents.core.ike.context import IkeContext
 from agents.core.ike.events import ChildEstablished, ChildFailed, ChildRekeyed
-from agents.core.ike.ike_rekey import answer_ike_rekey
+from agents.core.ike.ike_rekey import IkeRekeying
 from agents.core.ike.informational import DeleteChild
 from agents.core.ike.payload_search import Refused, find, find_notify, need, refuse_critical
 from agents.core.ike.requests import Request
@@ -27,6 +27,7 @@ class CreateChild(Request):
     """A new Child SA, or with `old` the successor of one."""
 
     exchange = ExchangeType.CREATE_CHILD_SA
+    changes_children = True
 
     def __init__(
         self, exchanges: "ChildExchanges", request: ChildRequest, old: Child | None = None
@@ -96,9 +97,12 @@ class CreateChild(Request):
 class ChildExchanges:
     """Both ends of CREATE_CHILD_SA."""
 
-    def __init__(self, context: IkeContext, transmission: Transmission) -> None:
+    def __init__(
+        self, context: IkeContext, transmission: Transmission, rekeying: IkeRekeying
+    ) -> None:
         self.context = context
         self._transmission = transmission
+        self._rekeying = rekeying
 
     def create(self, sa: IkeSa, request: ChildRequest, now: float) -> None:
         """Begin a new Child SA."""
@@ -124,12 +128,9 @@ class ChildExchanges:
         if not sa.established:
             raise Refused(NotifyType.TEMPORARY_FAILURE)
         if any(each.protocol == ProtocolId.IKE for each in proposals):
-            answer = answer_ike_rekey(self.context, sa, payloads, now)
-            assert sa.successor is not None
-            self._transmission.watch(sa.successor, now)
-            return answer
-        if sa.successor is not None:
-            raise Refused(NotifyType.TEMPORARY_FAILURE)
+            return self._rekeying.answer(sa, payloads, now)
+        if sa.renewing or sa.successor is not None or sa.redundant:
+            raise Refused(NotifyType.TEMPORARY_FAILURE)  # §2.25.2
         theirs = need(payloads, Nonce).data
         rekey = find_notify(payloads, NotifyType.REKEY_SA)
         old = None if rekey is None else self._to_rekey(sa, rekey)

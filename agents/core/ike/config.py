@@ -33,9 +33,13 @@ class IkeTimers:
     cookie_threshold: int = 16
     """Half-open SAs from which on a cookie is asked for (RFC 7296 §2.6)."""
     half_open_limit: int = 256
-    """Half-open SAs above which IKE_SA_INIT is dropped."""
+    """Half-open SAs at most; for one more, one of the network that has the most of them goes."""
     cookie_lifetime: float = 30.0
     """How long a secret for cookies is used; its cookies are taken twice as long."""
+    rekey_after: float = 0.0
+    """Age at which this end renews an IKE SA, less up to a tenth at random; 0: never."""
+    rekey_after_messages: int = 0
+    """Protected messages of this end after which it renews an IKE SA; 0: never."""
     reassembly_timeout: float = 15.0
     """How long fragments of a message wait for the others (RFC 7383 §2.6)."""
     liveness_interval: float = 0.0
@@ -100,6 +104,7 @@ class IkeConfig:
     peers: tuple[IkePeerConfig, ...]
     timers: IkeTimers = IkeTimers()
     groups: tuple[int, ...] = (Group.X25519, Group.P256)
+    """MODP_2048 costs a hundred times as much, and is there for who asks for it."""
     ciphers: tuple[IkeCipher, ...] = tuple(IkeCipher)
     encapsulation: bool = False
     """Force UDP encapsulation: NAT detection reports a NAT, IKE moves to port 4500, ESP travels

@@ -9,8 +9,16 @@ from agents.core.counters import Counters
 from agents.core.ike.child_sa import Child, ChildSa
 from agents.core.ike.config import IkeConfig
 from agents.core.ike.cookies import Cookies
-from agents.core.ike.events import ChildDeleted, IkeDeleted, IkeEstablished, IkeEvent, IkeFailed
+from agents.core.ike.events import (
+    ChildDeleted,
+    IkeDeleted,
+    IkeEstablished,
+    IkeEvent,
+    IkeFailed,
+    IkeRekeyed,
+)
 from agents.core.ike.fragmentation import Reassembly
+from agents.core.ike.half_open import HalfOpen
 from agents.core.ike.key_exchange import MakePrivateKey
 from agents.core.ike.sa import IkeSa, Route
 from agents.core.ike.states import LARVAL, ChildTrigger, IkeState, IkeTrigger
@@ -59,8 +67,7 @@ class IkeContext:
         """The established ones, old ones first."""
         self.child_spis: set[int] = set()
         """Inbound SPIs of the Child SAs under all of them."""
-        self.half_open: set[int] = set()
-        """Our SPIs of SAs that a peer began and has not proven itself for."""
+        self.half_open = HalfOpen()
         self.inits: dict[bytes, IkeSa] = {}
         """By the IKE_SA_INIT request that began it, so that a repeated one is known."""
         self.cookies = Cookies(random_bytes, config.timers.cookie_lifetime)
@@ -107,13 +114,15 @@ class IkeContext:
         self.report(IkeEstablished(sa, sa.peer, sa.initiator))
 
     def succeed(self, sa: IkeSa, successor: IkeSa) -> None:
-        """`successor` takes the place of an established IKE SA, and all Child SAs."""
-        successor.handle(IkeTrigger.AUTHENTICATED)
-        sa.successor = successor
+        """`successor`, which is held already, takes an IKE SA's place, Child SAs and requests."""
+        sa.successor, sa.contender = successor, None
+        successor.rival_of, successor.silent = None, False
         successor.children_by_spi, sa.children_by_spi = sa.children_by_spi, {}
-        self.sas[successor.local_spi] = successor
+        successor.queue, sa.queue = sa.queue, deque()
+        sa.stop_watch()
         if sa.peer is not None:
             self.by_peer.setdefault(sa.peer, []).append(successor)
+        self.report(IkeRekeyed(sa, sa.peer, successor, successor.initiator))
 
     def remove_child(self, sa: IkeSa, child: Child, reason: str) -> None:
         """A Child SA is over."""
@@ -134,7 +143,7 @@ class IkeContext:
         """An IKE SA is over; it stays a while to answer repeated requests."""
         if sa.state is IkeState.DEAD:
             return
-        self.close(sa, reason)
+        self.close(sa, reason if sa.successor is None else "rekeyed")
         sa.timer = self.timers.schedule(
             now + self.config.timers.half_open_timeout, lambda _: self.drop(sa)
         )
@@ -157,6 +166,12 @@ class IkeContext:
         sa.queue.clear()
         for request in waiting:
             request.abandoned(sa)
+        if sa.rival_of is not None:
+            sa.rival_of.contender, sa.rival_of = None, None
+        if sa.contender is not None:
+            _, rival = sa.contender
+            self.close(rival, reason)
+            self.drop(rival)
         if not sa.silent:
             kind = IkeFailed if before in LARVAL else IkeDeleted
             self.report(kind(sa, sa.peer, reason, sa.detail))

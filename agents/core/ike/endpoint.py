@@ -1,8 +1,7 @@
 """One end of IKEv2: datagrams in and out, timers, events, and the verbs of its host.
 
-The engine keeps to AES-GCM-16, PRF HMAC-SHA2-256, X25519 and P-256, pre-shared keys, ECDSA
-certificates, and IPv6 selectors; DECISIONS.md says what else it leaves out. It never sends
-INITIAL_CONTACT (rule 8).
+The engine keeps to the suites of `negotiation` and to IPv6 selectors; DECISIONS.md says what else
+it leaves out. It never sends INITIAL_CONTACT (rule 8).
 """
 
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from agents.core.ike.child_exchanges import ChildExchanges
 from agents.core.ike.config import ChildRequest, IkeConfig, IkePeerConfig
 from agents.core.ike.context import Datagram, IkeContext
 from agents.core.ike.events import IkeEvent
+from agents.core.ike.ike_rekey import IkeRekeying
 from agents.core.ike.informational import DeleteIke
 from agents.core.ike.initiator import Initiator
 from agents.core.ike.key_exchange import MakePrivateKey, private_keys
@@ -46,11 +46,17 @@ class IkeEndpoint:
         make_key = private_key or private_keys(random_bytes)
         self._context = IkeContext(config, timers, random_bytes, new_spi, make_key)
         self._transmission = Transmission(self._context)
-        self._children = ChildExchanges(self._context, self._transmission)
+        self._rekeying = IkeRekeying(self._context, self._transmission)
+        self._children = ChildExchanges(self._context, self._transmission, self._rekeying)
         self._initiator = Initiator(self._context, self._transmission, self._children)
         responder = Responder(self._context, self._transmission)
         self._receiver = Receiver(
-            self._context, self._transmission, self._initiator, responder, self._children
+            self._context,
+            self._transmission,
+            self._initiator,
+            responder,
+            self._children,
+            self._rekeying,
         )
 
     @property
@@ -106,8 +112,15 @@ class IkeEndpoint:
         return True
 
     def sas(self) -> list[IkeSa]:
-        """Return all IKE SAs that are not over, old ones first."""
-        return [sa for sa in self._context.sas.values() if sa.state is not IkeState.DEAD]
+        """Return all IKE SAs that are not over, old ones first.
+
+        Of two that succeed the same one there is none before it is decided (RFC 7296 §2.8.2).
+        """
+        return [
+            sa
+            for sa in self._context.sas.values()
+            if sa.state is not IkeState.DEAD and sa.rival_of is None and not sa.redundant
+        ]
 
     def initiate(
         self,
@@ -139,21 +152,29 @@ class IkeEndpoint:
 
     def create_child(self, sa: IkeSa, request: ChildRequest, now: float) -> None:
         """Begin one more Child SA; `ChildEstablished` or `ChildFailed` follows."""
-        self._children.create(sa, request, now)
+        self._children.create(sa.heir, request, now)
 
     def rekey_child(self, sa: IkeSa, spi: int, now: float) -> None:
         """Begin the successor of the Child SA with our inbound `spi`; `ChildRekeyed` follows.
 
         The old one stays: the host deletes it when nothing is sent on it any more (rule 9).
         """
-        self._children.rekey(sa, spi, now)
+        self._children.rekey(sa.heir, spi, now)
+
+    def rekey_ike(self, sa: IkeSa, now: float) -> None:
+        """Begin the successor of an IKE SA; `IkeRekeyed`, and `IkeDeleted` of the old one, follow.
+
+        Its Child SAs move along (RFC 7296 §2.18). Verbs on `sa` go to its successor from then on.
+        """
+        self._rekeying.begin(sa.heir, now)
 
     def delete_child(self, sa: IkeSa, spi: int, now: float) -> None:
         """Delete the Child SA with our inbound `spi`; `ChildDeleted` follows."""
-        self._children.delete(sa, spi, "deleted", now)
+        self._children.delete(sa.heir, spi, "deleted", now)
 
     def delete(self, sa: IkeSa, now: float) -> None:
         """Delete an IKE SA, and with it at the peer all that it made; `IkeDeleted` follows."""
+        sa = sa.heir
         if sa.state in LARVAL:
             self._context.end(sa, "deleted", now)
         elif sa.established:
@@ -162,15 +183,18 @@ class IkeEndpoint:
 
     def forget(self, sa: IkeSa) -> None:
         """End an IKE SA without a word to the peer (K = 0, or the other end moved on)."""
-        if sa.state is not IkeState.DEAD:
-            self._context.close(sa, "forgotten")
-        self._context.drop(sa)
+        for each in sa.line:
+            if each.state is not IkeState.DEAD:
+                self._context.close(each, "forgotten")
+            self._context.drop(each)
 
     def check_liveness(self, sa: IkeSa, now: float) -> None:
         """Ask the peer whether it has this IKE SA, unless a request is outstanding anyway."""
+        sa = sa.heir
         if sa.established and not sa.outstanding:
             self._transmission.submit(sa, Liveness(), now)
 
     def move(self, sa: IkeSa, local: IPv6Address, remote: IPv6Address) -> None:
         """Use other addresses from now on (K = 1): for repetitions of what is outstanding too."""
-        sa.local, sa.remote = local, remote
+        for each in sa.line:
+            each.local, each.remote = local, remote

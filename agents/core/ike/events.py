@@ -53,10 +53,26 @@ class IkeFailed(IkeEvent):
 
 @dataclass(frozen=True, slots=True)
 class IkeRekeyed(IkeEvent):
-    """The peer has put `successor` in the place of `sa`; `IkeDeleted` of `sa` follows."""
+    """`successor` has the place of `sa` and its Child SAs; `IkeDeleted` of `sa` follows.
+
+    `initiator`: this end began.
+    """
 
     kind: ClassVar[str] = "ike-rekeyed"
     successor: IkeSa
+    initiator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IkeRekeyFailed(IkeEvent):
+    """An IKE SA was not renewed by this end; it stands as before.
+
+    `reason`: the name of the error that the other end reported, such as `temporary-failure`, or
+    `bad-answer`, `ike-sa-ended`.
+    """
+
+    kind: ClassVar[str] = "ike-rekey-failed"
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from agents.core.ike.authentication import refusal_reason
 from agents.core.ike.child_sa import Child
 from agents.core.ike.context import IkeContext
-from agents.core.ike.payload_search import error, refuse_critical
+from agents.core.ike.payload_search import deletes_ike, error, refuse_critical
 from agents.core.ike.requests import Request
 from agents.core.ike.sa import IkeSa
 from agents.core.ike.states import ChildState
@@ -15,6 +15,7 @@ class DeleteChild(Request):
     """Delete our inbound SPI; the peer deletes the one paired with it (§1.4.1)."""
 
     exchange = ExchangeType.INFORMATIONAL
+    changes_children = True
 
     def __init__(self, context: IkeContext, spi: int, child: Child | None, reason: str) -> None:
         """`child` None: there is nothing here, the peer alone has made it."""
@@ -74,13 +75,12 @@ def answer_informational(
         if reported.kind == NotifyType.AUTHENTICATION_FAILED:
             sa.detail = refusal_reason(payloads)
             return [], slug(reported.kind)
-    deletes = [each for each in payloads if isinstance(each, Delete)]
-    if any(each.protocol == ProtocolId.IKE for each in deletes):
-        return [], "by-peer" if sa.successor is None else "rekeyed"
+    if deletes_ike(payloads):
+        return [], "by-peer"
     paired: list[bytes] = []
-    for delete in deletes:
-        if delete.protocol == ProtocolId.ESP:
-            paired += _delete_paired(context, sa, delete)
+    for delete in payloads:
+        if isinstance(delete, Delete) and delete.protocol == ProtocolId.ESP:
+            paired += _delete_paired(context, sa.heir, delete)
     return ([Delete(ProtocolId.ESP, tuple(paired))] if paired else []), None
 
 

@@ -60,4 +60,5 @@ def take_keys(sa: IkeSa, shared: bytes, cipher: IkeCipher) -> None:
     sa.keys = derive_ike_keys(
         key_seed(sa.nonces, shared), sa.nonces, sa.spi_initiator, sa.spi_responder, cipher
     )
-    sa.private = None
+    assert sa.private is not None
+    sa.group, sa.private = sa.private.group, None

@@ -1,4 +1,7 @@
-"""Key exchange with X25519 (RFC 8031) and P-256 (RFC 5903), keys made from outside randomness."""
+"""Key exchange with X25519 (RFC 8031), P-256 (RFC 5903) and MODP-2048 (RFC 3526).
+
+Keys are made from outside randomness.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -6,9 +9,10 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from agents.core.ike.modp import EXPONENT_LENGTH, Modp2048Key
 from agents.wire.ike.numbers import Group
 
-GROUPS = (Group.X25519, Group.P256)
+GROUPS = (Group.X25519, Group.P256, Group.MODP_2048)
 """What this module can do."""
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -85,6 +89,8 @@ def private_keys(random_bytes: Callable[[int], bytes]) -> MakePrivateKey:
         if group == Group.P256:
             drawn = int.from_bytes(random_bytes(_P256_DRAWN))
             return P256Key(1 + drawn % (_P256_ORDER - 1))
+        if group == Group.MODP_2048:
+            return Modp2048Key(random_bytes(EXPONENT_LENGTH))
         raise ValueError(f"group {group} is not supported")
 
     return make

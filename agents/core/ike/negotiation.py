@@ -30,6 +30,9 @@ _ENCRYPTION = {
     Transform.AES_128_CBC_HMAC_SHA2_256: ProposalTransform(
         TransformType.ENCRYPTION, Encryption.AES_CBC, 128
     ),
+    Transform.CHACHA20_POLY1305: ProposalTransform(
+        TransformType.ENCRYPTION, Encryption.CHACHA20_POLY1305
+    ),
 }
 _IKE_ENCRYPTION = {
     IkeCipher.AES_128_GCM: ProposalTransform(TransformType.ENCRYPTION, Encryption.AES_GCM_16, 128),
@@ -141,10 +144,11 @@ def _choose_esp(
         return None
     if esn and _NO_ESN not in esn:
         return None
-    if transform is Transform.AES_128_GCM:
-        integrity = _without(proposal, TransformType.INTEGRITY, _NO_INTEGRITY)
-    else:
+    integrity: tuple[ProposalTransform, ...] | None
+    if transform is Transform.AES_128_CBC_HMAC_SHA2_256:
         integrity = (_INTEGRITY,) if _INTEGRITY in proposal.transforms else None
+    else:
+        integrity = _without(proposal, TransformType.INTEGRITY, _NO_INTEGRITY)
     exchange = _without(proposal, TransformType.GROUP, _NO_GROUP)
     group = None
     if exchange is None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from agents.wire.ike.numbers import FIRST_STATUS, NotifyType, ProtocolId, slug
-from agents.wire.ike.payloads import Notify, OpaquePayload, Payload
+from agents.wire.ike.payloads import Delete, Notify, OpaquePayload, Payload
 
 P = TypeVar("P")
 
@@ -49,6 +49,11 @@ def error(payloads: Iterable[Payload]) -> Notify | None:
         (each for each in payloads if isinstance(each, Notify) and each.kind < FIRST_STATUS),
         None,
     )
+
+
+def deletes_ike(payloads: Iterable[Payload]) -> bool:
+    """Whether the IKE SA itself is deleted (RFC 7296 §1.4.1)."""
+    return any(isinstance(each, Delete) and each.protocol == ProtocolId.IKE for each in payloads)
 
 
 def refuse_critical(payloads: Iterable[Payload]) -> None:

@@ -3,6 +3,7 @@
 from agents.core.counters import Dropped
 from agents.core.ike.child_exchanges import ChildExchanges
 from agents.core.ike.context import Datagram, IkeContext
+from agents.core.ike.ike_rekey import IkeRekeying
 from agents.core.ike.informational import answer_informational
 from agents.core.ike.initiator import Initiator
 from agents.core.ike.payload_search import Refused, find_notify
@@ -44,12 +45,14 @@ class Receiver:
         initiator: Initiator,
         responder: Responder,
         children: ChildExchanges,
+        rekeying: IkeRekeying,
     ) -> None:
         self._context = context
         self._transmission = transmission
         self._initiator = initiator
         self._responder = responder
         self._children = children
+        self._rekeying = rekeying
 
     def receive(self, datagram: Datagram, now: float) -> None:
         """Take one datagram."""
@@ -165,6 +168,7 @@ class Receiver:
             self._receive_response(sa, head, chain, now)
         else:
             self._receive_request(sa, head, chain, route, now)
+        self._rekeying.look_at(sa, now)
 
     @staticmethod
     def _in_window(sa: IkeSa, head: Header) -> bool:
@@ -216,6 +220,7 @@ class Receiver:
         if head.exchange == ExchangeType.IKE_AUTH:
             self._responder.receive_auth(sa, head, payloads, route, now)
             return
+        self._rekeying.overhear(sa, payloads, now)
         reason: str | None = None
         try:
             if head.exchange == ExchangeType.CREATE_CHILD_SA:
@@ -229,7 +234,8 @@ class Receiver:
             return
         self._transmission.respond(sa, head, answer, route)
         if reason is not None:
-            self._context.end(sa, reason, now)
+            self._rekeying.end(sa, reason, now)
+        self._transmission.proceed(sa.heir, now)
 
     def _refuse(self, sa: IkeSa, head: Header, refused: Refused, route: Route, now: float) -> None:
         self._context.counters[f"refused.{slug(refused.kind)}"] += 1

@@ -12,6 +12,10 @@ class Request(ABC):
     """One protected exchange that this end begins."""
 
     exchange: ClassVar[ExchangeType]
+    changes_children: ClassVar[bool] = False
+    """It makes or deletes a Child SA: the IKE SA is not renewed meanwhile (RFC 7296 §2.25.2)."""
+    renews_ike: ClassVar[bool] = False
+    """It makes a successor of the IKE SA."""
 
     @abstractmethod
     def payloads(self, sa: IkeSa, now: float) -> list[Payload] | None:

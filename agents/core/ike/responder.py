@@ -39,6 +39,9 @@ from agents.wire.ike.payloads import (
     SecurityAssociationPayload,
 )
 
+LONGEST_INIT = 4096
+"""Octets of an IKE_SA_INIT that are kept until IKE_AUTH has come; no honest one is as long."""
+
 
 class Responder:
     """Answers the first two exchanges of a peer."""
@@ -56,6 +59,8 @@ class Responder:
         head = message.header
         if not head.initiator or head.spi_responder or head.message_id:
             raise Dropped("bad-init-request")
+        if len(octets) > LONGEST_INIT:
+            raise Dropped("init-too-long")
         own = self._context.sas.get(head.spi_initiator)
         if own is not None and own.initiator:
             raise Dropped("reflected")
@@ -94,6 +99,7 @@ class Responder:
             shared = private.shared(exchange.data)
         except ValueError:
             raise Refused(NotifyType.INVALID_SYNTAX) from None
+        self._make_room()
         sa = IkeSa(
             False,
             context.new_ike_spi(),
@@ -115,7 +121,7 @@ class Responder:
         take_keys(sa, shared, choice.cipher)
         context.sas[sa.local_spi] = sa
         context.inits[octets] = sa
-        context.half_open.add(sa.local_spi)
+        context.half_open.add(sa.local_spi, route.remote)
         sa.timer = context.timers.schedule(
             now + context.config.timers.half_open_timeout, lambda _: self._expire(sa)
         )
@@ -129,11 +135,17 @@ class Responder:
             return False
         cookie = find_notify(message.payloads, NotifyType.COOKIE)
         spi = message.header.spi_initiator
-        if cookie is None or not context.cookies.valid(cookie.data, nonce, route.remote, spi, now):
-            return True
-        if waiting >= context.config.timers.half_open_limit:
-            raise Dropped("half-open-limit")
-        return False
+        return cookie is None or not context.cookies.valid(
+            cookie.data, nonce, route.remote, spi, now
+        )
+
+    def _make_room(self) -> None:
+        context = self._context
+        while len(context.half_open) >= context.config.timers.half_open_limit:
+            sa = context.sas[context.half_open.one_too_many()]
+            context.counters["half-open-crowded-out"] += 1
+            context.drop(sa)
+            sa.handle(IkeTrigger.ENDED)
 
     def _expire(self, sa: IkeSa) -> None:
         """A half-open SA was not continued: nobody has proven anything, so a count is enough."""

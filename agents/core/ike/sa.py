@@ -80,8 +80,15 @@ class IkeSa:
     """The initiator wants no other to stand beside it, nor any SA from before (rule 13)."""
     silent: bool = False
     """Its failure is reported already."""
+    group: int = 0
+    """Of the key exchange that made it."""
     successor: "IkeSa | None" = field(default=None, repr=False)
     """The IKE SA that took its place, and its Child SAs (§2.18)."""
+    contender: "tuple[bytes, IkeSa] | None" = field(default=None, repr=False)
+    """What the peer has made to succeed it while our own renewal waits for its answer, and the
+    lowest nonce of that exchange (§2.8.2)."""
+    rival_of: "IkeSa | None" = field(default=None, repr=False)
+    """Whose contender it is or was, until it is the successor."""
     children_by_spi: dict[int, Child] = field(default_factory=dict, repr=False)
     """By our inbound SPI."""
     sent: int = field(default=0, repr=False)
@@ -102,6 +109,14 @@ class IkeSa:
     """Sent again when its request comes again (§2.1)."""
     watch: Timer | None = field(default=None, repr=False)
     """When the peer's silence is looked at next."""
+    over: bool = False
+    """The peer has deleted it while it was a contender: what that means is seen with the nonces."""
+    redundant: bool = False
+    """Another one has succeeded in its place: it waits for its end, and is no news to the host."""
+    renewal: Timer | None = field(default=None, repr=False)
+    """When it is to be renewed."""
+    retry_at: float = 0.0
+    """Until when a renewal that failed is not tried again."""
     last_heard: float = 0.0
     """When the last authentic message of this SA arrived; ESP counts for nothing."""
 
@@ -133,21 +148,47 @@ class IkeSa:
     def __str__(self) -> str:
         return f"{self.spi_initiator:016x}:{self.spi_responder:016x}"
 
-    def next_generation(self, local_spi: int, remote_spi: int, now: float) -> "IkeSa":
-        """Return the SA that the peer puts in this one's place; its windows begin at 0."""
+    @property
+    def heir(self) -> "IkeSa":
+        """The last of its successors, or itself: the one that is spoken on."""
+        return self.line[-1]
+
+    @property
+    def line(self) -> "list[IkeSa]":
+        """It and all of its successors."""
+        line = [self]
+        while line[-1].successor is not None:
+            line.append(line[-1].successor)
+        return line
+
+    @property
+    def renewing(self) -> bool:
+        """Whether our own renewal of it waits for its answer."""
+        return self.current is not None and self.current.renews_ike
+
+    @property
+    def to_be_renewed(self) -> bool:
+        """Whether our own renewal of it has begun, or waits for its turn."""
+        return self.renewing or any(each.renews_ike for each in self.queue)
+
+    def next_generation(self, initiator: bool, local_spi: int, now: float) -> "IkeSa":
+        """Return an SA to put in this one's place; its windows begin at 0.
+
+        `initiator`: this end began that. The other end's SPI and the keys are still to come.
+        """
         return IkeSa(
-            False,
+            initiator,
             local_spi,
             self.local,
             self.remote,
             self.local_port,
             self.remote_port,
-            remote_spi,
-            self.peer,
+            peer=self.peer,
             encapsulated=self.encapsulated,
             fragmentation=self.fragmentation,
             config=self.config,
             certificate=self.certificate,
+            alone=self.alone,
             last_heard=now,
         )
 
@@ -186,7 +227,12 @@ class IkeSa:
     @property
     def creating(self) -> bool:
         """Whether the peer may already hold a Child SA whose answer has not come here."""
-        return self.current is not None and (self.current.exchange == ExchangeType.CREATE_CHILD_SA)
+        current = self.current
+        return (
+            current is not None
+            and current.exchange == ExchangeType.CREATE_CHILD_SA
+            and current.changes_children
+        )
 
     def stop_timer(self) -> None:
         """Nothing is to be sent again."""
@@ -195,7 +241,8 @@ class IkeSa:
             self.timer = None
 
     def stop_watch(self) -> None:
-        """The peer's silence is of no interest any more."""
-        if self.watch is not None:
-            self.watch.cancel()
-            self.watch = None
+        """The peer's silence is of no interest any more, nor is the SA's age."""
+        for timer in (self.watch, self.renewal):
+            if timer is not None:
+                timer.cancel()
+        self.watch = self.renewal = None
