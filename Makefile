@@ -48,7 +48,7 @@ endif
 
 ##@ Measure
 .PHONY: failover throughput renewal replay metric catchment optimisation synchronisation hijack multi-hoa \
-    siege
+    siege isolation
 failover: $(READY)  ## outage when a home agent fails, or an AS (TOPO=multi_as); a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
@@ -81,6 +81,8 @@ hijack: $(READY)  ## who may announce the prefix: ROAs, filters, a hijacker; a p
 
 siege: $(READY)  ## floods of forged and replayed packets, and who feels them; a plot (6 minutes)
 	@exec $(PYTHON) -m experiments.siege
+isolation: $(READY)  ## a home agent turns hostile: time until it is powerless; a plot (10 minutes)
+	@exec $(PYTHON) -m experiments.isolation
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph

@@ -187,6 +187,9 @@ class HomeAgentConfig:
 
     `route_optimisation` is to be the same at all home agents.
 
+    `joins`: others serve already. It advertises nothing before one of them has let it in and told
+    it all, until it has served once; without, it serves alone where none answers.
+
     `hold_down`: wait before advertising again after more than `free_returns` returns in a row,
     each within `stable_time` of the last, while another home agent serves.
     """
@@ -214,6 +217,7 @@ class HomeAgentConfig:
     metric_command: tuple[str, ...] = ()
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
+    joins: bool = False
     hold_down: bool = True
     gate: bool = True
     tun: str = "home"

@@ -33,6 +33,7 @@ from agents.runtime.tun import Tun
 from agents.runtime.watchdog import Watchdog, WatchdogDied
 
 if TYPE_CHECKING:
+    from agents.core.home_agent import HomeAgent
     from agents.core.ike.credentials import Credentials
 
 REVOCATION_EVENTS: Final = ("revocations-learned", "revocations-heard")
@@ -366,15 +367,22 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m agents.ha CONFIG", file=sys.stderr)
         return 2
     try:
-        agent = _prepare(Path(arguments[0]))
+        agent = prepare(Path(arguments[0]))
     except (ConfigError, OSError) as error:
         print(f"ha: {one_line(error)}", file=sys.stderr)
         return 2
     return agent.run()
 
 
-def _prepare(path: Path) -> HomeAgentProcess:
-    """Build everything; raises `ConfigError` and `OSError` while they can still be read."""
+def prepare(
+    path: Path,
+    process_class: "type[HomeAgentProcess] | None" = None,
+    engine_class: "type[HomeAgent] | None" = None,
+) -> HomeAgentProcess:
+    """Build everything; raises `ConfigError` and `OSError` while they can still be read.
+
+    The classes stand in for `HomeAgentProcess` and `HomeAgent`: an experiment brings its own.
+    """
     config = load_home_agent(path)
     # First of all: the watchdog stays small, and inherits no descriptor.
     watchdog = Watchdog.start(config.home_prefix, config.directory / "events.jsonl", config.name)
@@ -391,7 +399,7 @@ def _prepare(path: Path) -> HomeAgentProcess:
     egress = EgressFile(config.directory / "egress.bin") if config.egress_record else None
     # After all that can go wrong: a start that failed must not use up the first incarnation.
     incarnation = next_incarnation(config.directory / "incarnation")
-    engine = HomeAgent(
+    engine = (engine_class or HomeAgent)(
         config,
         incarnation,
         os.urandom,
@@ -403,7 +411,9 @@ def _prepare(path: Path) -> HomeAgentProcess:
         isolated=read_isolated(config.directory / "isolated"),
     )
     journal = Journal(config.directory / "events.jsonl", config.name)
-    agent = HomeAgentProcess(config, engine, devices, journal, watchdog, egress, credentials)
+    agent = (process_class or HomeAgentProcess)(
+        config, engine, devices, journal, watchdog, egress, credentials
+    )
     journal.write("agent-started", {"incarnation": incarnation, "pid": os.getpid()})
     if incarnation == 1:
         # Later ones cannot know how far an SA of the file has been used.

@@ -17,6 +17,7 @@ from typing import Any, TypedDict
 from experiments import (
     data_catchment,
     data_hijack,
+    data_isolation,
     data_multi_hoa,
     data_optimisation,
     data_siege,
@@ -50,6 +51,8 @@ class EventName(StrEnum):
     TRIAL_FAILED = "trial-failed"
     WISH = "wish"
     MOVE = "move"
+    TURNED = "turned"
+    ISOLATED = "isolated"
     MEASUREMENT = "measurement"
     RUN_END = "run-end"
 
@@ -94,6 +97,11 @@ EVENT_FIELDS: Mapping[EventName, tuple[dict[str, type], str]] = {
     EventName.MOVE: (
         {"trial": int, "mobile": str, "place": str},
         "a mobile node begins to leave for the visited network of this access router",
+    ),
+    EventName.TURNED: ({"trial": int, "node": str}, "a home agent is told to turn hostile"),
+    EventName.ISOLATED: (
+        {"trial": int, "node": str, "fencing": str},
+        "the operator's verb against it began",
     ),
     EventName.MEASUREMENT: ({"name": str, "value": float, "unit": str}, "one number, as measured"),
     EventName.RUN_END: ({"state": str}, "the run ends"),
@@ -462,6 +470,7 @@ TABLES: Mapping[str, Table] = {
         *data_catchment.TABLES,
         *data_hijack.TABLES,
         *data_siege.TABLES,
+        *data_isolation.TABLES,
         *data_multi_hoa.TABLES,
         *data_optimisation.TABLES,
     )
@@ -564,6 +573,7 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     **data_catchment.METRICS,
     **data_hijack.METRICS,
     **data_siege.METRICS,
+    **data_isolation.METRICS,
     **data_multi_hoa.METRICS,
     **data_optimisation.METRICS,
 }
@@ -718,6 +728,7 @@ def markdown() -> str:
     lines += ["", "## Attacks of the siege", "", "| attack | what |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in data_siege.ATTACKS.items()]
     lines += ["", "## Several home addresses", "", data_multi_hoa.TEXT]
+    lines += ["", "## Isolation", "", data_isolation.TEXT]
     lines += ["", "## summary.json", "", _SUMMARY, ""]
     lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]
     lines += [

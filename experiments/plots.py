@@ -529,6 +529,21 @@ def plot_multi_hoa(folder: Path, meta: Row) -> list[str]:
     return ["multi_hoa"]
 
 
+def plot_isolation(folder: Path, meta: Row) -> list[str]:
+    """Write the figures of an isolation run; return their names."""
+    from experiments.data_isolation import ISOLATION_FLOWS, ISOLATION_STEPS, ISOLATIONS
+    from experiments.isolation_plots import powerless_figure, timeline_figure
+
+    isolations, flows, steps = (
+        read_table(folder, table) for table in (ISOLATIONS, ISOLATION_FLOWS, ISOLATION_STEPS)
+    )
+    if not isolations:
+        raise DataError(f"{folder}: no trial, nothing to plot")
+    save(powerless_figure(meta, isolations, flows), folder, "powerless")
+    save(timeline_figure(meta, steps), folder, "timeline")
+    return ["powerless", "timeline"]
+
+
 PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "failover": plot_failover,
     "throughput": plot_throughput,
@@ -541,6 +556,7 @@ PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "hijack": plot_hijack,
     "siege": plot_siege,
     "multi_hoa": plot_multi_hoa,
+    "isolation": plot_isolation,
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from experiments import (
     hijack_summary,
+    isolation_summary,
     metric_summary,
     multi_hoa_summary,
     palette,
@@ -223,6 +224,13 @@ def protection(summary: Sequence[Row]) -> str:
     """Return what was read of what was drawn, and accepted of what was forged."""
     header = ["what", "packets", "read or accepted", "target"]
     return table(header, hijack_summary.protection_lines(summary))
+
+
+def isolation(isolations: Sequence[Row], flows: Sequence[Row]) -> str:
+    """Return a line a cell: when a hostile home agent was powerless, and what that cost."""
+    header = ["role", "trigger", "fencing", "ms until powerless", "ms until refused"]
+    header += ["lost up, most", "lost down, most", "registered again"]
+    return table(header, isolation_summary.overview(isolations, flows))
 
 
 def machine(meta: Row) -> str:

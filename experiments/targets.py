@@ -73,3 +73,8 @@ def is_headline(topology: str, fault: str, detection: str) -> bool:
     """Return whether a cell's percentile is what its target is about: many trials pay there."""
     fast = AS_DETECTION if topology == "multi_as" else FAST_DETECTION
     return detection == fast and outage_target(topology, fault, detection) is not None
+
+
+POWERLESS_MS: Mapping[tuple[str, str], float] = {("verb", "on"): 500.0}
+"""95th percentile of the time until a hostile home agent is powerless, in ms, by trigger and
+fencing."""

@@ -236,6 +236,39 @@ def test_lonely_home_agent_advertises_after_waiting_and_says_so() -> None:
     assert "no peer answered" in str(world.found(1, Notice)[0].fields()["text"])
 
 
+def test_one_that_joins_waits_until_it_is_let_in() -> None:
+    """With what it has it would draw packets that it cannot deliver; once it has lived it may."""
+    world = registered()
+    world.kill(3)
+    world.last_advertised[3] = None  # it has never served
+    world.cut = {frozenset((1, 3)), frozenset((2, 3))}
+    world.start_ha(3, joins=True)
+    world.run(5.0)
+    assert 3 not in world.advertising
+    assert "let this one in" in str(world.found(3, Notice)[-1].fields()["text"])
+    world.cut = set()
+    world.run(1.0)
+    assert 3 in world.advertising
+    assert world.binding(3) is not None
+    for index in (1, 2, 3):
+        world.kill(index)
+    world.start_ha(3, joins=True)
+    world.run(0.4)
+    assert 3 in world.advertising
+
+
+def test_one_that_joins_meets_those_that_are_far_too() -> None:
+    world = registered()
+    world.kill(3)
+    world.last_advertised[3] = None
+    far = own_address(1).packed
+    world.delay = lambda packet: 0.2 if far in (packet[8:24], packet[24:40]) else 0.001
+    world.start_ha(3, joins=True)
+    while 3 not in world.advertising:
+        world.run(0.01)
+    assert world.has[3].status()["peers"] == {"HA1": "up", "HA2": "up"}
+
+
 def test_cut_off_home_agent_withdraws_and_learns_before_it_returns() -> None:
     world = registered()
     world.has[1].connectivity(False, world.now)

@@ -1,6 +1,5 @@
 """The plan of Figure 1 and what is derived from it: costs, routes, FRR's files, the picture."""
 
-from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from xml.etree import ElementTree
 
@@ -12,19 +11,11 @@ from topologies.frr_config import DETECTIONS, RoutingOptions, daemons, render
 from topologies.frr_programs import rejected_lines
 from topologies.graph import draw
 from topologies.graph import main as graph_main
-from topologies.plan import MultipathHash, Plan, Protocol, Role
+from topologies.newcomers import home_agent_costs
+from topologies.plan import MultipathHash, Protocol, Role
 from topologies.routing import expected_prefixes
-from topologies.static_routes import distances, static_routes
+from topologies.static_routes import static_routes
 from topologies.tables import table
-
-
-def home_agent_costs(plan: Plan, router: str) -> dict[str, int]:
-    """What OSPFv3 compares: the way to each home agent plus its metric of type 1."""
-    interior = replace(
-        plan, links=tuple(link for link in plan.links if link.protocol is Protocol.OSPF)
-    )
-    reached = distances(interior, router)
-    return {ha.name: reached[ha.name][0] + ha.index for ha in plan.of_role(Role.HOME_AGENT)}
 
 
 @pytest.mark.parametrize("has", range(1, 10))

@@ -219,6 +219,22 @@ show nothing
 bogus
 nodes
 mn echo from a node
+add HA4
+add HA1
+add HA5 v1
+add
+show peers HA4
+remove cn1
+remove HA4
+isolate HA2 fence
+isolate HA2
+isolate HA2
+show peers
+heal
+status
+ping cn2 mn
+remove HA2
+show bc HA2
 exit
 """
     with network() as running, tempfile.TemporaryFile("w+") as stdin:
@@ -234,7 +250,11 @@ exit
             "agent of HA2 goes on", "agent of mn restarted", "no node 'HA9'",
             "no node 'r9'", "t1 br r1", "the same way", "HA1 sends no packets home",
             "usage: show bc|bul|sa|peers|paths|routes|counters", "unknown command or node: bogus",
-            "from a node",
+            "from a node", "HA4 (fd00:1:4::4) serves the home network, at r3",
+            "HA1 is there already", "no home agent of AS 1 at 'v1': at r1, r2, r3, br",
+            "usage: add HA [ROUTER]", "cn1 is no home agent; there are HA1, HA2, HA3, HA4",
+            "HA4 has left", "usage: isolate HA [nofence]", "HA2 put out at",
+            "HA2 is isolated already", "isolated: HA2, fenced by its router", "HA2 has left",
         ):  # fmt: skip
             assert wanted in said, f"{wanted!r} is not in\n{said}"
         # Repeated each second until it is answered: the way back led by HA1 a moment ago.

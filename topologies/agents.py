@@ -8,14 +8,10 @@ into the run folder.
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import secrets
-import signal
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,22 +33,19 @@ from agents.config import (
 )
 from agents.keys import KeyedAssociation, SaMode, Transform, write_key_file
 from agents.shared_secrets import write_secret_file
+from topologies.agent import Agent as Agent
+from topologies.agent import AgentError as AgentError
 from topologies.certification import Authority
 from topologies.frr import metric_command
 from topologies.frr_config import home_metric
 from topologies.nodes import SixNode
 from topologies.plan import HomeNetwork, NodePlan, Plan, Protocol, Role
 
-ROOT = Path(__file__).resolve().parent.parent
-LOG_LINES = 8
 INTER_HA_TRANSFORM = Transform.AES_128_GCM
 MOBILE_SPI = 0x80 << 24
 """Where the SPIs begin that stand for an MN's inbound SAs: above every home agent's range."""
-POLL = 0.005
-
-
-class AgentError(Exception):
-    """An agent did not start or does not answer; the message is one or a few lines."""
+LEAVE_MARGIN = 10.0
+"""Seconds beyond what a home agent takes at most that leaves; then it hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,130 +78,10 @@ class AgentOptions:
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     hold_down: bool = False
     gate: bool = True
+    modules: Mapping[str, str] = field(default_factory=dict)
+    """By home agent, what runs on it in place of `agents.ha` (an experiment's, say)."""
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
-
-
-class Agent:
-    """One agent's process. It may be killed, hung and started again."""
-
-    def __init__(self, node: SixNode, module: str, directory: Path, logs: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        logs.mkdir(parents=True, exist_ok=True)
-        self.node, self.module, self.directory = node, module, directory
-        self.configuration = directory / "agent.toml"
-        self.more_configurations: tuple[Path, ...] = ()
-        """Of a mobile node's further homes."""
-        self.events = logs / "events.jsonl"
-        self.output = logs / "agent.out"
-        self.process: subprocess.Popen[Any] | None = None
-        self.hung = False
-        for name in ("events.jsonl", "agent.log", "egress.bin"):
-            (directory / name).unlink(missing_ok=True)
-            (directory / name).symlink_to(logs.resolve() / name)
-
-    @property
-    def name(self) -> str:
-        """The node's name."""
-        return str(self.node.name)
-
-    def start(self) -> None:
-        """Start the process; :meth:`wait` tells when it answers."""
-        if self.process is not None and self.process.poll() is None:
-            raise AgentError(f"{self.name}: its agent runs already")
-        self.hung = False
-        environment = dict(os.environ, PYTHONUNBUFFERED="1")
-        configurations = map(str, (self.configuration, *self.more_configurations))
-        with self.output.open("ab") as out:
-            self.process = self.node.python(
-                self.module, *configurations, cwd=ROOT, stdout=out, stderr=out, env=environment,
-            )  # fmt: skip
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is there (hung ones are)."""
-        return self.process is not None and self.process.poll() is None
-
-    def check_alive(self) -> None:
-        """Raise AgentError with the last lines that it printed when the agent has ended."""
-        if self.process is not None and (code := self.process.poll()) is not None:
-            lines: list[str] = []
-            for path in (self.output, self.output.with_name("agent.log")):
-                if path.exists():
-                    lines += path.read_text(errors="replace").splitlines()[-LOG_LINES:]
-            raise AgentError(
-                f"{self.name}: its agent ended with {code}. Last lines of {self.output}:\n"
-                + "\n".join("  " + line for line in lines)
-            )
-
-    def ask(self, command: str, timeout: float = 2.0, **arguments: Any) -> Any:
-        """Send a command to the control socket and return its result.
-
-        Raises AgentError when the agent refuses, is not there or does not answer in time.
-        """
-        request = json.dumps({"cmd": command, **arguments}).encode() + b"\n"
-        try:
-            with socket.socket(socket.AF_UNIX) as control:
-                control.settimeout(timeout)
-                control.connect(str(self.directory / "control.sock"))
-                control.sendall(request)
-                with control.makefile("rb") as answers:
-                    line = answers.readline()
-        except OSError as error:
-            raise AgentError(f"{self.name}: its agent does not answer ({error})") from error
-        answer = json.loads(line) if line else {"ok": False, "error": "it closed the connection"}
-        if not answer.get("ok"):
-            raise AgentError(f"{self.name}: {command}: {answer.get('error')}")
-        return answer.get("result")
-
-    def wait(
-        self, what: str, condition: Callable[[dict[str, Any]], bool], timeout: float = 15.0
-    ) -> None:
-        """Wait until the agent's status meets a condition; ``what`` names it in the error."""
-        until = time.monotonic() + timeout
-        last: object = "no answer yet"
-        while True:
-            self.check_alive()
-            try:
-                status = self.ask("status")
-                if condition(status):
-                    return
-                last = status
-            except AgentError as error:
-                last = error
-            if time.monotonic() > until:
-                raise AgentError(f"{self.name}: not {what} after {timeout:.0f} s; {last}")
-            time.sleep(POLL)
-
-    def kill(self) -> int:
-        """End the agent by SIGKILL; return when the signal was sent (monotonic ns)."""
-        process = self._process()
-        process.send_signal(signal.SIGKILL)
-        moment = time.monotonic_ns()
-        process.wait()
-        return moment
-
-    def hang(self) -> int:
-        """Stop the agent by SIGSTOP; return when the signal was sent (monotonic ns)."""
-        self._process().send_signal(signal.SIGSTOP)
-        self.hung = True
-        return time.monotonic_ns()
-
-    def resume(self) -> int:
-        """Let a hung agent go on."""
-        self._process().send_signal(signal.SIGCONT)
-        self.hung = False
-        return time.monotonic_ns()
-
-    def stop(self) -> None:
-        """Kill the agent if it runs."""
-        if self.running:
-            self.kill()
-
-    def _process(self) -> subprocess.Popen[Any]:
-        if self.process is None or self.process.poll() is not None:
-            raise AgentError(f"{self.name}: its agent does not run")
-        return self.process
 
 
 class Agents:
@@ -219,24 +92,33 @@ class Agents:
         options: AgentOptions | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.options = plan, options or AgentOptions()
-        self._runtime = runtime
-        self._keys = runtime / "keys"
-        self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.authority = Authority(self._keys / "authority") if self.options.ike else None
+        self._runtime, self._logs = runtime, logs
+        self.keys = runtime / "keys"
+        self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.authority = Authority(self.keys / "authority") if self.options.ike else None
         """Whose certificates all have, where IKE is used."""
         self._generation = itertools.count(1)
         self.home_agents: dict[str, Agent] = {}
         self.mobile_nodes: dict[str, Agent] = {}
-        for role, module, agents in (
-            (Role.HOME_AGENT, "agents.ha", self.home_agents),
-            (Role.MOBILE, "agents.mn", self.mobile_nodes),
-        ):
-            for node in plan.of_role(role):
-                directory = runtime / node.name / "agent"
-                agents[node.name] = Agent(nodes[node.name], module, directory, logs / node.name)
+        for node in plan.of_role(Role.HOME_AGENT):
+            program = self.options.modules.get(node.name, "agents.ha")
+            self.home_agents[node.name] = self._agent(nodes[node.name], program)
+        for node in plan.of_role(Role.MOBILE):
+            self.mobile_nodes[node.name] = self._agent(nodes[node.name], "agents.mn")
         self.key_holders = {home.number: plan.home_agents(home)[0].name for home in plan.homes}
         """Which home agent of each home network is the first to know the mobile nodes' keys."""
+        self.put_out: set[str] = set()
+        """Home agents that others have dismissed, and would not let in by themselves."""
+        self._joined: set[str] = set()
+        """Home agents that came after the start: others served already."""
+        self._pair_files: dict[frozenset[str], Path] = {}
+        self._credentials: dict[str, CredentialFiles] = {}
+        self.mobile_files: dict[tuple[str, int], Path] = {}
         self._configure()
+
+    def _agent(self, node: SixNode, module: str) -> Agent:
+        directory = self._runtime / node.name / "agent"
+        return Agent(node, module, directory, self._logs / node.name)
 
     def __getitem__(self, name: str) -> Agent:
         """Return the agent of a node; AgentError names those that there are."""
@@ -244,6 +126,91 @@ class Agents:
         if name not in everyone:
             raise AgentError(f"no agent on {name!r}; there are {', '.join(everyone)}")
         return everyone[name]
+
+    def join(self, node: SixNode, credentials: CredentialFiles | None = None) -> Agent:
+        """Start the agent of a home agent that has come to the plan.
+
+        Returns when it advertises the home network, which it does once it is in step with the
+        others. With IKE these let it in by its certificate alone; without, they are told of it.
+        One that was put out before has to be let in by an operator's word as well.
+        With ``credentials`` instead of the authority's it returns when it answers: who knows
+        whether they let it in. Raises AgentError.
+        """
+        plan = self.plan.nodes[node.name]
+        home = self.plan.home_of(node.name)
+        agent = self.home_agents[node.name] = self._agent(node, "agents.ha")
+        self._joined.add(node.name)
+        others = [each for each in self.plan.home_agents(home) if each is not plan]
+        if credentials is not None:
+            self._credentials[node.name] = credentials
+        else:
+            self._provide(plan, others)
+        self.configure_home_agents(home)
+        if node.name in self.put_out:
+            self.put_out.remove(node.name)
+            self.tell([each.name for each in others], "readmit", index=plan.index)
+            self._introduce(plan, others)
+        elif not self.options.ike:
+            self._introduce(plan, others)
+        agent.start()
+        what = "advertising" if credentials is None else "running"
+        agent.wait(what, lambda status: bool(status["advertising"]) or credentials is not None)
+        return agent
+
+    def _introduce(self, node: NodePlan, others: Iterable[NodePlan]) -> None:
+        """Let the others that run expect a home agent; those that do not read it when they do."""
+        for each in others:
+            config = self._peer_config(each, node)
+            told: dict[str, Any] = {"name": config.name, "index": config.index}
+            told["address"] = str(config.address)
+            if not self.options.ike:
+                told["key_file"] = str(config.key_file)
+            if self.home_agents[each.name].running:
+                self.home_agents[each.name].ask("add-peer", **told)
+
+    def leave(self, name: str) -> None:
+        """Let a home agent leave its peers and mobile nodes in good order, if it still can.
+
+        Raises AgentError where it refuses, as when no other one serves, or does not come to an end.
+        """
+        agent = self.home_agents[name]
+        if agent.running and not agent.hung:
+            agent.leave(self.options.home_agent_timers.leave_most + LEAVE_MARGIN)
+
+    def tell(self, names: Iterable[str], command: str, **arguments: Any) -> list[AgentError]:
+        """Send a command to several agents at once; return the errors of those that do not do it.
+
+        One that hangs does not keep the others waiting.
+        """
+
+        def ask(name: str) -> AgentError | None:
+            try:
+                self[name].ask(command, **arguments)
+            except AgentError as error:
+                return error
+            return None
+
+        with ThreadPoolExecutor() as pool:
+            return [error for error in pool.map(ask, names) if error is not None]
+
+    def forget(self, name: str, home: HomeNetwork) -> None:
+        """Forget a home agent that has left the plan, and its keys; so do all that knew it.
+
+        After a departure in good order they know already.
+        """
+        gone = self.home_agents.pop(name, None)
+        if gone is not None:
+            # One of this name that comes again has not served yet; its incarnations go on.
+            (gone.directory / "returns").unlink(missing_ok=True)
+        self._credentials.pop(name, None)
+        left = [node.name for node in self.plan.home_agents(home)]
+        if len(self.tell(left, "dismiss", name=name, reason="removed")) < len(left):
+            self.put_out.add(name)
+        for pair in [each for each in self._pair_files if name in each]:
+            self._pair_files.pop(pair).unlink(missing_ok=True)
+        if self.key_holders[home.number] == name:
+            self.key_holders[home.number] = self.plan.home_agents(home)[0].name
+        self.configure_home_agents(home)
 
     def start_home_agents(self) -> None:
         """Start all home agents; the routes that they advertise tell when they are ready."""
@@ -325,43 +292,53 @@ class Agents:
                 associations.append(
                     KeyedAssociation(spi, source, destination, mode, transform, _key(transform))
                 )
-        path = self._keys / f"{_of_home(mobile.name, network)}.toml"
+        path = self.keys / f"{_of_home(mobile.name, network)}.toml"
         write_key_file(path, associations)
         return path
 
     def _configure(self) -> None:
-        has = [self.plan.nodes[name] for name in self.home_agents]
-        pairs = {
-            frozenset((a.name, b.name)): self._write_pair_keys(a, b)
-            for home in self.plan.homes
-            for a, b in itertools.combinations(self.plan.home_agents(home), 2)
-            if not self.options.ike
-        }
         mobiles = [self.plan.nodes[name] for name in self.mobile_nodes]
-        write = self._write_secret if self.options.ike else self.write_mobile_keys
-        holders = {n: self.plan.nodes[name] for n, name in self.key_holders.items()}
-        mobile_keys = {
-            (node.name, number): write(node, holder)
+        write = self.write_secret if self.options.ike else self.write_mobile_keys
+        self.mobile_files = {
+            (node.name, number): write(node, self.plan.nodes[holder])
             for node in mobiles
-            for number, holder in holders.items()
+            for number, holder in self.key_holders.items()
         }
-        for node in has:
-            home = self.plan.home_of(node.name)
-            peers = tuple(
-                PeerConfig(
-                    peer.name, peer.index, self.plan.address_of(peer.name),
-                    pairs.get(frozenset((node.name, peer.name)), Path()),
-                )
-                for peer in self.plan.home_agents(home)
-                if peer is not node
-            )  # fmt: skip
+        for home in self.plan.homes:
+            everyone = self.plan.home_agents(home)
+            for node in everyone:
+                self._provide(node, [each for each in everyone if each.index < node.index])
+            self.configure_home_agents(home)
+        for node in mobiles:
+            self._configure_mobile(node, self.mobile_files)
+
+    def _provide(self, node: NodePlan, others: Iterable[NodePlan]) -> None:
+        """Give a home agent a certificate; or, without IKE, keys with each of the others."""
+        if self.authority is not None:
+            self._credentials[node.name] = self._home_agent_credentials(node, self.authority)
+            return
+        for other in others:
+            pair = frozenset((node.name, other.name))
+            self._pair_files[pair] = self._write_pair_keys(other, node)
+
+    def _peer_config(self, node: NodePlan, peer: NodePlan) -> PeerConfig:
+        """Return what ``node`` is told of ``peer``."""
+        path = self._pair_files.get(frozenset((node.name, peer.name)), Path())
+        return PeerConfig(peer.name, peer.index, self.plan.address_of(peer.name), path)
+
+    def configure_home_agents(self, home: HomeNetwork) -> None:
+        """Write the configurations of all home agents of a home network, for their next start."""
+        everyone = self.plan.home_agents(home)
+        own = [path for (_, number), path in self.mobile_files.items() if number == home.number]
+        for node in everyone:
+            expected = [
+                each for each in everyone if each is not node and each.name not in self.put_out
+            ]
+            peers = tuple(self._peer_config(node, each) for each in expected)
             # Of secrets every home agent has a copy, of SAs one, which tells the others.
-            holds = node is holders[home.number] or self.options.ike
-            own = [path for (_, number), path in mobile_keys.items() if number == home.number]
+            holds = node.name == self.key_holders[home.number] or self.options.ike
             config = self.home_agent_config(node, peers, tuple(own) if holds else ())
             self.home_agents[node.name].configuration.write_text(dump(config))
-        for node in mobiles:
-            self._configure_mobile(node, mobile_keys)
 
     def _configure_mobile(self, node: NodePlan, keys: Mapping[tuple[str, int], Path]) -> None:
         """Write a configuration for each home of a mobile node."""
@@ -397,13 +374,14 @@ class Agents:
             detector=options.detector,
             metric=home_metric(node),
             metric_penalty=options.metric_penalty,
+            joins=node.name in self._joined,
             hold_down=options.hold_down,
             metric_command=metric_command(self._runtime / node.name),
             route_optimisation=options.route_optimisation,
             optimisation=options.optimisation,
             key_files=() if options.ike else key_files,
             secret_files=key_files if options.ike and options.mobile_secret else (),
-            credentials=self._home_agent_credentials(node),
+            credentials=self._credentials.get(node.name, CredentialFiles()),
             peers=peers,
             gate=options.gate,
             timers=options.home_agent_timers,
@@ -441,12 +419,10 @@ class Agents:
             timers=options.mobile_node_timers,
         )
 
-    def _home_agent_credentials(self, node: NodePlan) -> CredentialFiles:
-        """Return a home agent's certificate: it may serve its home prefix. None without IKE."""
-        if self.authority is None:
-            return CredentialFiles()
+    def _home_agent_credentials(self, node: NodePlan, authority: Authority) -> CredentialFiles:
+        """Have a home agent's certificate issued: it may serve its home prefix."""
         home, own = self.plan.home_of(node.name), self.plan.address_of(node.name)
-        return self.authority.home_agent(
+        return authority.home_agent(
             node.name, node.index, own, home.home_agent_address, home.prefix
         )
 
@@ -462,7 +438,7 @@ class Agents:
         name = _of_home(node.name, home)
         return self.authority.mobile_node(name, home.home_address(node.index))
 
-    def _write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
+    def write_secret(self, mobile: NodePlan, holder: NodePlan) -> Path:
         """Write a pre-shared key of a mobile node; every home agent of that home reads the file.
 
         Where mobile nodes have certificates there is none.
@@ -470,7 +446,7 @@ class Agents:
         if not self.options.mobile_secret:
             return Path()
         home = self.plan.home_of(holder.name)
-        path = self._keys / f"{_of_home(mobile.name, home)}.secret"
+        path = self.keys / f"{_of_home(mobile.name, home)}.secret"
         write_secret_file(path, {home.home_address(mobile.index): secrets.token_bytes(32)})
         return path
 
@@ -484,7 +460,7 @@ class Agents:
             )
             for sender, receiver in ((a, b), (b, a))
         ]  # fmt: skip
-        path = self._keys / f"{a.name}-{b.name}.toml"
+        path = self.keys / f"{a.name}-{b.name}.toml"
         write_key_file(path, associations)
         return path
 

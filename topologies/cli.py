@@ -4,51 +4,23 @@
 
 from __future__ import annotations
 
-import functools
-import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TextIO
+from typing import TextIO
 
 from mininet.cli import CLI
 from mininet.log import error, output
 
-from topologies import catchment
 from topologies.agents import AgentError
-from topologies.capture import Capture, CaptureError
-from topologies.faults import FaultError
-from topologies.frr import RoutingError
+from topologies.capture import Capture
+from topologies.cli_membership import MembershipVerbs
+from topologies.cli_tables import TableVerbs
+from topologies.cli_verbs import UsageError, verb
 from topologies.network import Network
 from topologies.plan import Role
 from topologies.source_validation import SourceCheck, feasible_sources
-from topologies.tables import table
-
-NANOSECONDS = 1_000_000_000
 
 
-class UsageError(Exception):
-    """A command with wrong arguments; the message is how it is used."""
-
-
-Verb = Callable[["LabCLI", list[str]], None]
-
-
-def verb(function: Verb) -> Callable[[LabCLI, str], None]:
-    """Split the arguments of a command, and say in one line what is wrong with it."""
-
-    @functools.wraps(function)
-    def do(self: LabCLI, line: str) -> None:
-        try:
-            function(self, shlex.split(line))
-        except UsageError as mistake:
-            error(f"usage: {mistake}\n")
-        except (AgentError, CaptureError, FaultError, RoutingError, ValueError) as mistake:
-            error(f"{mistake}\n")
-
-    return do
-
-
-class LabCLI(CLI):  # type: ignore[misc]
+class LabCLI(TableVerbs, MembershipVerbs, CLI):  # type: ignore[misc]
     """Mininet's prompt on a running network with agents."""
 
     prompt = "manyhomes> "
@@ -62,7 +34,7 @@ class LabCLI(CLI):  # type: ignore[misc]
     ) -> None:
         """Run the prompt until its user has had enough; ``script``: run this file instead."""
         self.network = network
-        self._captures: dict[str, Capture] = {}
+        self._captures = {}
         try:
             super().__init__(network.mininet, stdin=stdin, script=script)
         finally:
@@ -72,106 +44,6 @@ class LabCLI(CLI):  # type: ignore[misc]
     def initReadline(cls) -> None:  # noqa: N802
         """Keep the history in memory: Mininet's file lies in the user's home directory."""
         import readline  # noqa: F401  (its import gives input() line editing)
-
-    # Looking.
-
-    @verb
-    def do_show(self, words: list[str]) -> None:
-        """show bc|bul|sa|peers|paths|routes|counters|catchment [NODE]: tables of agents, routers.
-
-        bc: binding cache of the home agents; bul: binding update list of the mobile nodes; sa:
-        security associations; peers: what home agents think of one another; paths: round trips to
-        correspondents in ms, as primaries know them (SET=optimisation=map); routes: the way to the
-        home network on every router; counters: what was sent, taken and dropped, and why;
-        catchment: which home agent serves each correspondent node and visited network.
-        """
-        shows: dict[str, Callable[[str | None], str]] = {
-            "bc": lambda node: self._ask("bindings", self._home_agents(node)),
-            "bul": lambda node: self._ask("bindings", self._mobile_nodes(node)),
-            "sa": lambda node: self._ask("sas", self._everyone(node)),
-            "peers": lambda node: self._ask("peers", self._home_agents(node)),
-            "paths": lambda node: self._ask("paths", self._home_agents(node)),
-            "routes": self._routes,
-            "counters": self._counters,
-            "catchment": self._catchment,
-        }
-        if not 1 <= len(words) <= 2 or words[0] not in shows:
-            raise UsageError("show " + "|".join(shows) + " [NODE]")
-        output(shows[words[0]](words[1] if len(words) == 2 else None) + "\n")
-
-    @verb
-    def do_status(self, words: list[str]) -> None:
-        """status: every agent in one line, and the faults that stand."""
-        if words:
-            raise UsageError("status")
-        rows = []
-        for name in self._everyone(None):
-            agent = self.network.agents[name]
-            if not agent.running:
-                rows.append({"node": name, "agent": "does not run"})
-                continue
-            try:
-                status = agent.ask("status")
-            except AgentError:
-                rows.append({"node": name, "agent": "does not answer"})
-                continue
-            wanted = (
-                "state", "care_of_address", "home", "advertising", "bindings", "peers",
-                "incarnation",
-            )  # fmt: skip
-            rows.append(
-                {"node": name, "agent": "up"} | {k: status[k] for k in wanted if k in status}
-            )
-        output(table(rows) + "\n")
-        for fault in self.network.faults.active:
-            output(f"fault: {fault}\n")
-
-    def _ask(self, command: str, names: Iterable[str]) -> str:
-        rows: list[dict[str, Any]] = []
-        silent: list[str] = []
-        for name in names:
-            try:
-                answer = self.network.agents[name].ask(command)
-            except AgentError as mistake:
-                silent.append(str(mistake))
-                continue
-            rows += [{"node": name} | _readable(row) for row in answer]
-        return "\n".join([table(rows), *silent])
-
-    def _counters(self, node: str | None) -> str:
-        columns: dict[str, dict[str, int]] = {}
-        for name in self._everyone(node):
-            try:
-                columns[name] = self.network.agents[name].ask("counters")
-            except AgentError as mistake:
-                error(f"{mistake}\n")
-        names = sorted({counter for column in columns.values() for counter in column})
-        rows = [
-            {"counter": counter}
-            | {node: column.get(counter, 0) for node, column in columns.items()}
-            for counter in names
-        ]
-        return table(rows)
-
-    def _routes(self, node: str | None) -> str:
-        if node is not None:
-            return self.network.nodes[self._known(node)].run(["ip", "-6", "route"]).stdout.rstrip()
-        rows = []
-        for name, each in self.network.nodes.items():
-            if self.network.plan.nodes[name].role.is_host:
-                continue
-            for home in self.network.plan.homes:
-                destination = str(home.home_agent_address)
-                found = each.run(["ip", "-o", "-6", "route", "get", destination]).stdout.split()
-                device = found[found.index("dev") + 1] if "dev" in found else "unreachable"
-                rows.append({"router": name, "to": destination, "by": device})
-        return table(rows)
-
-    def _catchment(self, node: str | None) -> str:
-        known = catchment.sources(self.network.plan)
-        if node is not None and self._known(node) not in known:
-            raise ValueError(f"{node} sends no packets home; there are {', '.join(known)}")
-        return table(catchment.table_rows(self.network, known if node is None else [node]))
 
     # Breaking and mending.
 
@@ -369,43 +241,3 @@ class LabCLI(CLI):  # type: ignore[misc]
             self.waitForNode(node)
         else:  # what follows on standard input is for this prompt, not for the command
             output(node.cmd(" ".join(words)))
-
-    def _tell(self, what: str, moment_ns: int) -> None:
-        output(f"{what} at {moment_ns / NANOSECONDS:.6f} s (CLOCK_MONOTONIC)\n")
-
-    def _one(self, words: list[str], usage: str) -> str:
-        if len(words) != 1:
-            raise UsageError(usage)
-        return self._known(words[0])
-
-    def _known(self, name: str) -> str:
-        if name not in self.network.nodes:
-            raise ValueError(f"no node {name!r}; there are {', '.join(self.network.nodes)}")
-        return name
-
-    def _home_agents(self, name: str | None) -> list[str]:
-        return self._of(Role.HOME_AGENT, name)
-
-    def _mobile_nodes(self, name: str | None) -> list[str]:
-        return self._of(Role.MOBILE, name)
-
-    def _everyone(self, name: str | None) -> list[str]:
-        if name is not None:
-            return [self.network.agents[self._known(name)].name]
-        return self._home_agents(None) + self._mobile_nodes(None)
-
-    def _of(self, role: Role, name: str | None) -> list[str]:
-        names = [node.name for node in self.network.plan.of_role(role)]
-        if name is None:
-            return names
-        if self._known(name) not in names:
-            raise ValueError(f"{name} is not a {role}; there are {', '.join(names)}")
-        return [name]
-
-
-def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Show an SPI as everybody writes it."""
-    found = dict(row)
-    if isinstance(found.get("spi"), int):
-        found["spi"] = f"{found['spi']:#010x}"
-    return found

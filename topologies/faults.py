@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address
 
 from topologies.netlink import Netlink
 from topologies.nftables import Nftables, NftablesError
@@ -40,6 +41,10 @@ table inet partition {{
 goes that these nodes forward."""
 
 
+LinkEnd = tuple[str, str, IPv6Address]
+"""Node, interface, address, as `LinkPlan.ends` has them."""
+
+
 class FaultError(Exception):
     """A fault that cannot be made; the message is one line for a person."""
 
@@ -51,6 +56,7 @@ class Faults:
         self._plan, self._nodes = plan, nodes
         self._requests: dict[str, tuple[Netlink, dict[str, int]]] = {}
         self._cut: dict[str, LinkPlan] = {}
+        self._fenced: set[str] = set()
         self._silent: set[str] = set()
         self._parted: list[str] = []
         self._checking: dict[str, SourceCheck] = {}
@@ -74,6 +80,11 @@ class Faults:
             + [f"{name} parted from other home agents" for name in self._parted]
             + [f"{name} checks sources ({check})" for name, check in self._checking.items()]
         )
+
+    @property
+    def fenced(self) -> list[str]:
+        """The nodes that are fenced: against them, so it is no fault."""
+        return sorted(self._fenced)
 
     def prepare(self, *names: str) -> None:
         """Open what faults at these nodes need, so that the fault itself takes microseconds."""
@@ -113,6 +124,43 @@ class Faults:
             if self._plan.nodes[name].role is Role.CORRESPONDENT:
                 self._nodes[name].config()  # a host's default route goes with its link
         return time.monotonic_ns()
+
+    def fence(self, name: str) -> int:
+        """Shut a home agent's links at their routers, where it cannot undo it; return when begun.
+
+        :meth:`heal` leaves it so: what somebody has put out does not come back as faults end.
+        """
+        if self._plan.nodes[self._node(name).name].role is not Role.HOME_AGENT:
+            raise FaultError(f"{name} is no home agent")
+        self._fenced.add(name)
+        moment = time.monotonic_ns()
+        for end in self._router_ends(name):
+            self._set_end(end, up=False)
+        return moment
+
+    def unfence(self, name: str) -> int:
+        """Open a fenced home agent's links again."""
+        if name not in self._fenced:
+            raise FaultError(f"{name} is not fenced")
+        self._fenced.remove(name)
+        whole = [end.link for end in self._plan.ends_of(name) if end.link.name not in self._cut]
+        for link in whole:
+            self._set(link, up=True)
+        return time.monotonic_ns()
+
+    def forget(self, name: str) -> None:
+        """Forget a node that is about to leave, and what was known of its neighbours' links."""
+        for each in (name, *(end.neighbour for end in self._plan.ends_of(name))):
+            if each in self._requests:
+                self._requests.pop(each)[0].close()
+        if name in self._nftables:
+            self._nftables.pop(name).close()
+        self._fenced.discard(name)
+        self._silent.discard(name)
+        self._parted = [each for each in self._parted if each != name]
+        self._checking.pop(name, None)
+        for end in self._plan.ends_of(name):
+            self._cut.pop(end.link.name, None)
 
     def silence(self, name: str) -> int:
         """Make a node drop everything in and out, and say nothing; its links keep carrier."""
@@ -205,15 +253,25 @@ class Faults:
         its request.
         """
         begun = time.monotonic_ns()
-        ends = link.ends()
-        requests = [self._request(node) for node, _, _ in ends]
-        for (_, interface, _), (request, indices) in zip(ends, requests, strict=True):
-            request.set_link(indices[interface], up=up)
+        for end in link.ends():
+            self._request(end[0])
+        for end in link.ends():
+            self._set_end(end, up=up)
         return time.monotonic_ns() if up else begun
 
-    def _set_end(self, end: tuple[str, str, object], *, up: bool) -> None:
+    def _set_end(self, end: LinkEnd, *, up: bool) -> None:
+        """Set one end; a router's end of a fenced home agent's link stays down."""
+        if up and any(end in self._router_ends(name) for name in self._fenced):
+            return
         request, indices = self._request(end[0])
+        if end[1] not in indices:  # a link that came since
+            indices |= _indices(request)
         request.set_link(indices[end[1]], up=up)
+
+    def _router_ends(self, home_agent: str) -> list[LinkEnd]:
+        """Return the far ends of a home agent's links."""
+        links = [end.link for end in self._plan.ends_of(home_agent)]
+        return [end for link in links for end in link.ends() if end[0] != home_agent]
 
     def _run_nft(self, name: str, commands: str) -> None:
         try:
@@ -229,8 +287,7 @@ class Faults:
     def _request(self, name: str) -> tuple[Netlink, dict[str, int]]:
         if name not in self._requests:
             request = Netlink(self._node(name).pid)
-            indices = {link: state.index for link, state in request.links().items()}
-            self._requests[name] = (request, indices)
+            self._requests[name] = (request, _indices(request))
         return self._requests[name]
 
     def _node(self, name: str) -> SixNode:
@@ -245,3 +302,7 @@ class Faults:
         except KeyError:
             near = ", ".join(end.neighbour for end in self._plan.ends_of(a))
             raise FaultError(f"no link between {a} and {b}; {a} has links to {near}") from None
+
+
+def _indices(request: Netlink) -> dict[str, int]:
+    return {link: state.index for link, state in request.links().items()}

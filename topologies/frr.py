@@ -183,6 +183,7 @@ class NodeRouting:
         directory.mkdir(parents=True, exist_ok=True)
         logs.mkdir(parents=True, exist_ok=True)
         (directory / "vtysh.conf").touch()
+        (directory / "zserv.api").unlink(missing_ok=True)  # of a node that was here before
         routing = cls(node, directory)
         for name in daemons(plan, plan.nodes[node.name], options):
             validating = name == "bgpd" and validates_origins(node.name, options)

@@ -170,7 +170,7 @@ def _ospf6d(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
         lines += _home_route_map("FROM-AGENT", plan.home_of(node.name))
     for end in plan.ends_of(node.name):
         if end.link.protocol in (Protocol.OSPF, Protocol.STUB):
-            lines += _ospf6_interface(end, options)
+            lines += ospf6_interface(end, options)
     lines += [
         "router ospf6",
         f" ospf6 router-id {addressing.router_id(node.number)}",
@@ -185,7 +185,8 @@ def _ospf6d(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:
     return [*lines, "exit"]
 
 
-def _ospf6_interface(end: End, options: RoutingOptions) -> list[str]:
+def ospf6_interface(end: End, options: RoutingOptions) -> list[str]:
+    """Return the lines of an interface, for ospf6d's file or for a running ospf6d."""
     lines = [f"interface {end.interface}", " ipv6 ospf6 area 0.0.0.0"]
     if end.link.protocol is Protocol.STUB:
         return [*lines, " ipv6 ospf6 passive", "exit"]
@@ -200,6 +201,11 @@ def _ospf6_interface(end: End, options: RoutingOptions) -> list[str]:
     if detection.bfd_interval_ms is not None:
         lines.append(f" ipv6 ospf6 bfd profile {INTERIOR_PROFILE}")
     return [*lines, "exit"]
+
+
+def leave_interface(end: End) -> list[str]:
+    """Return the lines by which a running ospf6d gives up what `ospf6_interface` gave it."""
+    return [f"interface {end.interface}", " no ipv6 ospf6 bfd", " no ipv6 ospf6 area", "exit"]
 
 
 def _bgpd(plan: Plan, node: NodePlan, options: RoutingOptions) -> list[str]:

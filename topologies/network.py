@@ -14,12 +14,14 @@ from typing import Any
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 
+from agents.config import CredentialFiles
 from topologies import key_material
 from topologies.advertise import Advertiser
 from topologies.agents import AgentOptions, Agents
 from topologies.delay import DelayLineError, Means, means_of
 from topologies.faults import Faults
 from topologies.frr_config import RoutingOptions
+from topologies.membership import Membership
 from topologies.nodes import SixNode
 from topologies.plan import Plan, Role
 from topologies.plan_topo import PlanTopo
@@ -55,6 +57,7 @@ class Network:
         self.validation: Validation | None = None
         self.agents: Agents
         self.faults: Faults
+        self.membership: Membership
         self.mininet: Any = None
         self._begin = 0.0
 
@@ -108,6 +111,7 @@ class Network:
         self.mininet = Mininet(topo=self.topo, controller=None)
         self.nodes = {node.name: node for node in self.mininet.hosts}
         self.faults = Faults(self.plan, self.nodes)
+        self.membership = Membership(self)
         self.record("network started")
         for access in self.plan.of_role(Role.ACCESS):
             advertiser = Advertiser(
@@ -160,6 +164,22 @@ class Network:
     def wait_detection(self) -> None:
         """Wait until silent neighbours will be noticed as fast as configured."""
         self.routing.wait_detection(self.record)
+
+    def add_home_agent(
+        self, name: str, at: str | None = None, credentials: CredentialFiles | None = None
+    ) -> None:
+        """Add a home agent while all goes on; see `Membership.add`."""
+        with self._causes_first():
+            self.membership.add(name, at, credentials)
+
+    def remove_home_agent(self, name: str) -> None:
+        """Let a home agent leave while all goes on; see `Membership.remove`."""
+        with self._causes_first():
+            self.membership.remove(name)
+
+    def isolate(self, name: str, fencing: bool = True) -> int:
+        """Put a home agent out; return when that began. See `Membership.isolate`."""
+        return self.membership.isolate(name, fencing)
 
     def _log_delay_line(self) -> None:
         """Keep what became of the frames: one that overflowed would spoil a measurement."""

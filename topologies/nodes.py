@@ -20,8 +20,8 @@ from mininet.node import Node
 from topologies import addressing
 from topologies.delay import Means, means_of
 from topologies.namespaces import set_sysctls
-from topologies.plan import Plan, Protocol
-from topologies.shaping import link_commands
+from topologies.plan import LinkPlan, Plan, Protocol
+from topologies.shaping import end_commands, link_commands
 
 PROMPT = chr(127)
 SHELL_DEADLINE = 5.0  # seconds; a shell starts in 20 ms
@@ -116,6 +116,11 @@ class SixNode(Node):  # type: ignore[misc]
                 return True
         return False
 
+    def terminate(self) -> None:
+        """End the shell, once: Mininet does it twice to a node that leaves, and complains."""
+        if self.shell:
+            super().terminate()
+
     def config(self, **_params: Any) -> dict[str, Any]:
         """Give the links of this node their addresses, routes and rates, all at once."""
         self._batch(["ip", "-6", "-batch", "-"], ["link set lo up", *self.commands()])
@@ -124,6 +129,15 @@ class SixNode(Node):  # type: ignore[misc]
             self._batch(["tc", "-batch", "-"], link_commands(self.plan, self.name, netem=netem))
             self._shaped = True
         return {}
+
+    def attach(self, link: LinkPlan) -> None:
+        """Configure this node's end of a link that came after :meth:`config`."""
+        for end in self.plan.ends_of(self.name):
+            if end.link is link:
+                lines = self.link_commands(end.interface, f"{end.address}/64", up=link.up)
+                self._batch(["ip", "-6", "-batch", "-"], lines)
+                shape = end_commands(end.interface, link, netem=means_of(self.plan) is Means.NETEM)
+                self._batch(["tc", "-batch", "-"], shape)
 
     def _batch(self, command: list[str], lines: list[str]) -> None:
         if not lines:

@@ -6,7 +6,7 @@ of plain Mininet, the readiness check and the picture are all derived from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
@@ -129,14 +129,22 @@ class End:
     neighbour: str
     neighbour_address: IPv6Address
 
+    def other_end(self, name: str) -> End:
+        """Return the link's other end, this one being ``name``'s."""
+        interface = next(each for node, each, _ in self.link.ends() if node == self.neighbour)
+        return End(interface, self.neighbour_address, self.link, name, self.address)
 
-@dataclass(frozen=True)
+
+@dataclass
 class Plan:
     """A whole network.
 
     ``originate`` are the prefixes that each AS announces at all times; those of its home network
     come and go with its home agents. ``places`` (column, row) says where a picture has a node.
     ``ecmp``: there are equal paths to two home agents, among which routers choose by this hash.
+
+    The plan of a running network changes when home agents join and leave it, and whoever holds it
+    sees that: nobody keeps a copy.
     """
 
     name: str
@@ -145,8 +153,21 @@ class Plan:
     links: tuple[LinkPlan, ...]
     homes: tuple[HomeNetwork, ...]
     originate: Mapping[int, tuple[IPv6Network, ...]] = field(default_factory=dict)
-    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    places: dict[str, tuple[float, float]] = field(default_factory=dict)
     ecmp: MultipathHash | None = None
+
+    def add(self, node: NodePlan, links: Iterable[LinkPlan]) -> None:
+        """Add a node, which must not be there, and its links."""
+        if node.name in self.nodes:
+            raise ValueError(f"{node.name} is there already")
+        self.nodes[node.name] = node
+        self.links = (*self.links, *links)
+
+    def remove(self, name: str) -> None:
+        """Take a node out with its links."""
+        del self.nodes[name]
+        self.places.pop(name, None)
+        self.links = tuple(link for link in self.links if name not in (link.a, link.b))
 
     def home_of(self, name: str) -> HomeNetwork:
         """Return the home network that a node's AS has; KeyError names the node if it has none."""

@@ -18,7 +18,7 @@ from topologies.nodes import (
     Router,
     Stranger,
 )
-from topologies.plan import Plan, Role
+from topologies.plan import LinkPlan, Plan, Role
 from topologies.static_routes import static_routes
 
 Mininet.inited = True  # else it tries to raise limits of the host, and says that it could not
@@ -57,8 +57,12 @@ class PlanTopo(Topo):  # type: ignore[misc]
                 node.name, cls=NODE_CLASSES[node.role], plan=plan, static_routes=routes, **extra
             )
         for number, link in enumerate(plan.links):
-            (a, a_interface, _), (b, b_interface, _) = link.ends()
-            kind: dict[str, Any] = {"cls": VethLink}
-            if is_distant(link):
-                kind = {"cls": DistantLink, "link": link, "line": self.delay_line}
-            self.addLink(a, b, number=number, intfName1=a_interface, intfName2=b_interface, **kind)
+            self.addLink(link.a, link.b, **self.link_parameters(link, number))
+
+    def link_parameters(self, link: LinkPlan, number: int) -> dict[str, Any]:
+        """Return what Mininet makes a link from; ``number`` is that of no other link, ever."""
+        (_, a_interface, _), (_, b_interface, _) = link.ends()
+        kind: dict[str, Any] = {"cls": VethLink}
+        if is_distant(link):
+            kind = {"cls": DistantLink, "link": link, "line": self.delay_line}
+        return {"number": number, "intfName1": a_interface, "intfName2": b_interface, **kind}

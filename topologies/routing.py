@@ -6,19 +6,20 @@ kernel as it happens), every adjacency, BGP and BFD session up (asked of FRR).
 
 from __future__ import annotations
 
-import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import IPv6Network
 from pathlib import Path
 
+from topologies.fib_watch import FibWatch
 from topologies.frr import NodeRouting, RoutingError, start_all
-from topologies.frr_config import RoutingOptions
-from topologies.netlink import Netlink, RouteMonitor, overrun
+from topologies.frr_config import RoutingOptions, leave_interface, ospf6_interface
 from topologies.nodes import SixNode
 from topologies.plan import Plan, Protocol, Role
 
 DEFAULT = IPv6Network("::/0")
+FULL = "Full"
+"""OSPFv3's word for an adjacency over which everything has been told (RFC 2328 §10.1)."""
 POLL = 0.02  # seconds between two questions about sessions, of which FRR does not tell by itself
 
 Record = Callable[[str], None]
@@ -56,52 +57,6 @@ def home_prefixes(plan: Plan, name: str) -> set[IPv6Network]:
     }
 
 
-class FibWatch:
-    """The kernel's IPv6 tables of several nodes, kept current by the kernel's notifications."""
-
-    def __init__(self, nodes: Mapping[str, SixNode]) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._tables: dict[str, set[IPv6Network]] = {}
-        self._requests: dict[str, Netlink] = {}
-        for name, node in nodes.items():
-            monitor = RouteMonitor(node.pid)
-            self._selector.register(monitor, selectors.EVENT_READ, (name, monitor))
-            self._requests[name] = Netlink(node.pid)
-            self._dump(name)
-
-    def _dump(self, name: str) -> None:
-        self._tables[name] = {route.destination for route in self._requests[name].routes()}
-
-    def wait(self, timeout: float) -> None:
-        """Wait until something changed, at most ``timeout`` seconds."""
-        for key, _ in self._selector.select(timeout):
-            name, monitor = key.data
-            try:
-                changes = monitor.changes()
-            except OSError as error:
-                if not overrun(error):
-                    raise
-                self._dump(name)
-                continue
-            if any(not change.added for change in changes):
-                self._dump(name)  # the same prefix may still stand there by another route
-            else:
-                self._tables[name].update(change.route.destination for change in changes)
-
-    def missing(self, expected: Mapping[str, set[IPv6Network]]) -> dict[str, set[IPv6Network]]:
-        """Return, for each node that lacks some, the prefixes that it lacks."""
-        found = {name: wanted - self._tables[name] for name, wanted in expected.items()}
-        return {name: lacking for name, lacking in found.items() if lacking}
-
-    def close(self) -> None:
-        """Close all sockets."""
-        for key in list(self._selector.get_map().values()):
-            key.data[1].close()
-        for request in self._requests.values():
-            request.close()
-        self._selector.close()
-
-
 class Routing:
     """FRR on every router of a network."""
 
@@ -110,13 +65,20 @@ class Routing:
         logs: Path,
     ) -> None:  # fmt: skip
         self.plan, self.options = plan, options
-        self._nodes = {
-            name: node for name, node in nodes.items() if not plan.nodes[name].role.is_host
-        }
-        self.on: dict[str, NodeRouting] = {
-            name: NodeRouting.prepare(plan, node, options, runtime / name, logs / name)
-            for name, node in self._nodes.items()
-        }
+        self._runtime, self._logs = runtime, logs
+        self._nodes: dict[str, SixNode] = {}
+        self.on: dict[str, NodeRouting] = {}
+        for name, node in nodes.items():
+            if not plan.nodes[name].role.is_host:
+                self._prepare(node)
+
+    def _prepare(self, node: SixNode) -> NodeRouting:
+        name = node.name
+        self._nodes[name] = node
+        self.on[name] = NodeRouting.prepare(
+            self.plan, node, self.options, self._runtime / name, self._logs / name
+        )
+        return self.on[name]
 
     def start(self, record: Record, deadline: float = 30.0) -> None:
         """Start all daemons and wait until every router has every route.
@@ -133,10 +95,7 @@ class Routing:
             steps: dict[str, Callable[[], list[str]]] = {
                 "adjacencies full": self._missing_adjacencies,
                 "BGP established": self._missing_bgp,
-                "prefixes everywhere": lambda: [
-                    f"{name} has no route to {', '.join(map(str, sorted(lacking)))}"
-                    for name, lacking in fib.missing(expected).items()
-                ],
+                "prefixes everywhere": lambda: _in_words(fib.missing(expected)),
             }
             self._wait(steps, fib.wait, record, deadline)
         finally:
@@ -169,24 +128,24 @@ class Routing:
                     routing.check_alive()
                 pause(POLL)
 
-    def _missing_adjacencies(self) -> list[str]:
+    def _missing_adjacencies(self, only: Collection[str] | None = None) -> list[str]:
         return self._missing(
-            "ospf6d", "OSPFv3 neighbour", "Full", Protocol.OSPF, NodeRouting.ospf_neighbours
+            "ospf6d", "OSPFv3 neighbour", FULL, Protocol.OSPF, NodeRouting.ospf_neighbours, only
         )
 
     def _missing_bgp(self) -> list[str]:
         return self._missing("bgpd", "BGP peer", "Established", Protocol.BGP, NodeRouting.bgp_peers)
 
-    def _missing_bfd(self) -> list[str]:
-        return self._missing("bfdd", "BFD peer", "up", None, NodeRouting.bfd_peers)
+    def _missing_bfd(self, only: Collection[str] | None = None) -> list[str]:
+        return self._missing("bfdd", "BFD peer", "up", None, NodeRouting.bfd_peers, only)
 
     def _missing(
         self, daemon: str, what: str, good: str, protocol: Protocol | None,
-        ask: Callable[[NodeRouting], dict[str, str]],
+        ask: Callable[[NodeRouting], dict[str, str]], only: Collection[str] | None = None,
     ) -> list[str]:  # fmt: skip
         lacking = []
         for name, routing in self.on.items():
-            if daemon not in routing.daemons:
+            if daemon not in routing.daemons or (only is not None and name not in only):
                 continue
             protocols = (protocol,) if protocol else (Protocol.OSPF, Protocol.BGP)
             wanted = sum(e.link.protocol in protocols for e in self.plan.ends_of(name))
@@ -225,7 +184,70 @@ class Routing:
         finally:
             fib.close()
 
+    def join(self, node: SixNode, deadline: float = 20.0) -> None:
+        """Start FRR on a node that has come to the plan, whose links are up; tell its neighbours.
+
+        Returns when it has every route that its neighbours have, the routers of its AS have the
+        way to it, and faults will be noticed. What was broken before need not be whole for that.
+        """
+        name, only = node.name, {node.name}
+        start_all([self._prepare(node)])
+        for end in self.plan.ends_of(name):
+            ospf6d = self.on[end.neighbour].daemons["ospf6d"]
+            ospf6d.configure(ospf6_interface(end.other_end(name), self.options))
+        adjacencies = {"adjacencies full": lambda: self._missing_adjacencies(only)}
+        self._wait(adjacencies, time.sleep, _unrecorded, deadline)
+        self._wait_ways(name, deadline)
+        bfd = {"BFD up": lambda: self._missing_bfd(only)}
+        self._wait(bfd, time.sleep, _unrecorded, deadline)
+
+    def _wait_ways(self, name: str, deadline: float) -> None:
+        """Wait until a node and the other routers of its AS know the ways to one another."""
+        ends = list(self.plan.ends_of(name))
+        others = self._adjacent(self.plan.nodes[name].asn) - {name}
+        fib = FibWatch({each: self._nodes[each] for each in (name, *others)})
+        try:
+            expected = {each: {end.link.prefix for end in ends} for each in others}
+            near = set().union(*(fib.tables[each] for each in others))
+            expected[name] = expected_prefixes(self.plan, name) & {*near, DEFAULT}
+            ways = {"ways": lambda: _in_words(fib.missing(expected))}
+            self._wait(ways, fib.wait, _unrecorded, deadline)
+        finally:
+            fib.close()
+
+    def _adjacent(self, asn: int) -> set[str]:
+        """Return the routers of an AS that have an OSPFv3 neighbour now."""
+        return {
+            name
+            for name, routing in self.on.items()
+            if self.plan.nodes[name].asn == asn
+            and "ospf6d" in routing.daemons
+            and FULL in (state.split("/")[0] for state in routing.ospf_neighbours().values())
+        }
+
+    def part(self, name: str) -> None:
+        """Let the neighbours of a node forget it, then end its daemons.
+
+        An adjacency that ends by a router's own word is no failure that anybody has to notice.
+        """
+        for end in self.plan.ends_of(name):
+            ospf6d = self.on[end.neighbour].daemons["ospf6d"]
+            ospf6d.configure(leave_interface(end.other_end(name)))
+        self.on.pop(name).stop()
+        del self._nodes[name]
+
     def stop(self) -> None:
         """End all daemons."""
         for routing in self.on.values():
             routing.stop()
+
+
+def _in_words(missing: Mapping[str, set[IPv6Network]]) -> list[str]:
+    return [
+        f"{name} has no route to {', '.join(map(str, sorted(lacking)))}"
+        for name, lacking in missing.items()
+    ]
+
+
+def _unrecorded(_step: str) -> None:
+    """Steps of a network's start are recorded, those of a change are not."""

@@ -22,7 +22,10 @@ FIRST_PEER_INTERVALS = 3
 
 
 MEETING_TIME = 1.0
-"""Seconds for which a starting HA waits for those that it knows from the tables of others alone."""
+"""Seconds for which a starting HA waits for those that it knows from the tables of others alone.
+
+One that joins waits so long for those that it is told of.
+"""
 
 
 class Membership:
@@ -51,6 +54,8 @@ class Membership:
         self._hold: Timer | None = None
         self._first_peer: Timer | None = None
         self._waited = False
+        self._may_be_alone = last_advertised is not None or not context.config.joins
+        """Whether it may serve though no peer answers (rule 10)."""
         self._cut_off = False
         self._started = False
         self._leaving = False
@@ -68,6 +73,9 @@ class Membership:
         """Begin to speak to the peers, and to wait for them."""
         self._started = True
         self._wait_for_peers(now)
+        if not self._may_be_alone:
+            for peer in self._context.peers:
+                self.await_member(peer.index, now)
         self._detector.start(now)
 
     def introduce(self, peer: Peer, now: float) -> None:
@@ -235,7 +243,7 @@ class Membership:
         if any(peer.state is PeerState.RESYNC for peer in self._context.peers) or self._awaited:
             return
         found = any(peer.valid and peer.ready for peer in self._context.peers)
-        if not (found or self._waited):
+        if not (found or (self._waited and self._may_be_alone)):
             return
         obstacle = self._may_advertise()
         if obstacle is not None:
@@ -246,6 +254,7 @@ class Membership:
         if not found and len(self._context.peers):
             self._context.report(Notice("no peer answered: advertising with what is here"))
         self._end_hold()
+        self._may_be_alone = True
         self.hold_down.advertised(now)
         self.advertising = True
         self._metric.before_advertising(now)
@@ -294,6 +303,8 @@ class Membership:
 
     def _stop_waiting(self, now: float) -> None:
         self._waited = True
+        if not self._may_be_alone and not self.advertising:
+            self._context.report(Notice("not advertising: no home agent has let this one in"))
         self.check_ready(now)
 
     def _send_hello(self, peer: Peer) -> None:

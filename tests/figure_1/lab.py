@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.config import Mode
+from agents.config import HomeAgentTimers, Mode
 from agents.wire.esp import Transform
 from tests.figure_1.capture import Capture, Captured
-from tests.figure_1.streams import Streams
+from tests.figure_1.streams import PERIOD, Streams
 from topologies import addressing
 from topologies.agents import Agent, AgentError, AgentOptions
 from topologies.frr_config import Detection, RoutingOptions
@@ -32,6 +32,10 @@ CORRESPONDENTS = {"cn1": "HA1", "cn2": "HA2", "cn3": "HA3"}
 
 PATIENT = Detection("tests", hello=1, dead=20, bfd_interval_ms=100, bfd_multiplier=10, bgp_hold=30)
 """A silent neighbour is noticed after 1 s: a machine that pauses for less than that loses none."""
+
+LEAVE_LEAST = 2.0
+"""Seconds for which a home agent that leaves serves on at least: routing here moves in less. The
+default is for routers that hold their LSAs back."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,13 @@ class Lab:
             SingleAs(static=False, **parameters),
             self.logs,
             RoutingOptions(detection=PATIENT),
-            AgentOptions(mode=mode, ike=ike, hold_down=hold_down, egress_record=True),
+            AgentOptions(
+                mode=mode,
+                ike=ike,
+                hold_down=hold_down,
+                egress_record=True,
+                home_agent_timers=HomeAgentTimers(leave_least=LEAVE_LEAST),
+            ),
         )
         self.registration: list[Captured] = []
         """The mobile node's link from before its first Binding Update until it was bound."""
@@ -241,10 +251,10 @@ class Lab:
         with Capture(self.node(node), interface) as capture:
             yield capture
 
-    def streams(self) -> Streams:
-        """Return streams between the mobile node and each correspondent; `with` starts them."""
-        addresses = {name: self.address(name) for name in ("mn", *CORRESPONDENTS)}
-        return Streams(self.network.nodes, addresses, "mn")
+    def streams(self, *correspondents: str, period: float = PERIOD) -> Streams:
+        """Return streams between the mobile node and correspondents (all); `with` starts them."""
+        names = ("mn", *(correspondents or CORRESPONDENTS))
+        return Streams(self.network.nodes, {n: self.address(n) for n in names}, "mn", period)
 
     def report(self) -> str:
         """Return the last events of every agent, for a failed test."""

@@ -62,8 +62,10 @@ class Streams:
     """All streams of a test: between the mobile node and each correspondent, both ways."""
 
     def __init__(
-        self, nodes: Mapping[str, SixNode], addresses: Mapping[str, str], mobile: str
-    ) -> None:
+        self, nodes: Mapping[str, SixNode], addresses: Mapping[str, str], mobile: str,
+        period: float = PERIOD,
+    ) -> None:  # fmt: skip
+        self._period = period
         others = [name for name in addresses if name != mobile]
         pairs = [(a, b) for other in others for a, b in ((mobile, other), (other, mobile))]
         self.all = [Stream(number, a, b) for number, (a, b) in enumerate(pairs)]
@@ -144,7 +146,7 @@ class Streams:
                     for key, _ in ready:
                         self._receive(key.fileobj)  # type: ignore[arg-type]
                 continue
-            due = max(due + PERIOD, time.monotonic() - 10 * PERIOD)
+            due = max(due + self._period, time.monotonic() - 10 * self._period)
             with self._changed:
                 if self._sending:
                     self._send()
