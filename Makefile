@@ -47,7 +47,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 endif
 
 ##@ Measure
-.PHONY: failover throughput renewal replay metric catchment optimisation synchronisation hijack multi-hoa
+.PHONY: failover throughput renewal replay metric catchment optimisation synchronisation hijack multi-hoa \
+    siege
 failover: $(READY)  ## outage when a home agent fails, or an AS (TOPO=multi_as); a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.failover
 
@@ -77,6 +78,9 @@ synchronisation: $(READY)  ## messages and octets that keep 1 to 8 home agents e
 
 hijack: $(READY)  ## who may announce the prefix: ROAs, filters, a hijacker; a plot (4 minutes)
 	@exec $(PYTHON) -m experiments.hijack
+
+siege: $(READY)  ## floods of forged and replayed packets, and who feels them; a plot (6 minutes)
+	@exec $(PYTHON) -m experiments.siege
 
 ##@ Look around
 .PHONY: lab shell sniff mn graph

@@ -219,6 +219,7 @@ class HomeAgentConfig:
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     joins: bool = False
     hold_down: bool = True
+    gate: bool = True
     tun: str = "home"
     path_mtu: int = 1500
     egress_record: bool = False

@@ -21,6 +21,7 @@ from agents.runtime.connectivity import Connectivity, has_route
 from agents.runtime.control import Command, CommandError
 from agents.runtime.egress import EgressFile
 from agents.runtime.engine import EngineEvent, HomeAgentEngine
+from agents.runtime.gate import SIGNALLING_MARK, Gatekeeper
 from agents.runtime.hook import Hook
 from agents.runtime.incarnation import next_incarnation
 from agents.runtime.isolated import read_isolated, write_isolated
@@ -40,6 +41,12 @@ HOME_METRIC: Final = 1
 """Below any routing daemon's: the own home link wins over the way to another home agent's."""
 
 _QUEUE: Final = 1000
+
+_SIGNALLING: Final = "-sig"
+"""Of the name of the device by which Binding Updates and IKE come: they wait for no payload."""
+
+_SIGNALLING_TABLE: Final = 90
+"""Number of its routing table, and of the rule's priority: before the main table's."""
 
 
 class PacketReader(Protocol):
@@ -71,11 +78,24 @@ class Devices:
             self.ike = IkeSocket(config.address)
         self.outbound = OutboundSocket()
         self.tun = Tun(config.tun)
-        self.interface = socket.if_nametoindex(config.tun)
-        self.netlink.set_link(self.interface, config.path_mtu, _QUEUE)
+        self.interface = self._set_up(config.tun, config.path_mtu)
         self.netlink.add_route(
             IPv6Network(config.home_agent_address), self.interface, metric=HOME_METRIC
         )
+        self.signalling = Tun(f"{config.tun}{_SIGNALLING}")
+        self._lead_signalling(config)
+
+    def _set_up(self, name: str, mtu: int) -> int:
+        interface = socket.if_nametoindex(name)
+        self.netlink.set_link(interface, mtu, _QUEUE)
+        return interface
+
+    def _lead_signalling(self, config: HomeAgentConfig) -> None:
+        """What the gate has marked goes into the second device; without a gate nothing is."""
+        interface = self._set_up(self.signalling.name, config.path_mtu)
+        whole = IPv6Network(config.home_agent_address)
+        self.netlink.add_route(whole, interface, table=_SIGNALLING_TABLE)
+        self.netlink.add_rule(_SIGNALLING_TABLE, _SIGNALLING_TABLE, mark=SIGNALLING_MARK)
 
 
 class HomeAgentProcess(Agent):
@@ -105,9 +125,12 @@ class HomeAgentProcess(Agent):
         possible = (devices.peers, devices.ike, devices.echoes)
         self._peer_sockets: list[PacketReader] = [each for each in possible if each is not None]
         self._outbound = devices.outbound
-        self._tun = devices.tun
+        self._tun, self._signalling = devices.tun, devices.signalling
         self._interface = devices.interface
         self._connectivity = Connectivity()
+        self._gatekeeper = Gatekeeper(
+            config, engine, lambda text: journal.write("notice", {"text": text})
+        )
         loop = self.loop
         self._metric_hook = Hook(loop, config.metric_command, "metric", self._metric_told)
         loop.add_reader(watchdog.fileno(), self._on_watchdog, urgent=True)
@@ -115,13 +138,19 @@ class HomeAgentProcess(Agent):
         loop.add_timer(self._connectivity.deadline, self._check_connectivity)
         for each in self._peer_sockets:
             loop.add_reader(each.fileno(), partial(self._on_peer, each))
-        loop.add_reader(self._tun.descriptor, self._on_tun)
+        for tun in (self._signalling, self._tun):
+            loop.add_reader(tun.descriptor, partial(self._on_tun, tun), urgent=tun is not self._tun)
         loop.add_reader(self._monitor.fileno(), self._on_change)
 
     def start(self, now: float) -> None:
         """Set the engine going."""
         self.call(self.engine.start, now)
         self._check_connectivity(now)
+
+    def pump(self, now: float) -> None:
+        """Let in what may come now, then pass on what the engine has: answers come after it."""
+        self._gatekeeper.look()
+        super().pump(now)
 
     def send(self, packets: list[bytes], now: float) -> None:
         """Send to peers by a socket, everything else by the TUN: it is forwarded from there."""
@@ -139,6 +168,7 @@ class HomeAgentProcess(Agent):
 
     def on_event(self, event: EngineEvent, now: float) -> None:
         """Put the home route up or take it down, and tell routing by which metric."""
+        self._gatekeeper.take(event)
         if event.kind == "advertise-prefix":
             self._add_home_route(self._config.home_prefix)
             if self.engine.last_advertised is not None:
@@ -181,6 +211,7 @@ class HomeAgentProcess(Agent):
             **IsolationCommands(self.engine, self._carry_out).commands(),
             "renew": lambda request, now: self._renew(self.engine.renew, request, now),
             "paths": lambda request, now: self.engine.paths(),
+            "gate": lambda request, now: self._gatekeeper.stopped(),
             "revoke": lambda request, now: self._renew(self.engine.revoke, request, now),
         }
 
@@ -193,8 +224,8 @@ class HomeAgentProcess(Agent):
             "runtime.send-refused": self._outbound.refused,
         }
 
-    def _on_tun(self, now: float) -> None:
-        self.drain(self._tun.read, self.engine.receive, now)
+    def _on_tun(self, tun: Tun, now: float) -> None:
+        self.drain(tun.read, self.engine.receive, now)
 
     def _on_peer(self, opened: PacketReader, now: float) -> None:
         packets = []
@@ -322,8 +353,10 @@ class HomeAgentProcess(Agent):
             return super().run()
         finally:
             self._remove_home_route()
+            self._gatekeeper.close()
             self._metric_hook.close()
             self._tun.close()
+            self._signalling.close()
             self._watchdog.close()
 
 

@@ -117,6 +117,7 @@ class MobileNodeProcess(Agent):
             **super().commands(),
             "deregister": self._deregister,
             "register": self._register,
+            "refresh": self._refresh,
             "wish": self._wish,
             "load-keys": self._load_keys,
             "load-secrets": self._load_secrets,
@@ -188,6 +189,10 @@ class MobileNodeProcess(Agent):
     def _register(self, request: Mapping[str, Any], now: float) -> str:
         self.call(self._meant(request).start, now)
         return "registering"
+
+    def _refresh(self, request: Mapping[str, Any], now: float) -> str:
+        self.call(self._meant(request).refresh, now)
+        return "refreshing"
 
     def _wish(self, request: Mapping[str, Any], now: float) -> str:
         home_agent, weight = request.get("home_agent"), request.get("weight", 1)

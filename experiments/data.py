@@ -14,7 +14,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
 
-from experiments import data_catchment, data_hijack, data_multi_hoa, data_optimisation
+from experiments import (
+    data_catchment,
+    data_hijack,
+    data_multi_hoa,
+    data_optimisation,
+    data_siege,
+)
 from experiments.schema import Column as Column
 from experiments.schema import DataError as DataError
 from experiments.schema import Table as Table
@@ -455,6 +461,7 @@ TABLES: Mapping[str, Table] = {
         TAKEOVERS,
         *data_catchment.TABLES,
         *data_hijack.TABLES,
+        *data_siege.TABLES,
         *data_multi_hoa.TABLES,
         *data_optimisation.TABLES,
     )
@@ -556,6 +563,7 @@ METRICS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("renewal", "failover_ike"): ("exchanges", ("mode",)),
     **data_catchment.METRICS,
     **data_hijack.METRICS,
+    **data_siege.METRICS,
     **data_multi_hoa.METRICS,
     **data_optimisation.METRICS,
 }
@@ -707,6 +715,8 @@ def markdown() -> str:
     lines += [f"| `{name}` | {text} |" for name, text in EXCHANGE_NAMES.items()]
     lines += ["", "## Forms of what the hijacker sends", "", "| form | what |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in data_hijack.FORMS.items()]
+    lines += ["", "## Attacks of the siege", "", "| attack | what |", "|---|---|"]
+    lines += [f"| `{name}` | {text} |" for name, text in data_siege.ATTACKS.items()]
     lines += ["", "## Several home addresses", "", data_multi_hoa.TEXT]
     lines += ["", "## summary.json", "", _SUMMARY, ""]
     lines += ["| experiment | metric | unit | conditions |", "|---|---|---|---|"]

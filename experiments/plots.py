@@ -49,6 +49,7 @@ from experiments.data import (
 )
 from experiments.data_catchment import CATCHMENTS, MAP_LINKS, MAP_NODES, PLACES
 from experiments.data_hijack import DRAWN, ENDS, FORGERIES
+from experiments.data_siege import SIEGES, UPDATES
 from experiments.plot_parts import LABEL_BOX, footer, known, legend, spread_out, title
 from experiments.statistics import group, median, spread
 from experiments.targets import outage_target
@@ -495,6 +496,16 @@ def plot_optimisation(folder: Path, meta: Row) -> list[str]:
     return ["ways"]
 
 
+def plot_siege(folder: Path, meta: Row) -> list[str]:
+    """Write the figure of a siege run; return its name."""
+    from experiments.siege_plots import siege_figure
+
+    save(
+        siege_figure(meta, read_table(folder, SIEGES), read_table(folder, UPDATES)), folder, "siege"
+    )
+    return ["siege"]
+
+
 def plot_hijack(folder: Path, meta: Row) -> list[str]:
     """Write the figure of a hijack run; return its name."""
     from experiments.hijack_plots import hijack_figure
@@ -528,6 +539,7 @@ PLOTTERS: Mapping[str, Callable[[Path, Row], list[str]]] = {
     "catchment": plot_catchment,
     "optimisation": plot_optimisation,
     "hijack": plot_hijack,
+    "siege": plot_siege,
     "multi_hoa": plot_multi_hoa,
 }
 

@@ -1,4 +1,4 @@
-"""One end of the probe streams: sends UDP packets at 1 kHz and records what arrives.
+"""One end of the probe streams: sends UDP packets at 1 kHz, or `--rate`; records what arrives.
 
 `python -m experiments.probe --name mn --records DIR --bind ADDRESS --port 7000 --send 1:ADDR:PORT`
 
@@ -65,12 +65,14 @@ class Flow:
 class Probe:
     """Sends all outgoing flows at each tick and records every arrival."""
 
-    def __init__(self, bind: tuple[str, int], flows: list[Flow]) -> None:
+    def __init__(
+        self, bind: tuple[str, int], flows: list[Flow], period_ns: int = PERIOD_NS
+    ) -> None:
         self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.socket.bind(bind)
         self.socket.setblocking(False)
-        self.flows = flows
+        self.flows, self._period_ns = flows, period_ns
         self.received = bytearray()
         self._waits: list[Wait] = []
         self._commands = b""
@@ -80,14 +82,15 @@ class Probe:
     def run(self) -> None:
         """Send and record until told to stop; deadlines are absolute, so pace does not drift."""
         data, commands = sources = self.socket.fileno(), 0
-        deadline = time.monotonic_ns() + PERIOD_NS
+        period = self._period_ns
+        deadline = time.monotonic_ns() + period
         print("ready", flush=True)
         while self._running:
             now = time.monotonic_ns()
             if now >= deadline:
                 self._send()
                 late = now - deadline
-                deadline += PERIOD_NS if late < BACKLOG_NS else late
+                deadline += period if late < BACKLOG_NS else late
                 continue
             # select, not poll: its timeout has microseconds.
             readable, _, _ = select.select(sources, (), (), (deadline - now) / 1e9)
@@ -163,8 +166,9 @@ def main() -> int:
     parser.add_argument("--bind", required=True)
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--send", action="append", default=[], type=_flow)
+    parser.add_argument("--rate", type=int, default=1000, help="packets a second of each flow")
     options = parser.parse_args()
-    probe = Probe((options.bind, options.port), options.send)
+    probe = Probe((options.bind, options.port), options.send, 1_000_000_000 // options.rate)
     gc.disable()  # nothing here is cyclic, and a collection is a pause
     hurry()
     try:

@@ -64,7 +64,8 @@ class _Process:
 class Probes:
     """The probe processes of one trial. `addresses` are those that nodes send from.
 
-    `in_flight_s`: how long a packet is on its way because of the links' delays, at most.
+    `in_flight_s`: how long a packet is on its way because of the links' delays, at most. `rate`:
+    packets a second of each flow.
     """
 
     watcher: Watcher
@@ -73,6 +74,7 @@ class Probes:
     flows: Sequence[Flow]
     records: Path
     in_flight_s: float = 0.0
+    rate: int = 1000
     _processes: dict[str, _Process] = field(default_factory=dict)
     _reached: dict[str, int] = field(default_factory=dict)
     _tokens: int = 0
@@ -92,7 +94,7 @@ class Probes:
     def _command(self, node: str) -> list[str]:
         command = [sys.executable, "-m", "experiments.probe", "--name", node]
         command += ["--records", str(self.records)]
-        command += ["--bind", self.addresses[node], "--port", str(PORT)]
+        command += ["--bind", self.addresses[node], "--port", str(PORT), "--rate", str(self.rate)]
         for flow in self.flows:
             if flow.sender == node:
                 command += ["--send", f"{flow.number}:{self.addresses[flow.receiver]}:{PORT}"]

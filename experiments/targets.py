@@ -51,6 +51,14 @@ OPTIMISATION_LOST = 0.0
 OPTIMISATION_CHANGES = 0.0
 """While the busier correspondent alternates: hysteresis and hold time keep roles and choices."""
 
+SIEGE_RATIO = 5.0
+"""The median time from Binding Update to Acknowledgement under siege, by the idle one."""
+
+SIEGE_GAP_MS = 1000.0
+"""Between two arrivals of an established flow: what is longer is a flow that was cut."""
+
+SIEGE_SESSIONS_LOST = 0.0
+
 
 def outage_target(topology: str, fault: str, detection: str) -> float | None:
     """Return the target of a cell of the failover experiment, None if it has none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from functools import partial
 
 from rich.console import Console
@@ -59,11 +60,7 @@ class Testbed:
             watcher.watch_bfd(node.name, pid)
             if node.name in prefixes:
                 watcher.watch_routes(node.name, pid, *prefixes[node.name])
-        for name in sorted(scenario.witnesses()):
-            for daemon, protocol in (("ospf6d", Protocol.OSPF), ("bgpd", Protocol.BGP)):
-                if network.plan.speaks(name, protocol):
-                    log = network.logs / name / f"{daemon}.log"
-                    watcher.watch_file(log, partial(_neighbour_down, watcher, name))
+        watch_neighbours(watcher, network, sorted(scenario.witnesses()))
         watch_agents(watcher, network)
         watch_delay_line(watcher, network)
 
@@ -84,6 +81,15 @@ def bring_up(network: Network, folder: RunFolder, setting: str) -> float:
     ready_s = timings.get("mobile nodes bound", time.monotonic() - begin)
     folder.event(EventName.NETWORK_READY, setting=setting, seconds=ready_s, steps=timings)
     return ready_s
+
+
+def watch_neighbours(watcher: Watcher, network: Network, names: Iterable[str]) -> None:
+    """Observe what the routing daemons of these nodes tell of neighbours that they give up."""
+    for name in names:
+        for daemon, protocol in (("ospf6d", Protocol.OSPF), ("bgpd", Protocol.BGP)):
+            if network.plan.speaks(name, protocol):
+                log = network.logs / name / f"{daemon}.log"
+                watcher.watch_file(log, partial(_neighbour_down, watcher, name))
 
 
 def watch_agents(watcher: Watcher, network: Network) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import socket
+import time
 
 import pytest
 
@@ -53,6 +54,28 @@ def test_care_of_address_comes_by_slaac_with_the_token(figure_1: Lab) -> None:
     status = figure_1.agent("mn").ask("status")
     assert status["bound"]
     assert status["care_of_address"] == "fd00:10:10:10::100"
+
+
+@inside
+def test_binding_updates_wait_for_no_payload(figure_1: Lab) -> None:
+    """They come to the nearest home agent by a device of their own, payload by the other one."""
+    figure_1.wait_settled()
+
+    def arrived(device: str) -> int:
+        path = f"/sys/class/net/{device}/statistics/tx_packets"
+        return int(figure_1.run("HA1", "cat", path, check=True).stdout)
+
+    signalling, since = arrived("home-sig"), time.monotonic_ns()
+    figure_1.agent("mn").ask("refresh")
+    figure_1.wait(
+        "the acknowledgement",
+        lambda: "registration-acknowledged" in figure_1.kinds("mn", since),
+    )
+    assert arrived("home-sig") > signalling
+    signalling, payload = arrived("home-sig"), arrived("home")
+    figure_1.pings("mn", figure_1.address("cn1"), 5)
+    assert arrived("home") >= payload + 5
+    assert arrived("home-sig") == signalling
 
 
 @inside

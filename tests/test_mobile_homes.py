@@ -307,6 +307,15 @@ def test_verbs_for_all_homes() -> None:
     assert world.mn.choice.chosen == 1
 
 
+def test_every_home_is_refreshed() -> None:
+    world = TwoHomes().bind()
+    before = len(world.seen)
+    world.mn.refresh(world.now)
+    world.run(0.1)
+    assert all(any(is_update(packet, home) for packet in world.seen[before:]) for home in HOMES)
+    assert world.mn.status()["bound"]
+
+
 def test_what_belongs_to_nobody_is_counted_and_harms_nothing() -> None:
     world = TwoHomes().bind()
     world.mn.encapsulate(udp(CN, COA), world.now)

@@ -77,6 +77,7 @@ class AgentOptions:
     route_optimisation: RouteOptimisation = RouteOptimisation.OFF
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     hold_down: bool = False
+    gate: bool = True
     home_agent_timers: HomeAgentTimers = field(default_factory=HomeAgentTimers)
     mobile_node_timers: MobileNodeTimers = field(default_factory=MobileNodeTimers)
 
@@ -379,6 +380,7 @@ class Agents:
             secret_files=key_files if options.ike and options.mobile_secret else (),
             credentials=self._credentials.get(node.name, CredentialFiles()),
             peers=peers,
+            gate=options.gate,
             timers=options.home_agent_timers,
         )
 

@@ -20,7 +20,11 @@ ECMP_COSTS = {1: 11, 2: 10}
 ROUTER_HOST = 0xFE  # host part of the router's address on a link to a host or a home agent
 
 
-def _nodes(has: int, mns: int) -> dict[str, NodePlan]:
+STRANGER = "stranger"
+STRANGER_HOST = 0x500
+
+
+def _nodes(has: int, mns: int, *, stranger: bool) -> dict[str, NodePlan]:
     names: list[tuple[str, Role, int, int]] = []
     names += [(f"HA{i}", Role.HOME_AGENT, addressing.HOME_AS, i) for i in range(1, has + 1)]
     names += [(f"r{i}", Role.ROUTER, addressing.HOME_AS, i) for i in range(1, has + 1)]
@@ -34,6 +38,8 @@ def _nodes(has: int, mns: int) -> dict[str, NodePlan]:
     names += [
         (f"cn{i}", Role.CORRESPONDENT, addressing.HOME_AS, i) for i in range(2, min(has, 3) + 1)
     ]
+    if stranger:
+        names.append((STRANGER, Role.STRANGER, visited_as(1), 1))
     return {
         name: NodePlan(name, role, asn, number, index)
         for number, (name, role, asn, index) in enumerate(names, start=1)
@@ -47,7 +53,7 @@ def visited_as(network: int) -> int:
 
 def figure_1(
     *, has: int = 3, mns: int = 1, home_link_mbit: float | None = None,
-    ecmp: str | None = None,
+    ecmp: str | None = None, stranger_mbit: float | None = None,
 ) -> Plan:  # fmt: skip
     """Return the plan of Figure 1.
 
@@ -56,6 +62,7 @@ def figure_1(
     links of the home agents. Costs are such that no router has two equal paths to two home
     agents (a test computes it): equal paths would split one mobile node's packets over both.
     ``ecmp`` is that fault: HA1 and HA2 are equally near to the border, whose kernel hashes so.
+    ``stranger_mbit`` puts a stranger on the first visited network, by a link of that rate.
     """
     if not 1 <= has <= 9:
         raise ValueError(f"has={has}: Figure 1 takes 1 to 9 home agents")
@@ -93,16 +100,20 @@ def figure_1(
         name = "mn" if m == 1 else f"mn{m}"
         for i in (1, 2):
             links.append(access_link(name, i, m))
+    if stranger_mbit is not None:
+        links.append(
+            LinkPlan(STRANGER, "v1", Protocol.ACCESS, addressing.visited_prefix(1),
+                     STRANGER_HOST, ROUTER_HOST, rate_mbit=stranger_mbit)
+        )  # fmt: skip
     originate = {
         home_as: (addressing.as_prefix(home_as),),
         transit: (addressing.as_prefix(transit),),
         visited_as(1): (addressing.visited_prefix(1),),
         visited_as(2): (addressing.visited_prefix(2),),
     }
+    nodes = _nodes(has, mns, stranger=stranger_mbit is not None)
     home = HomeNetwork(1, addressing.HOME_PREFIX, addressing.HOME_AGGREGATE, (home_as,))
-    return Plan(
-        "single_as", "Figure 1", _nodes(has, mns), tuple(links), (home,), originate, ecmp=hashed
-    )
+    return Plan("single_as", "Figure 1", nodes, tuple(links), (home,), originate, ecmp=hashed)
 
 
 def access_link(mobile_node: str, network: int, index: int) -> LinkPlan:

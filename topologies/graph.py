@@ -16,6 +16,7 @@ from topologies.registry import TOPOLOGIES
 
 RANKS = {
     Role.MOBILE: 0,
+    Role.STRANGER: 0,
     Role.ACCESS: 1,
     Role.TRANSIT: 2,
     Role.BORDER: 3,
@@ -31,6 +32,7 @@ COLOURS = {
     Role.HIJACKER: "#000000",
     Role.MOBILE: "#d55e00",
     Role.CORRESPONDENT: "#cc79a7",
+    Role.STRANGER: "#000000",
 }
 STYLES = {
     Protocol.OSPF: "stroke:#555",

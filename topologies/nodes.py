@@ -275,6 +275,10 @@ class Correspondent(SixNode):
         return [*super().commands(), f"route replace default via {end.neighbour_address}"]
 
 
+class Stranger(Correspondent):
+    """A host that nobody knows, on a visited network beside the mobile nodes: an attacker's."""
+
+
 class MobileNode(SixNode):
     """A host that forms its care-of address by SLAAC with the interface token.
 

@@ -102,7 +102,7 @@ class PathModel:
 
     def _next(self, name: str, address: IPv6Address) -> str | None:
         node = self.plan.nodes[name]
-        if node.role is Role.CORRESPONDENT:
+        if node.role in (Role.CORRESPONDENT, Role.STRANGER):
             return self._ends[name][0].neighbour
         if node.role is Role.MOBILE:
             return self._place(name)

@@ -23,11 +23,12 @@ class Role(StrEnum):
     HIJACKER = "hijacker"
     MOBILE = "mobile node"
     CORRESPONDENT = "correspondent node"
+    STRANGER = "stranger"
 
     @property
     def is_host(self) -> bool:
         """True for nodes that forward nothing and run no routing."""
-        return self in (Role.MOBILE, Role.CORRESPONDENT)
+        return self in (Role.MOBILE, Role.CORRESPONDENT, Role.STRANGER)
 
 
 class Protocol(StrEnum):

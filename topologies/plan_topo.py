@@ -16,6 +16,7 @@ from topologies.nodes import (
     HomeAgent,
     MobileNode,
     Router,
+    Stranger,
 )
 from topologies.plan import LinkPlan, Plan, Role
 from topologies.static_routes import static_routes
@@ -31,6 +32,7 @@ NODE_CLASSES = {
     Role.HIJACKER: Router,
     Role.MOBILE: MobileNode,
     Role.CORRESPONDENT: Correspondent,
+    Role.STRANGER: Stranger,
 }
 
 

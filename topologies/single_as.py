@@ -43,9 +43,12 @@ class SingleAs(PlanTopo):
     def build(
         self, static: bool = True, dad: str = "optimistic", has: int = 3, mns: int = 1,
         home_link_mbit: float | None = None, ecmp: str | None = None,
+        stranger_mbit: float | None = None,
     ) -> None:  # fmt: skip
         """Add Figure 1's nodes and links."""
-        plan = figure_1(has=has, mns=mns, home_link_mbit=home_link_mbit, ecmp=ecmp)
+        plan = figure_1(
+            has=has, mns=mns, home_link_mbit=home_link_mbit, ecmp=ecmp, stranger_mbit=stranger_mbit
+        )
         self.add_plan(plan, static, dad)
 
 

@@ -25,6 +25,13 @@ class HeldPackets:
         self._given_up = given_up
         self._held: dict[Hashable, list[bytes]] = {}
 
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether packets wait for `key`: the question has been asked."""
+        return key in self._held
+
     def hold(self, key: Hashable, packet: bytes, now: float) -> bool:
         """Keep `packet`; return whether it is the first for `key`, so that a question is due."""
         packets = self._held.get(key)

@@ -41,6 +41,7 @@ from agents.core.path_mtu import PathMtu
 from agents.core.peer_key_management import PeerKeyManagement
 from agents.core.peers import Peer
 from agents.core.primary_role import PrimaryRole
+from agents.core.rate_limit import RateLimit
 from agents.core.renew_requests import RenewRequests
 from agents.core.renewal import Renewal
 from agents.core.replay_floors import Floors
@@ -59,6 +60,10 @@ from agents.wire.errors import WireError
 
 if TYPE_CHECKING:  # reading X.509 takes its time to import, and not everybody needs it
     from agents.core.ike.credentials import Credentials
+
+QUESTIONS_PER_SECOND = 50
+"""Questions to the peers about SPIs, and as many about home addresses, that packets lead to: what
+stands in a packet that nothing has authenticated costs its sender nothing, and every peer work."""
 
 _ESP_HEADER = 8
 _SPI = slice(0, 4)
@@ -148,6 +153,8 @@ class HomeAgent:
         self._held = HeldPackets(
             context.timers, timers.hold_packets, timers.hold_time, self._unreachable
         )
+        self._spi_questions = RateLimit(QUESTIONS_PER_SECOND)
+        self._home_questions = RateLimit(QUESTIONS_PER_SECOND)
         self._floors = Floors(context)
         self._keys: KeyManagement | None = None
         if secrets is not None or credentials is not None:
@@ -447,6 +454,28 @@ class HomeAgent:
             for name, value in each.counters().items()
         }
 
+    @property
+    def associations_revision(self) -> tuple[int, ...]:
+        """Another one whenever SAs or peers came or went: `inbound_spis` may be others."""
+        peers = self._context.peers
+        held = [each.associations.revision for each in peers]
+        return self._context.associations.revision, *held
+
+    def inbound_spis(self) -> set[int]:
+        """Return the SPIs of all SAs, those with peers too, on which packets may arrive here."""
+        found = set(self._context.associations.inbound_spis())
+        for peer in self._context.peers:
+            found.update(each.inbound.spi for each in peer.associations)
+        return found
+
+    def care_of_addresses(self) -> set[IPv6Address]:
+        """Return where the mobile nodes are that are bound."""
+        return {each.care_of_address for each in self._context.cache if each.bound}
+
+    def peer_addresses(self) -> set[IPv6Address]:
+        """Return the own addresses of the peers."""
+        return {each.address for each in self._context.peers}
+
     def bindings(self) -> list[dict[str, object]]:
         """Return the binding cache, ready for JSON."""
         return status_report.bindings(self._context, self._now)
@@ -477,6 +506,8 @@ class HomeAgent:
             **status_report.status(self._context),
             "advertising": self._membership.advertising,
             "metric": self._metric.metric,
+            "held_questions": len(self._held),
+            "ike_sas": 0 if self._keys is None else self._keys.ike_sas,
             "isolated": sorted(self._context.isolated),
             "leaving": str(self._leaving.stage),
         }
@@ -500,6 +531,8 @@ class HomeAgent:
             raise Dropped("not-for-this-home-network")
         if not self._context.peers.valid():
             self._unreachable(packet, now)
+        elif home_address not in self._held and not self._home_questions.allow(now):
+            raise Dropped("binding-question-limit")
         elif self._held.hold(home_address, packet, now):
             self._synchronisation.ask_binding(home_address, now)
 
@@ -578,6 +611,8 @@ class HomeAgent:
         peers, maker = self._context.peers, spi >> 24
         if not (peers.by_index(maker) or peers.is_gone(maker)) or not peers.valid():
             raise Dropped("unknown-spi")
+        if spi not in self._held and not self._spi_questions.allow(now):
+            raise Dropped("spi-question-limit")
         if self._held.hold(spi, packet, now):
             self._synchronisation.ask_association(spi, now)
         return None

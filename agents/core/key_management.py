@@ -59,6 +59,9 @@ may have a newer one. The next attempt makes one, too."""
 RELAYED_PER_SECOND = 200
 """IKE messages relayed to peers at most: anybody can write an SPI."""
 
+FAILURES_TOLD_PER_SECOND = 5
+"""Others that began and did not prove who they are: told in the journal at most."""
+
 _SPI_OCTET = 56
 
 
@@ -130,6 +133,7 @@ class KeyManagement:
         self._fresh: dict[IkeSa, _Fresh] = {}
         self._deletions: list[_Deletion] = []
         self._relay_limit = RateLimit(RELAYED_PER_SECOND)
+        self._failure_limit = RateLimit(FAILURES_TOLD_PER_SECOND)
         self._user: KeyManagementUser | None = None
 
     def report_to(self, user: KeyManagementUser) -> None:
@@ -154,10 +158,16 @@ class KeyManagement:
     def pump(self, now: float) -> None:
         """Pass on what the endpoint has to send and to report."""
         while (event := self._endpoint.next_event()) is not None:
-            self._context.report(event)
+            if self._is_told(event, now):
+                self._context.report(event)
             self._handle(event, now)
         for datagram in self._endpoint.datagrams_to_send():
             self._context.to_send.append(to_packet(datagram))
+
+    @property
+    def ike_sas(self) -> int:
+        """How many IKE SAs there are, half-open ones too."""
+        return len(self._endpoint.sas())
 
     def load_secrets(self, secrets: Mapping[IPv6Address, bytes]) -> None:
         """Know mobile nodes by these pre-shared keys from now on, and no others.
@@ -170,6 +180,18 @@ class KeyManagement:
     def counters(self) -> dict[str, int]:
         """Return the endpoint's counters, each with `ike.` before its name."""
         return {f"ike.{name}": value for name, value in self._endpoint.counters.items()}
+
+    def _is_told(self, event: IkeEvent, now: float) -> bool:
+        """Whether an event goes to the journal: strangers that fail are counted, and few told of.
+
+        Anybody can begin and fail, and the journal is on a disk.
+        """
+        if not isinstance(event, IkeFailed) or event.sa.initiator:
+            return True
+        if self._failure_limit.allow(now):
+            return True
+        self._endpoint.counters["failures-untold"] += 1
+        return False
 
     # The key exchange of renewals.
 

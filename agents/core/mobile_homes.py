@@ -119,6 +119,11 @@ class MobileHomes:
         for home in self._homes:
             home.engine.deregister(now)
 
+    def refresh(self, now: float) -> None:
+        """Refresh every registration."""
+        for home in self._homes:
+            home.engine.refresh(now)
+
     def wish(self, wish: Wish, now: float) -> None:
         """Tell every home; an index stands for a home agent of one of them only."""
         for home in self._homes:

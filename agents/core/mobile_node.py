@@ -216,6 +216,11 @@ class MobileNode:
         self.registration.deregister(now)
         self._set_path()
 
+    def refresh(self, now: float) -> None:
+        """Send a Binding Update now, where the node is registered (MAX_UPDATE_RATE holds)."""
+        self.registration.refresh(now)
+        self._set_path()
+
     def wish(self, wish: Wish, now: float) -> None:
         """Wish to be served by a home agent, and tell at once where there is a binding.
 

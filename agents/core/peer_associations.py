@@ -36,6 +36,8 @@ class PeerAssociations:
 
     def __init__(self) -> None:
         self._by_spi: dict[int, PeerAssociation] = {}
+        self.revision = 0
+        """Another one whenever an SA came or went."""
         self.sending: PeerAssociation | None = None
 
     def __iter__(self) -> Iterator[PeerAssociation]:
@@ -55,12 +57,14 @@ class PeerAssociations:
         Who answers IKE_AUTH cannot know whether its answer has arrived: it waits for a packet.
         """
         self._by_spi[association.inbound.spi] = association
+        self.revision += 1
         if self.sending is None or association.began_here:
             self.sending = association
 
     def remove(self, association: PeerAssociation) -> None:
         """Hold it no more; the newest one left is sent on if that was this one."""
         self._by_spi.pop(association.inbound.spi, None)
+        self.revision += 1
         if self.sending is association:
             self.sending = next(reversed(self._by_spi.values()), None)
 

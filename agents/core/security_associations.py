@@ -127,6 +127,8 @@ class SecurityAssociationDatabase:
     """
 
     def __init__(self) -> None:
+        self.revision = 0
+        """Another one whenever an SA came or went."""
         self._inbound: dict[int, SecurityAssociation] = {}
         self._outbound: dict[tuple[int, IPv6Address], SecurityAssociation] = {}
         self._by_home: dict[IPv6Address, list[SecurityAssociation]] = {}
@@ -137,6 +139,7 @@ class SecurityAssociationDatabase:
 
     def add(self, association: SecurityAssociation, *, inbound: bool) -> None:
         """Hold `association`; `inbound` is from this agent's point of view."""
+        self.revision += 1
         if inbound:
             self._inbound[association.spi] = association
         else:
@@ -147,6 +150,7 @@ class SecurityAssociationDatabase:
 
     def remove(self, association: SecurityAssociation) -> None:
         """Forget `association`."""
+        self.revision += 1
         if self._inbound.get(association.spi) is association:
             del self._inbound[association.spi]
         self._outbound.pop((association.spi, association.destination), None)
@@ -154,6 +158,10 @@ class SecurityAssociationDatabase:
         held[:] = [each for each in held if each is not association]
         if not held:
             self._by_home.pop(association.home_address, None)
+
+    def inbound_spis(self) -> Iterable[int]:
+        """Return the SPIs on which packets may arrive."""
+        return self._inbound.keys()
 
     def by_spi(self, spi: int) -> SecurityAssociation | None:
         """Return the SA on which a packet with `spi` arrived, or None."""

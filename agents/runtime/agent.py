@@ -35,6 +35,7 @@ class Agent:
         self.journal = journal
         self.egress = egress
         self.exit_code = 0
+        self._read = 0
         self._control: ControlServer | None = None
         self._seen_faults: set[tuple[str, int]] = set()
         self._retry_at = 0.0
@@ -73,7 +74,11 @@ class Agent:
     def counters(self) -> dict[str, int]:
         """Return the runtime's own counters."""
         lost = self.egress.lost if self.egress is not None else 0
-        return {"runtime.journal-lost": self.journal.lost, "runtime.egress-lost": lost}
+        return {
+            "runtime.packets-read": self._read,
+            "runtime.journal-lost": self.journal.lost,
+            "runtime.egress-lost": lost,
+        }
 
     # Driving the engine.
 
@@ -81,6 +86,7 @@ class Agent:
         self, receive: Callable[[bytes, float], None], packets: Sequence[bytes], now: float
     ) -> None:
         """Give packets to the engine one by one; a fault costs one packet."""
+        self._read += len(packets)
         for packet in packets:
             try:
                 receive(packet, now)

@@ -100,6 +100,23 @@ class HomeAgentEngine(Engine, Protocol):
         """When it last began to advertise: for the next life of this agent."""
         ...
 
+    @property
+    def associations_revision(self) -> tuple[int, ...]:
+        """Another one whenever SAs or peers came or went."""
+        ...
+
+    def inbound_spis(self) -> set[int]:
+        """Return the SPIs on which packets may arrive."""
+        ...
+
+    def care_of_addresses(self) -> set[IPv6Address]:
+        """Return where the mobile nodes are that are bound."""
+        ...
+
+    def peer_addresses(self) -> set[IPv6Address]:
+        """Return the own addresses of the peers."""
+        ...
+
     def connectivity(self, reachable: bool, now: float) -> None:
         """Learn whether there is a route to any peer."""
         ...
@@ -167,6 +184,10 @@ class MobileNodeEngine(Engine, Protocol):
 
     def care_of_address_removed(self, address: IPv6Address, now: float, /) -> None:
         """Learn that a care-of address is gone."""
+        ...
+
+    def refresh(self, now: float) -> None:
+        """Send a Binding Update now, where the node is registered."""
         ...
 
     def wish(self, wish: Wish, now: float) -> None:

@@ -34,6 +34,8 @@ class IkeTimers:
     """Half-open SAs from which on a cookie is asked for (RFC 7296 §2.6)."""
     half_open_limit: int = 256
     """Half-open SAs at most; for one more, one of the network that has the most of them goes."""
+    admissions_per_second: float = 50.0
+    """IKE_SA_INIT requests with a valid cookie that one network may make, and at once."""
     cookie_lifetime: float = 30.0
     """How long a secret for cookies is used; its cookies are taken twice as long."""
     rekey_after: float = 0.0

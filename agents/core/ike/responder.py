@@ -1,6 +1,7 @@
 """The end that answers: IKE_SA_INIT, cookies under load, IKE_AUTH (RFC 7296 §1.2, §2.6, §2.15)."""
 
 from agents.core.counters import Dropped
+from agents.core.ike.admission import Admission
 from agents.core.ike.authentication import (
     check_proof,
     own_certificates,
@@ -49,6 +50,7 @@ class Responder:
     def __init__(self, context: IkeContext, transmission: Transmission) -> None:
         self._context = context
         self._transmission = transmission
+        self._admission = Admission(context.config.timers.admissions_per_second)
 
     def receive_init(self, octets: bytes, message: Message, route: Route, now: float) -> None:
         """Answer IKE_SA_INIT; a repeated request gets the same answer.
@@ -135,21 +137,25 @@ class Responder:
             return False
         cookie = find_notify(message.payloads, NotifyType.COOKIE)
         spi = message.header.spi_initiator
-        return cookie is None or not context.cookies.valid(
-            cookie.data, nonce, route.remote, spi, now
-        )
+        if cookie is None or not context.cookies.valid(cookie.data, nonce, route.remote, spi, now):
+            return True
+        if not self._admission.allow(route.remote, now):
+            raise Dropped("admission-limit")
+        return False
 
     def _make_room(self) -> None:
         context = self._context
         while len(context.half_open) >= context.config.timers.half_open_limit:
             sa = context.sas[context.half_open.one_too_many()]
             context.counters["half-open-crowded-out"] += 1
-            context.drop(sa)
-            sa.handle(IkeTrigger.ENDED)
+            self._end_half_open(sa)
 
     def _expire(self, sa: IkeSa) -> None:
         """A half-open SA was not continued: nobody has proven anything, so a count is enough."""
         self._context.counters["half-open-expired"] += 1
+        self._end_half_open(sa)
+
+    def _end_half_open(self, sa: IkeSa) -> None:
         self._context.drop(sa)
         sa.handle(IkeTrigger.ENDED)
 
