@@ -81,6 +81,7 @@ hijack: $(READY)  ## who may announce the prefix: ROAs, filters, a hijacker; a p
 
 siege: $(READY)  ## floods of forged and replayed packets, and who feels them; a plot (6 minutes)
 	@exec $(PYTHON) -m experiments.siege
+
 isolation: $(READY)  ## a home agent turns hostile: time until it is powerless; a plot (10 minutes)
 	@exec $(PYTHON) -m experiments.isolation
 
