@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from topologies.delay import delay_caption
 
@@ -48,3 +50,11 @@ def spread_out(place: float, count: int) -> Iterator[float]:
     """Yield places around a column's middle so that equal values do not hide one another."""
     for n in range(count):
         yield place + 0.075 * (((n * 0.618034) % 1) * 2 - 1) * (count > 1)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis over few decades as 2, 5, 10, 2,000."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(
+        FuncFormatter(lambda value, _: f"{value:,g}" if f"{value:e}"[0] in "25" else "")
+    )

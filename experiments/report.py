@@ -16,12 +16,12 @@ from typing import Any
 
 from experiments import (
     hijack_summary,
-    isolation_summary,
     metric_summary,
     multi_hoa_summary,
     palette,
     renewal_summary,
     report_distance,
+    report_trust,
 )
 from experiments.data import MOVES, SummaryRow, read_summary, read_table
 from experiments.data_hijack import ENDS
@@ -51,6 +51,9 @@ PAGES = {
         "multi-hoa",
         "hijack",
         "protection",
+        "isolation",
+        "siege",
+        "siege-rates",
     ),
 }
 """Which blocks stand on which page."""
@@ -91,6 +94,9 @@ def blocks() -> dict[str, str]:
         "steadiness": report_distance.steadiness(REFERENCE / "optimisation"),
         "mapped-failure": report_distance.mapped_failure(REFERENCE / "optimisation"),
         "multi-hoa": multi_hoa(read_summary(REFERENCE / "multi_hoa")),
+        "isolation": report_trust.isolation(REFERENCE / "isolation"),
+        "siege": report_trust.siege(REFERENCE / "siege"),
+        "siege-rates": report_trust.siege_rates(REFERENCE / "siege"),
         "machine": machine(_meta("failover")),
     }
 
@@ -224,13 +230,6 @@ def protection(summary: Sequence[Row]) -> str:
     """Return what was read of what was drawn, and accepted of what was forged."""
     header = ["what", "packets", "read or accepted", "target"]
     return table(header, hijack_summary.protection_lines(summary))
-
-
-def isolation(isolations: Sequence[Row], flows: Sequence[Row]) -> str:
-    """Return a line a cell: when a hostile home agent was powerless, and what that cost."""
-    header = ["role", "trigger", "fencing", "ms until powerless", "ms until refused"]
-    header += ["lost up, most", "lost down, most", "registered again"]
-    return table(header, isolation_summary.overview(isolations, flows))
 
 
 def machine(meta: Row) -> str:

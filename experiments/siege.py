@@ -189,13 +189,10 @@ def _attacks(rows: Sequence[Mapping[str, Any]]) -> TerminalTable:
         "The stranger's packets a second, the MN's registrations (medians, ms), and its traffic"
     )
     table.add_column("attack", no_wrap=True)
-    for name in (
-        "offered", "forwarded", "taken", "idle", "siege", "ratio", "lost", "gap ms", "sessions",
-        "MB", "HA",
-    ):  # fmt: skip
+    for name in ("offered", "taken", "idle", "siege", "ratio", "lost", "gap", "down"):
         table.add_column(name, justify="right", no_wrap=True)
-    for line in siege_summary.overview(rows):
-        table.add_row(*line)
+    for attack, offered, _, taken, *line in siege_summary.overview(rows):
+        table.add_row(attack, offered, taken, *line[:6])  # what 80 columns hold
     return table
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from experiments import palette
 from experiments.data_siege import ATTACKS
-from experiments.plot_parts import LABEL_BOX, footer, known, legend, title
+from experiments.plot_parts import LABEL_BOX, footer, known, legend, plain_numbers, title
 from experiments.siege_summary import pairs
 from experiments.statistics import group, median
 from experiments.targets import SIEGE_RATIO
@@ -73,6 +73,7 @@ def _attacks(axis: Axes, sieges: Sequence[tuple[Row, Row]], updates: Sequence[Ro
     axis.set_xticks(range(len(names)), labels, fontsize=7.5)
     axis.set_xlim(-0.5, len(names) - 0.5)
     axis.set_yscale("log")
+    plain_numbers(axis.yaxis)
     axis.set_ylabel("Binding Update to\nAcknowledgement, ms")
     axis.set_title("by attack; below: its packets a second, and what was lost of the MN's traffic")
 
@@ -100,6 +101,8 @@ def _rates(axis: Axes, sieges: Sequence[tuple[Row, Row]]) -> None:
     axis.axhline(SIEGE_RATIO * idle, color="#222222", linestyle=(0, (3, 2)))
     axis.set_xscale("log")
     axis.set_yscale("log")
+    plain_numbers(axis.xaxis)
+    plain_numbers(axis.yaxis)
     axis.set_ylim(axis.get_ylim()[0] / 2, axis.get_ylim()[1] * 2)
     axis.margins(x=0.08)
     axis.set_xlabel("packets a second through the stranger's link")

@@ -1,4 +1,4 @@
-"""DECISIONS.md, and the page for operators, name tests; they exist."""
+"""DECISIONS.md, the page for operators and the threat model name tests; they exist."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("page", ["agents/core/DECISIONS.md", "docs/anycast.md"])
+@pytest.mark.parametrize("page", ["agents/core/DECISIONS.md", "docs/anycast.md", "docs/threats.md"])
 def test_named_tests_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     named = set(re.findall(r"\btest_\w+\b", text))

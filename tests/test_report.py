@@ -35,6 +35,7 @@ def test_reference_folders_are_whole_and_come_from_this_tree() -> None:
     for name in (
         "failover", "failover-multi_as", "failover-bgp_default", "throughput", "renewal",
         "replay", "metric", "synchronisation", "hijack", "catchment", "optimisation", "multi_hoa",
+        "isolation", "siege",
     ):  # fmt: skip
         meta = json.loads((report.REFERENCE / name / "meta.json").read_text())
         assert meta["state"] == "complete"
