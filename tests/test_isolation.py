@@ -161,6 +161,33 @@ def test_nothing_of_it_is_taken_and_nothing_goes_to_it(
         assert set(world.mn._senders.table or ()) == set(honest)
 
 
+@pytest.mark.parametrize("later", [0.0005, 0.004, 0.02, 0.5])
+def test_one_home_agent_isolates_later_than_another(later: float) -> None:
+    """It may have handed the fresh SAs to the one that turned: they are replaced once more.
+
+    The primary caught the liar by itself, say, and the operator's word came a moment later. Nobody
+    is left without an SA for it.
+    """
+    world = world_of()
+    kept = Hostile(world, 2)
+    world.order = [1, 3, 2]
+    world.run(0.5)
+    streams = Streams(world, via=(1, 3))
+    streams.run(0.2)
+    world.isolate(2, at=[1])
+    streams.run(later)
+    kept.kept += known_to(world, 3)
+    world.isolate(2, at=[3])
+    streams.run(4.0)
+    world.run(0.1)
+    assert len(streams.up - {packet for _, packet in world.at_correspondent}) <= 4
+    assert len(streams.down - set(world.at_mobile)) <= 4
+    for index in (1, 3):
+        assert not {each.spi for each in kept.kept} & spis(world, index)
+        assert len(spis(world, index)) == 4
+        assert len(world.found(index, IsolationComplete)) == 1
+
+
 def test_an_idle_mobile_node_is_renewed_too() -> None:
     world = world_of()
     world.start_mn(number=2, at=COA + 1)
@@ -259,6 +286,28 @@ def test_one_home_agent_that_hears_the_operator_is_enough() -> None:
     assert world.found(2, RevocationsHeard)[-1].fields()["source"] == "HA3"
     assert [e.fields()["source"] for e in world.found("mn", RevocationsHeard)] == ["home-agent"]
     assert not world.has[3].learn_revocations(authority.revocations.read_bytes(), world.now)
+
+
+def test_what_was_told_between_a_lie_and_the_operators_word_is_replaced() -> None:
+    """HA3 may have handed the SAs on that HA1 renewed when it alone had caught HA2."""
+    world, authority, _ = certified_world()
+    world.order = [1, 3, 2]
+    streams = Streams(world, via=(1, 3))
+    streams.run(0.1)
+    world.has[1].isolate(2, "misconduct", world.now)
+    streams.run(0.03)
+    told = spis(world, 3)
+    assert told == spis(world, 1)
+    world.has[1].learn_revocations(revocation_list(authority, 2), world.now)
+    world._collect()
+    streams.run(0.05)
+    for index in (1, 3):
+        assert not told & spis(world, index)
+        assert len(spis(world, index)) == 4
+    streams.run(6.0)
+    world.run(0.1)
+    assert len(streams.up - {packet for _, packet in world.at_correspondent}) <= 8
+    assert len(streams.down - set(world.at_mobile)) <= 8
 
 
 def test_no_list_that_the_authority_has_not_signed_isolates_anybody() -> None:

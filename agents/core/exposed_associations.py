@@ -26,6 +26,13 @@ PACE = 0.05
 PATIENCE = 2.0
 """Seconds that a mobile node has to agree on others; then it has none, and has to begin."""
 
+ASKED_AFTER = 0.8
+"""Seconds after which a primary that has not replaced what is exposed here is asked to: it isolated
+before this HA did, and does not know what this HA may have handed on meanwhile."""
+
+GRACE = 3.0
+"""Seconds more for SAs whose successors are here already, and which end by rule 9."""
+
 REPETITIONS = (0.1, 0.3, 0.6)
 """Seconds between what a mobile node is told of whom to refuse."""
 
@@ -79,6 +86,7 @@ class ExposedAssociations:
         for home_address in self._open.keys() - bound:
             self._end(home_address, now)
         limit = PATIENCE + PACE * (len(bound) // AT_ONCE)
+        self._context.timers.schedule(now + limit - PATIENCE + ASKED_AFTER, self._ask_primaries)
         self._context.timers.schedule(now + limit, self._end_rest)
         self._begin_some(now)
         self._look(now)
@@ -144,11 +152,26 @@ class ExposedAssociations:
         self._pacing = False
         self._begin_some(now)
 
-    def _end_rest(self, now: float) -> None:
+    def _ask_primaries(self, now: float) -> None:
+        """Have SAs renewed of which only this HA thinks that they are exposed."""
+        for home_address in self._open:
+            for each in self.of(home_address):
+                each.marked_due = True
+                self._context.due.setdefault(each)
+
+    def _end_rest(self, now: float, patient: bool = True) -> None:
         """Nobody has agreed on others in time: better none than these."""
         for home_address in tuple(self._open):
+            if patient and self._has_others(home_address):
+                continue
             self._context.counters["isolation.ended-without-others"] += 1
             self._end(home_address, now)
+        if patient and self._open:
+            self._context.timers.schedule(now + GRACE, lambda then: self._end_rest(then, False))
+
+    def _has_others(self, home_address: IPv6Address) -> bool:
+        newest = self._context.associations.generation(home_address)
+        return all(each.generation < newest for each in self.of(home_address))
 
     def _end(self, home_address: IPv6Address, now: float) -> None:
         self._renewal.end_all(self.of(home_address), now)

@@ -23,6 +23,9 @@ from agents.core.primary_role import PrimaryRole
 from agents.wire import inter_ha
 from agents.wire.inter_ha import Misconduct
 
+REVOKED = "revoked"
+"""Cause of an isolation that all others hear of in the same moment."""
+
 SUCCESSION = 0.05
 """Seconds that each HA waits for those of lower index to take a role that nobody living has."""
 
@@ -43,6 +46,8 @@ class Isolation:
         self._exposed = exposed
         self._accused: dict[int, set[int]] = {}
         """By index of the accused, who accuses."""
+        self._only_here: set[int] = set()
+        """Isolated before the others can have been: they may have told it of fresh SAs since."""
         self._last = 0
 
     # Verbs.
@@ -63,6 +68,8 @@ class Isolation:
         context.isolated[index] = known
         if peer is not None and peer.proof is not None:
             context.spent_certificates[index] = peer.proof.leaf.serial
+        if cause != REVOKED:
+            self._only_here.add(index)
         self._last = index
         context.counters["isolation.isolated"] += 1
         context.report(PeerIsolated(name, index, cause))
@@ -76,6 +83,13 @@ class Isolation:
         self._exposed.replace(now)
         return True
 
+    def confirm(self, index: int, now: float) -> None:
+        """The operator isolates `index` everywhere, which this HA has done already: renew again."""
+        if index in self._only_here:
+            self._only_here.discard(index)
+            self._exposed.mark(now)
+            self._exposed.replace(now)
+
     def readmit(self, index: int, now: float) -> None:
         """Let the home agent of `index` join again, in a later incarnation than it was put out in.
 
@@ -86,6 +100,7 @@ class Isolation:
             raise ValueError(f"HA index {index} is not isolated")
         self._context.readmitted[index] = self._context.isolated.pop(index)
         self._accused.pop(index, None)
+        self._only_here.discard(index)
         self._context.report(PeerReadmitted(index))
 
     # What a peer proves against itself, and what others say.

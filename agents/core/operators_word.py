@@ -12,7 +12,7 @@ from agents.core.context import Context
 from agents.core.counters import Dropped
 from agents.core.events import RevocationsHeard
 from agents.core.ike.not_authorised import NotAuthorised
-from agents.core.isolation import Isolation
+from agents.core.isolation import REVOKED, Isolation
 from agents.core.peers import Peer
 from agents.core.revocation_exchange import RevocationExchange, parts
 from agents.core.signalling import Signalling
@@ -72,7 +72,9 @@ class OperatorsWord:
             told = [p for p in self._context.peers.valid() if p not in revoked and p is not teller]
             self._exchange.tell(each.octets, told, now)
         for peer in revoked:
-            self._isolation.isolate(peer.index, "revoked", now)
+            self._isolation.isolate(peer.index, REVOKED, now)
+        for index in [each for each in self._context.isolated if self._is_spent(each)]:
+            self._isolation.confirm(index, now)
 
     def met(self, peer: Peer, now: float) -> None:
         """`peer` is there, or there again: it may not have been told."""
@@ -112,6 +114,13 @@ class OperatorsWord:
             self._context.counters[f"revocations-refused.{refused.reason}"] += 1
             return
         self.heed(peer.name, peer, now)
+
+    def _is_spent(self, index: int) -> bool:
+        """Whether the certificate with which `index` was put out is revoked."""
+        serial = self._context.spent_certificates.get(index)
+        if self._revocations is None or serial is None:
+            return False
+        return self._revocations.revoked(serial)
 
     def _is_revoked(self, peer: Peer) -> bool:
         """Whether the certificate by which `peer` proved itself, or one above it, is revoked."""
