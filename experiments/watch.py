@@ -78,7 +78,7 @@ class Watcher:
         with contextlib.suppress(KeyError):
             self._selector.unregister(descriptor)
 
-    def observe(self, name: EventName, time_ns: int | None = None, **fields: Any) -> None:
+    def observe(self, name: EventName, time_ns: int | None = None, /, **fields: Any) -> None:
         """Add an observation and wake those who wait."""
         when = time.monotonic_ns() if time_ns is None else time_ns
         with self._changed:
