@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experiments import isolation_records as measure
-from experiments import isolation_summary, parameters, plots, report
+from experiments import isolation_summary, parameters, plots, report_trust
 from experiments.data import EventName, read_summary, read_table
 from experiments.data_isolation import ISOLATION_FLOWS, ISOLATION_STEPS, ISOLATIONS
 from experiments.hostile_forgeries import FIRST_FLOW
@@ -202,7 +202,7 @@ def test_a_line_a_cell(tmp_path: Path) -> None:
     tables = read_table(folder, ISOLATIONS), read_table(folder, ISOLATION_FLOWS)
     lines = isolation_summary.overview(*tables)
     assert len(lines) == 8
-    last = report.isolation(*tables).splitlines()[-1]
+    last = report_trust.isolation(folder).splitlines()[-1]
     assert last.startswith("| primary | detection | off | 2x not in 4 s | 2 (max 2) | 4000 |")
     assert lines[0] == ["secondary", "verb", "on", "10 (max 11)", "2 (max 2)", "12", "12", "2/2"]
     assert lines[1][3:5] == ["2x not in 4 s", "2 (max 2)"]
