@@ -78,12 +78,14 @@ class Devices:
 
             self.ike = IkeSocket(config.address)
         self.outbound = OutboundSocket()
+        # When a process is killed the kernel lets go of what it opened last first, and takes some
+        # 15 ms for each device: the home route must not wait for the other one.
+        self.signalling = Tun(f"{config.tun}{_SIGNALLING}")
         self.tun = Tun(config.tun)
         self.interface = self._set_up(config.tun, config.path_mtu)
         self.netlink.add_route(
             IPv6Network(config.home_agent_address), self.interface, metric=HOME_METRIC
         )
-        self.signalling = Tun(f"{config.tun}{_SIGNALLING}")
         self._lead_signalling(config)
 
     def _set_up(self, name: str, mtu: int) -> int:
