@@ -3,7 +3,8 @@
 The primary of a mobile node agrees on others with it, on a new IKE SA, and the old ones end
 everywhere in the message that tells of the new (rule 9). So many begin at once, and so many more
 in a second, that one home agent can do it for a thousand mobile nodes. Whatever comes of that, an
-SA that was exposed is not held longer than `limit` (design §10, rule 13).
+SA that was exposed ends after `PATIENCE`, or `GRACE` later where another has its place (design §10,
+rule 13).
 """
 
 from collections import deque

@@ -3,7 +3,7 @@
 import base64
 from pathlib import Path
 
-PEM = b"PRIVATE KEY-----"
+from experiments.key_search import KeySearch
 
 
 def notations(key: bytes) -> list[bytes]:
@@ -18,10 +18,9 @@ def notations(key: bytes) -> list[bytes]:
 
 def found_in(octets: bytes, keys: list[bytes]) -> bool:
     """Whether a key is in `octets`, or anybody's private key as PEM has it."""
-    return PEM in octets or any(note in octets for key in keys for note in notations(key))
+    return KeySearch(keys).found_in(octets)
 
 
 def files_with_keys(folder: Path, keys: list[bytes]) -> list[Path]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert files
-    return [path for path in files if found_in(path.read_bytes(), keys)]
+    assert any(path.is_file() for path in folder.rglob("*"))
+    return KeySearch(keys).files(folder)
