@@ -88,10 +88,6 @@ class HomeAgentList:
             raise NotAuthorised("dismissed", name)
         return Peer(name, index, own)
 
-    def join(self, peer: Peer, now: float) -> None:
-        """Take in one that has proven itself; raise `ValueError` where that cannot be any more."""
-        self.introduce(peer, now)
-
     def not_met(self, peer: Peer, now: float) -> None:
         """One that a peer's table lists has not proven itself: it is waited for no longer."""
         self._membership.not_met(peer.index, now)

@@ -76,7 +76,7 @@ class Members(Protocol):
     def authorise(self, certificate: HomeAgentCertificate) -> Peer:
         """Return whom the holder of this certificate would be; raise `NotAuthorised`."""
 
-    def join(self, peer: Peer, now: float) -> None:
+    def introduce(self, peer: Peer, now: float) -> None:
         """Take in one that has proven itself; raise `ValueError` where that cannot be any more."""
 
     def not_met(self, peer: Peer, now: float) -> None:
@@ -375,7 +375,7 @@ class PeerKeyManagement:
         assert sa.certificate is not None
         peer.name = HomeAgentCertificate.of(sa.certificate).name
         try:
-            self._members.join(peer, now)
+            self._members.introduce(peer, now)
         except ValueError:  # another one was quicker
             self._context.counters["peer-ike-failed.index-taken"] += 1
             self.dismiss(peer)
